@@ -1,0 +1,71 @@
+"""Random draws as a function of who asks: draw(seed, vm, who, sequence, what, k) is one 64-bit number.
+
+A counter-based generator after splitmix64 (Steele, Lea and Flood, OOPSLA 2014): its finaliser is applied to the
+exclusive or of a hash of the identity and a hash of (what, k). Nothing depends on the order of execution, and two
+scenarios that differ in one cost draw the same numbers everywhere else.
+"""
+
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+
+
+def mix(value: int) -> int:
+    """Return splitmix64's finaliser of *value*: a bijection of 64-bit integers that spreads every bit."""
+    value = ((value ^ (value >> 30)) * _MIX_1) & _MASK
+    value = ((value ^ (value >> 27)) * _MIX_2) & _MASK
+    return value ^ (value >> 31)
+
+
+def name_hash(name: str) -> int:
+    """Return a 64-bit hash of *name* that is the same in every process and on every machine."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def identity(seed: int, vm: str, who: str, sequence: int) -> int:
+    """Return the hash of one identity: a drive and its request, or a thread and its own count."""
+    state = mix((seed + _GOLDEN) & _MASK)
+    state = mix(state ^ name_hash(vm))
+    state = mix(state ^ name_hash(who))
+    return mix((state + sequence * _GOLDEN) & _MASK)
+
+
+def draw(identity_hash: int, what: int, k: int) -> int:
+    """Return the *k*-th 64-bit number that this identity draws for *what* (a `name_hash`)."""
+    return mix(identity_hash ^ mix((what + k * _GOLDEN) & _MASK))
+
+
+def draw_many(identity_hash: int, what: int, ks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return ``draw(identity_hash, what, k)`` for each k of *ks*, element by element the same numbers."""
+    return _mix_many(np.uint64(identity_hash) ^ _mix_many(np.uint64(what) + ks * np.uint64(_GOLDEN)))
+
+
+def _mix_many(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(_MIX_1)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(_MIX_2)
+    return value ^ (value >> np.uint64(31))
+
+
+class Subject:
+    """Who draws: a request, or a thread for work that belongs to no request.
+
+    Each (subject, what) has its own count k, so that a change of one cost does not shift the draws of another.
+    """
+
+    __slots__ = ("counts", "identity")
+
+    def __init__(self, identity_hash: int) -> None:
+        self.identity = identity_hash
+        self.counts: dict[int, int] = {}
+
+    def take(self, what: int, n: int = 1) -> int:
+        """Return the count from which the next *n* draws for *what* are numbered."""
+        first = self.counts.get(what, 0)
+        self.counts[what] = first + n
+        return first

@@ -1,0 +1,93 @@
+"""A guest request on its way: who has it, since when, and how much of its time each stage has taken."""
+
+from typing import Any
+
+from iosim.model.draws import Subject
+from iosim.model.stages import N_STAGES, Stage
+
+READ, WRITE, FLUSH = "R", "W", "F"
+
+OK, ERROR, UNFINISHED = "ok", "error", "unfinished"
+STATUSES = (OK, ERROR, UNFINISHED)
+
+WAITING_FUNCTION: dict[Stage, str] = {
+    Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
+    Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
+    Stage.AIO_WAIT: "thread_pool_submit_aio",
+    Stage.DISK_WAIT: "submit_bio",
+    Stage.DISK_SERVICE: "submit_bio",
+    Stage.COMPLETION_WAIT: "qemu_poll_ns",
+    Stage.COMPLETION: "timer_mod",
+    Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
+}
+"""Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
+
+
+class Request(Subject):
+    """One request of a guest, from its arrival in the guest's block layer until the driver completes it.
+
+    Whoever carries it charges the time since `mark_ns` to one stage and moves the mark: so the stages add up to the
+    latency by construction. While no thread runs for it, `waiting` names the stage that the time will be charged to.
+    `log` collects what spans are made of; None if nobody will ask.
+    """
+
+    __slots__ = (
+        "arrival_ns",
+        "carrier",
+        "done_ns",
+        "drive",
+        "exits",
+        "irq_line_ioctls",
+        "irqs",
+        "issue_ns",
+        "log",
+        "mark_ns",
+        "number",
+        "op",
+        "sector",
+        "sectors",
+        "stages",
+        "status",
+        "userspace_exits",
+        "waiting",
+    )
+
+    def __init__(
+        self, identity: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
+    ) -> None:
+        super().__init__(identity)
+        self.drive = drive
+        self.number = number
+        self.op = op
+        self.sector = sector
+        self.sectors = sectors
+        self.arrival_ns = arrival_ns
+        self.issue_ns = -1
+        self.done_ns = -1
+        self.mark_ns = arrival_ns
+        self.waiting = Stage.GUEST_QUEUE
+        self.carrier = ""
+        self.stages = [0] * N_STAGES
+        self.status = UNFINISHED
+        self.exits = 0
+        self.userspace_exits = 0
+        self.irqs = 0
+        self.irq_line_ioctls = 0
+        self.log: list[tuple[Any, ...]] | None = []
+
+    def charge(self, stage: Stage, now_ns: int, thread: str) -> None:
+        """Charge the time since the mark to *stage*, waited on behalf of *thread*, and move the mark to *now_ns*."""
+        if now_ns > self.mark_ns:
+            self.stages[stage] += now_ns - self.mark_ns
+            if self.log is not None:
+                self.log.append((self.mark_ns, thread, stage, now_ns))
+            self.mark_ns = now_ns
+
+    def wait_in(self, stage: Stage, carrier: str) -> None:
+        """From here on no thread runs for the request; *carrier* has it, and the time is that of *stage*."""
+        self.waiting = stage
+        self.carrier = carrier
+
+    def stop_waiting(self, now_ns: int) -> None:
+        """Charge the wait that began with `wait_in`."""
+        self.charge(self.waiting, now_ns, self.carrier)

@@ -1,0 +1,300 @@
+"""The scenario: what is simulated, as the TOML file says it (docs/scenario.md). The keys are a contract.
+
+All models are frozen; a change is a copy. Times are int nanoseconds and sizes int bytes inside, texts with units
+outside.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from iosim.model import units
+from iosim.model.ata import LBA28_MAX_COUNT, LBA48_MAX_COUNT, Transfer
+
+
+def _rule(text: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{text}", {"text": text})
+
+
+def _time(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise _rule('must be a time with its unit, such as "90us"')
+    try:
+        return units.parse_ns(value)
+    except ValueError as error:
+        raise _rule(str(error)) from None
+
+
+def _size(value: object) -> int:
+    try:
+        return units.parse_bytes(value)
+    except ValueError as error:
+        raise _rule(str(error)) from None
+
+
+def _later(*later: str) -> BeforeValidator:
+    """Refuse values of the contract that the model does not have yet."""
+
+    def check(value: object) -> object:
+        if value in later:
+            raise _rule("is not supported yet")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _one_vcpu(value: object) -> object:
+    if isinstance(value, int) and value > 1:
+        raise _rule("above 1 is not supported yet")
+    return value
+
+
+Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.exact_time, return_type=str)]
+Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
+Percent: TypeAlias = Annotated[int, Field(ge=0, le=100)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SpanWindow(_Table):
+    """All spans between two instants are kept, whatever request they belong to."""
+
+    start: Time
+    end: Time
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SpanWindow":
+        if self.end <= self.start:
+            raise _rule("end must come after start")
+        return self
+
+
+class RunTable(_Table):
+    """[run]: how long, which random numbers, what is kept."""
+
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
+    warmup: Time = 0
+    duration: Time | None = None
+    exact_exits: bool = False
+    log: Literal["ports"] | None = None
+    slowest: Annotated[int, Field(ge=0, le=100_000)] = 50
+    window: SpanWindow | None = None
+
+    @field_validator("duration")
+    @classmethod
+    def _positive(cls, value: int | None) -> int | None:
+        if value == 0:
+            raise _rule("must be longer than 0")
+        return value
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "RunTable":
+        if self.duration is not None and self.warmup >= self.duration:
+            raise _rule("warmup must be shorter than duration")
+        return self
+
+
+class ConstantDiskTable(_Table):
+    """model = "constant": one service time."""
+
+    name: Name
+    model: Literal["constant"]
+    service: Time
+    flush: Time | None = None
+    servers: Count = 1
+
+
+class EmpiricalDiskTable(_Table):
+    """model = "empirical": measured quantiles of the service time by operation and size."""
+
+    name: Name
+    model: Literal["empirical"]
+    table: str
+    flush: Time | None = None
+    servers: Count = 1
+
+
+class HddTable(_Table):
+    """model = "hdd": a rotating disk."""
+
+    name: Name
+    model: Literal["hdd"]
+    rpm: Annotated[int, Field(ge=100, le=100_000)] = 7200
+    cylinders: Annotated[int, Field(ge=1, le=1 << 24)] = 100_000
+    heads: Annotated[int, Field(ge=1, le=64)] = 4
+    zones: list[tuple[int, int]] = [(0, 1800), (33_000, 1500), (66_000, 1100)]
+    seek: list[tuple[int, Time]] = [(1, 800_000), (1000, 3_500_000), (33_000, 8_500_000), (99_999, 18_000_000)]
+    read_overhead: Time = 200_000
+    write_overhead: Time = 300_000
+    head_switch: Time = 800_000
+    write_settle: Time = 500_000
+    bus_rate: Size = 150 * 1024 * 1024
+    read_ahead: Size | Literal[False] = 512 * 1024
+    write_buffer: Size | Literal[False] = 8 * 1024 * 1024
+    servers: Annotated[int, Field(ge=1, le=1)] = 1
+
+    @field_validator("zones", "seek", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [tuple(pair) if isinstance(pair, list) else pair for pair in value]
+        return value
+
+
+class SsdTable(_Table):
+    """model = "ssd": parallel flash units."""
+
+    name: Name
+    model: Literal["ssd"]
+    units: Annotated[int, Field(ge=1, le=1024)] = 16
+    page: Size = 4096
+    block_pages: Annotated[int, Field(ge=1, le=65536)] = 256
+    read: Time = 60_000
+    program: Time = 250_000
+    erase: Time = 3_000_000
+    transfer: Time = 5_000
+    overhead: Time = 10_000
+    flush: Time = 500_000
+    servers: Count = 16
+
+
+DiskTable: TypeAlias = Annotated[
+    ConstantDiskTable | EmpiricalDiskTable | HddTable | SsdTable, Field(discriminator="model")
+]
+
+
+class HostTable(_Table):
+    """[host]: the profile of costs and the disks that all VMs share."""
+
+    profile: str = "vmx-2013"
+    disk: Annotated[list[DiskTable], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "cpus" in data:
+            raise _rule("cpus is not supported yet")
+        return data
+
+
+class BackgroundTable(_Table):
+    """[[vm.background]]: exits of the guest beside its disk I/O."""
+
+    reason: str
+    rate: Annotated[float, Field(gt=0, le=1e6)]
+    arrivals: Literal["periodic", "poisson"] = "poisson"
+    kvm_exit: str | None = None
+
+
+class EventTable(_Table):
+    """[[vm.event]]: something that happens to the VM at one instant."""
+
+    at: Time
+    kind: Literal["signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+
+
+class DriveTable(_Table):
+    """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
+
+    interface: Annotated[Literal["ide"], _later("virtio-blk")] = "ide"
+    transfer: Literal["pio", "dma"] = "dma"
+    data_width: Literal[16, 32] = 32
+    string: bool = True
+    multiple: Literal[1, 2, 4, 8, 16] = 16
+    index: Annotated[int, Field(ge=0, le=3)] | None = None
+    driver: Literal["libata", "bare-poll", "bare-irq"] = "libata"
+    max_sectors: Annotated[int, Field(ge=1, le=LBA48_MAX_COUNT)] = 1024
+    size: Size | None = None
+    disk: Name | None = None
+    cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
+    aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
+    trace: str
+    replay: Literal["open", "closed"] = "open"
+
+    @property
+    def mode(self) -> Transfer:
+        """PIO mode or DMA."""
+        return Transfer(self.transfer)
+
+    @model_validator(mode="after")
+    def _bare_metal_is_lba28(self) -> "DriveTable":
+        if self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT and "max_sectors" in self.model_fields_set:
+            raise _rule("max_sectors must be at most 256 with a bare-metal driver, which knows LBA28 only")
+        return self
+
+
+class VmTable(_Table):
+    """[[vm]]: one virtual machine, or *count* clones of it."""
+
+    name: Name
+    count: Annotated[int, Field(ge=1, le=4096)] = 1
+    offset: Time = 0
+    vcpus: Annotated[int, Field(ge=1), BeforeValidator(_one_vcpu)] = 1
+    qemu: Literal["1.6", "7.2"] = "7.2"
+    kernel: Literal["3.10", "6.1"] = "6.1"
+    eoi: Literal["apic-access", "x2apic", "none"] | None = None
+    win2k_install_hack: bool = False
+    drive: Annotated[list[DriveTable], Field(min_length=1, max_length=4)]
+    background: list[BackgroundTable] = []
+    event: list[EventTable] = []
+
+    @property
+    def eoi_kind(self) -> str:
+        """What an end of interrupt is: by default an APIC access in 3.10, no exit in 6.1 (docs/path.md says why)."""
+        return self.eoi or ("apic-access" if self.kernel == "3.10" else "none")
+
+    @model_validator(mode="after")
+    def _indices_differ(self) -> "VmTable":
+        taken = [drive.index for drive in self.drive if drive.index is not None]
+        if len(set(taken)) != len(taken):
+            raise _rule(f"index {max(taken, key=taken.count)} is given to two drives")
+        channels: dict[int, str] = {}
+        for position, drive in zip(self.positions(), self.drive, strict=True):
+            other = channels.setdefault(position >> 1, drive.driver)
+            if other != drive.driver:
+                raise _rule("master and slave of one channel must have the same driver")
+        return self
+
+    def positions(self) -> list[int]:
+        """Return each drive's place: 0 primary master, 1 primary slave, 2 secondary master, 3 secondary slave."""
+        free = iter([i for i in range(4) if i not in {drive.index for drive in self.drive}])
+        return [next(free) if drive.index is None else drive.index for drive in self.drive]
+
+
+class Scenario(_Table):
+    """A whole scenario. `iosim.scenario.load` reads it from a file."""
+
+    run: RunTable = RunTable()
+    host: HostTable
+    vm: Annotated[list[VmTable], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Scenario":
+        disks = [disk.name for disk in self.host.disk]
+        if len(set(disks)) != len(disks):
+            raise _rule(f"host.disk name {max(disks, key=disks.count)} is given to two disks")
+        vms = [vm.name for vm in self.vm]
+        if len(set(vms)) != len(vms):
+            raise _rule(f"vm name {max(vms, key=vms.count)} is given to two VMs")
+        for vm in self.vm:
+            for number, drive in enumerate(vm.drive):
+                place = f"vm.{vm.name}.drive.{number}.disk"
+                if drive.disk is None and len(disks) > 1:
+                    raise _rule(f"{place} is required where there are several disks: {', '.join(disks)}")
+                if drive.disk is not None and drive.disk not in disks:
+                    raise _rule(f"{place} must be one of {', '.join(disks)}, got {drive.disk!r}")
+        return self

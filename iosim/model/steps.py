@@ -1,0 +1,336 @@
+"""Primitive steps: what a function of the path does to time and to others.
+
+Each function yields these steps. Exit-by-exit execution runs them one by one; coalescing sums the very same steps.
+
+* `Path`: a sequence of costs during which no other thread can notice where in it this thread is.
+* `Lock`, `Unlock`: the BQL.
+* `Check`: vcpu_enter_guest looks at what is pending for the vCPU.
+* `Block`: the thread waits until another wakes it.
+* `SYNC`: everything yielded before has been spent when the function goes on. Paths alone do not promise that: their
+  costs are collected and spent together at the next step of another kind. (`Lock` and the others promise it too.)
+* `Run`: many port accesses at once, each the recorded steps of one round trip (`Template`).
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from iosim.model.catalogue import CATALOGUE
+from iosim.model.costs import Cost, Profile
+from iosim.model.stages import Stage
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Any, Any, T]
+"""A function of the path: it yields steps, is sent what they result in, and returns a T."""
+
+
+class Op(IntEnum):
+    """What one item of a template does. Only SPEND takes time."""
+
+    SPEND = 0
+    LOCK = 1
+    UNLOCK = 2
+    CHECK = 3
+    DEVICE = 4
+    EXIT = 5
+    USERSPACE = 6
+    ENTRY = 7
+    IRQ_LINE = 8
+    SUBMIT = 9
+
+
+class Mode(IntEnum):
+    """Where the vCPU is while a cost is spent, as a kick sees it."""
+
+    ROOT = 0
+    ENTERING = 1
+    """Behind the last look at pending requests, not yet in the guest: a kick takes effect at the end of the entry."""
+    GUEST = 2
+    """Non-root mode: a kick ends it at once."""
+
+
+class Item(NamedTuple):
+    """One primitive: a cost spent in *function* and charged to *stage*, or (other ops) an action without time."""
+
+    op: Op
+    stage: Stage
+    function: str
+    cost: Cost | None
+    mode: Mode
+
+
+def action(op: Op) -> Item:
+    """Return the item of an action without time."""
+    return Item(op, Stage.GUEST_RUN, "", None, Mode.ROOT)
+
+
+class Path:
+    """A sequence of costs, bound to a profile, with tracepoints (EXIT, ENTRY) between them.
+
+    `total_ns` and `by_stage` are known in advance if all costs are constant; otherwise `total_ns` is None. `mode` is
+    that of its costs, of the last ones if it is joined of several. `plain`: constant costs, not in guest mode.
+    `actions` are the tracepoints and when they are passed, for constant costs.
+    """
+
+    __slots__ = ("actions", "by_stage", "followed", "items", "mode", "plain", "total_ns")
+
+    def __init__(self, items: Sequence[Item], mode: Mode = Mode.ROOT) -> None:
+        self.items = tuple(items)
+        self.mode = mode
+        self.total_ns, self.by_stage = sum_of(self.items)
+        self.plain = self.total_ns is not None and mode is not Mode.GUEST
+        self.actions = actions_of(self.items)
+        self.followed: dict[Path, Path] = {}
+
+    def then(self, other: "Path") -> "Path":
+        """Return the path through this one and *other*; its mode is that of *other*. Made once."""
+        joined = self.followed.get(other)
+        if joined is None:
+            joined = self.followed[other] = Path((*self.items, *other.items), other.mode)
+        return joined
+
+
+def sum_of(items: Sequence[Item]) -> tuple[int | None, tuple[tuple[int, int], ...]]:
+    """Return the total in ns (None unless all costs are constant) and ((stage, ns) ...) of the items."""
+    total = 0
+    by_stage: dict[int, int] = {}
+    for item in items:
+        if item.op is not Op.SPEND:
+            continue
+        assert item.cost is not None
+        if item.cost.ns is None:
+            return None, ()
+        total += item.cost.ns
+        by_stage[item.stage] = by_stage.get(item.stage, 0) + item.cost.ns
+    return total, tuple((stage, ns) for stage, ns in by_stage.items() if ns)
+
+
+def actions_of(items: Sequence[Item]) -> tuple[tuple[Op, int], ...]:
+    """Return (op, ns from the begin) of the items without time, where costs are constant."""
+    actions = []
+    at = 0
+    for item in items:
+        if item.cost is None:
+            actions.append((item.op, at))
+        else:
+            at += item.cost.ns or 0
+    return tuple(actions)
+
+
+class Binder:
+    """Turns cost keys into the paths of one profile; equal requests give the same object."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._paths: dict[tuple[object, ...], Path] = {}
+
+    def path(
+        self, *keys: "str | tuple[str, str] | Delay | Op", mode: Mode = Mode.ROOT, stage: Stage | None = None
+    ) -> Path:
+        """Return the path through *keys*: a cost key, (cost key, function that spends it here), a fixed delay, an op.
+
+        *stage* overrides the stages of the catalogue: an IRQ-line ioctl on behalf of a register access is
+        `qemu_dispatch`, the same ioctl on behalf of a completion is `completion`.
+        """
+        name = (keys, mode, stage)
+        if name not in self._paths:
+            self._paths[name] = Path([self._item(key, mode, stage) for key in keys], mode)
+        return self._paths[name]
+
+    def repeated(self, key: str, n: int) -> Path:
+        """Return the path that spends *key* *n* times: once for each page, item or sector."""
+        name = ("repeated", key, n)
+        if name not in self._paths:
+            self._paths[name] = Path([self._item(key, Mode.ROOT, None)] * n)
+        return self._paths[name]
+
+    def _item(self, key: "str | tuple[str, str] | Delay | Op", mode: Mode, stage: Stage | None) -> Item:
+        if isinstance(key, Op):
+            return action(key)
+        if isinstance(key, Delay):
+            return Item(Op.SPEND, stage or Stage.GUEST_RUN, key.function, Cost(key.function, key.ns), mode)
+        name, function = key if isinstance(key, tuple) else (key, CATALOGUE[key].function)
+        return Item(
+            Op.SPEND, CATALOGUE[name].stage if stage is None else stage, function, self.profile.cost(name), mode
+        )
+
+
+class Delay(NamedTuple):
+    """A delay that is written in the source of a driver (udelay, ndelay), not a cost of the host."""
+
+    ns: int
+    function: str
+
+
+class Template:
+    """The steps of a round trip, recorded by running the functions of the path once (`iosim.qemu.templates`).
+
+    A round trip is *whole* (from the guest back into the guest), or the front or the back of one, on either side of
+    something that others see (a submission, the sleep in HLT). `variable` are the positions of items whose cost is
+    drawn. `kind` names the access, for the log of port accesses.
+    """
+
+    __slots__ = (
+        "actions",
+        "by_stage",
+        "const_ns",
+        "exits",
+        "hold_ns",
+        "holds",
+        "irq_lines",
+        "items",
+        "kind",
+        "takes_lock",
+        "total_ns",
+        "userspace_exits",
+        "variable",
+        "whole",
+    )
+
+    def __init__(self, items: Sequence[Item], kind: "AccessKind | None" = None) -> None:
+        self.items = tuple(items)
+        self.kind = kind
+        self.total_ns, self.by_stage = sum_of(self.items)
+        self.variable = tuple(i for i, item in enumerate(self.items) if item.cost is not None and item.cost.ns is None)
+        self.const_ns = sum(item.cost.ns or 0 for item in self.items if item.cost is not None)
+        self.actions = actions_of(self.items)
+        self.exits = self._count(Op.EXIT)
+        self.userspace_exits = self._count(Op.USERSPACE)
+        self.irq_lines = self._count(Op.IRQ_LINE)
+        self.takes_lock = self._count(Op.LOCK) + self._count(Op.UNLOCK) > 0
+        self.whole = self.exits == self._count(Op.ENTRY) and self._count(Op.LOCK) == self._count(Op.UNLOCK)
+        self.holds = self._pairs(Op.LOCK, Op.UNLOCK) if self.whole else ()
+        self.hold_ns = sum(
+            item.cost.ns or 0 for lock, unlock in self.holds for item in self.items[lock:unlock] if item.cost
+        )
+
+    def _count(self, op: Op) -> int:
+        return sum(item.op is op for item in self.items)
+
+    def _pairs(self, begin: Op, end: Op) -> tuple[tuple[int, int], ...]:
+        """Return the index pairs of the items between which the lock is held."""
+        starts = [i for i, item in enumerate(self.items) if item.op is begin]
+        ends = [i for i, item in enumerate(self.items) if item.op is end]
+        return tuple(zip(starts, ends, strict=True))
+
+
+class AccessKind(NamedTuple):
+    """What a port access looks like from outside: port, direction, width in bytes, items in one exit."""
+
+    port: int
+    write: bool
+    width: int
+    count: int
+    string: bool
+
+
+class Segment(NamedTuple):
+    """*n* accesses in a row that follow the same template."""
+
+    template: Template
+    n: int
+
+
+class Run:
+    """A run of port accesses that nobody else can touch, to be executed as one event.
+
+    `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `parts` are the others
+    (begin within the run, template). *poll* is given for a loop that
+    reads a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells
+    what a read finds that was broken off.
+    """
+
+    __slots__ = (
+        "by_stage",
+        "exits",
+        "hold_ns",
+        "irq_lines",
+        "n_accesses",
+        "parts",
+        "poll",
+        "segments",
+        "takes_lock",
+        "total_ns",
+        "userspace_exits",
+    )
+
+    def __init__(self, segments: Sequence[Segment], poll: Callable[[], int] | None = None) -> None:
+        self.segments = tuple(segments)
+        self.poll = poll
+        self.total_ns: int | None = 0
+        stages: dict[int, int] = {}
+        for template, n in segments:
+            if template.total_ns is None or self.total_ns is None:
+                self.total_ns = None
+                continue
+            self.total_ns += template.total_ns * n
+            for stage, ns in template.by_stage:
+                stages[stage] = stages.get(stage, 0) + ns * n
+        self.by_stage = () if self.total_ns is None else tuple(stages.items())
+        whole = [segment for segment in segments if segment.template.whole]
+        self.exits = sum(template.exits * n for template, n in whole)
+        self.userspace_exits = sum(template.userspace_exits * n for template, n in whole)
+        self.irq_lines = sum(template.irq_lines * n for template, n in whole)
+        self.hold_ns = sum(template.hold_ns * n for template, n in whole)
+        self.takes_lock = any(template.takes_lock for template, _ in segments)
+        parts = []
+        start = 0
+        for template, n in segments:
+            if not template.whole:
+                assert n == 1
+                parts.append((start, template))
+            start += template.const_ns * n
+        self.parts = tuple(parts)
+        self.n_accesses = sum(n for _, n in segments)
+
+    @classmethod
+    def joined(cls, runs: "Sequence[Run]") -> "Run":
+        """Return the run of all accesses of *runs*, in order."""
+        return cls([segment for run in runs for segment in run.segments])
+
+
+class Lock:
+    """Take the mutex; results in (asked_ns, got_ns)."""
+
+    __slots__ = ("mutex",)
+
+    def __init__(self, mutex: Any) -> None:
+        self.mutex = mutex
+
+
+class Unlock:
+    """Release the mutex; the first waiter has it from this instant."""
+
+    __slots__ = ("mutex",)
+
+    def __init__(self, mutex: Any) -> None:
+        self.mutex = mutex
+
+
+class Check:
+    """Look at what is pending for the vCPU; results in whether anything is."""
+
+    __slots__ = ("vcpu",)
+
+    def __init__(self, vcpu: Any) -> None:
+        self.vcpu = vcpu
+
+
+class Block:
+    """Wait until another thread calls `wake`, or until `until_ns`.
+
+    *then*, called at that moment, returns the path of the wake-up itself, which the thread spends before it goes on.
+    """
+
+    __slots__ = ("then", "until_ns")
+
+    def __init__(self, until_ns: int | None = None, then: "Callable[[], Path | None] | None" = None) -> None:
+        self.until_ns = until_ns
+        self.then = then
+
+
+class Sync:
+    """What follows looks at, or touches, what other threads see: the costs yielded so far are spent first."""
+
+
+SYNC = Sync()

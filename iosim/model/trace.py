@@ -1,0 +1,45 @@
+"""A trace as the model replays it: times, operations, addresses of one drive's requests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from iosim.model.records import FLUSH, READ, WRITE
+
+OPS = (READ, WRITE, FLUSH)
+"""The operations by their number in `Trace.ops`."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Requests in order of time. All arrays have one element per request.
+
+    *times_ns*: int64, not falling. *ops*: uint8, index into `OPS`. *sectors_first*, *sectors_count*: int64, in units
+    of 512 bytes; 0 and 0 for a flush. *path* and *sha256* say where it comes from.
+    """
+
+    times_ns: npt.NDArray[np.int64]
+    ops: npt.NDArray[np.uint8]
+    sectors_first: npt.NDArray[np.int64]
+    sectors_count: npt.NDArray[np.int64]
+    path: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    @property
+    def end_sector(self) -> int:
+        """The first sector behind every request, at least 1: the smallest drive that holds the trace."""
+        return max(1, int((self.sectors_first + self.sectors_count).max(initial=1)))
+
+    def times(self, offset_ns: int) -> Iterator[int]:
+        """Yield the arrival times in ns, *offset_ns* later than recorded."""
+        for chunk in range(0, len(self), 4096):
+            yield from (self.times_ns[chunk : chunk + 4096] + offset_ns).tolist()
+
+    def row(self, number: int) -> tuple[str, int, int]:
+        """Return (op, sector, sectors) of one request."""
+        return OPS[self.ops[number]], int(self.sectors_first[number]), int(self.sectors_count[number])
