@@ -1,0 +1,66 @@
+"""Many durations kept in bounded memory: exact count, sum and extremes, percentiles from a mergeable histogram."""
+
+import numpy as np
+import numpy.typing as npt
+from hdrh.histogram import HdrHistogram
+
+SIGNIFICANT_DIGITS = 3
+"""Precision of the percentiles: HdrHistogram's buckets are at most one part in a thousand wide."""
+LONGEST_NS = 1 << 50
+"""Thirteen days; what is longer is counted as this in the histogram (the sum and the maximum stay exact)."""
+_FOLD_AT = 1 << 16
+
+
+class Durations:
+    """Durations in ns. They are collected as (value, count) and folded into the histogram when there are many."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_ns = 0
+        self.min_ns = 0
+        self.max_ns = 0
+        self._loose: dict[int, int] = {}
+        self._arrays: list[npt.NDArray[np.int64]] = []
+        self._array_size = 0
+        self._histogram: HdrHistogram | None = None
+
+    def add(self, ns: int, n: int) -> None:
+        """Add *n* durations of *ns* each."""
+        self._count(n, ns * n, ns, ns)
+        loose = self._loose
+        loose[ns] = loose.get(ns, 0) + n
+        if len(loose) > _FOLD_AT:
+            self._fold()
+
+    def add_array(self, ns: npt.NDArray[np.int64]) -> None:
+        """Add each of *ns*."""
+        self._count(len(ns), int(ns.sum()), int(ns.min()), int(ns.max()))
+        self._arrays.append(ns)
+        self._array_size += len(ns)
+        if self._array_size > 16 * _FOLD_AT:
+            self._fold()
+
+    def percentile_ns(self, percentile: float) -> int:
+        """Return the value at *percentile* (0 to 100), at most one part in a thousand above the exact one."""
+        self._fold()
+        assert self._histogram is not None
+        value = int(self._histogram.get_value_at_percentile(percentile))
+        return min(max(value, self.min_ns), self.max_ns)
+
+    def _count(self, n: int, total_ns: int, min_ns: int, max_ns: int) -> None:
+        self.min_ns = min_ns if not self.count else min(self.min_ns, min_ns)
+        self.max_ns = max(self.max_ns, max_ns)
+        self.count += n
+        self.total_ns += total_ns
+
+    def _fold(self) -> None:
+        if self._histogram is None:
+            self._histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
+        if self._arrays:
+            values, counts = np.unique(np.concatenate(self._arrays), return_counts=True)
+            for value, n in zip(values.tolist(), counts.tolist(), strict=True):
+                self._histogram.record_value(min(value, LONGEST_NS), n)
+            self._arrays, self._array_size = [], 0
+        for value, n in self._loose.items():
+            self._histogram.record_value(min(value, LONGEST_NS), n)
+        self._loose = {}

@@ -1,0 +1,205 @@
+"""How far a thread has come in a run of port accesses."""
+
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from iosim.model.costs import Int64Array
+from iosim.model.draws import Subject
+from iosim.model.steps import Run, Segment, Template
+
+
+class Progress:
+    """The position in a run: segment, access within it, and item within that if an access was broken off.
+
+    `draws` holds, per segment, the costs that are drawn (n accesses x variable items), None if the segment has none:
+    they are drawn when the run begins, under the same numbers that exit-by-exit execution gives them. `left_ns` is
+    what remains of the item, `item_start_ns` when it began if it is under way; `durations` are those of the accesses.
+    """
+
+    __slots__ = ("access", "draws", "item", "item_start_ns", "left_ns", "poll_value", "run", "segment", "subject")
+
+    def __init__(self, run: Run, subject: Subject) -> None:
+        self.run = run
+        self.subject = subject
+        self.segment = 0
+        self.access = 0
+        self.item = 0
+        self.left_ns: int | None = None
+        self.item_start_ns: int | None = None
+        self.poll_value = 0
+        self.draws: list[Int64Array | None] | None = None
+        if run.total_ns is None:
+            self.draws = [_draw(subject, segment) for segment in run.segments]
+
+    @property
+    def at_access(self) -> bool:
+        """Whether the next thing to do is a whole access."""
+        return self.item == 0 and self.left_ns is None
+
+    @property
+    def done(self) -> bool:
+        """Whether every access has been executed."""
+        return self.segment >= len(self.run.segments)
+
+    @property
+    def template(self) -> Template:
+        """The template of the present access."""
+        return self.run.segments[self.segment].template
+
+    def costs(self) -> list[int]:
+        """Return the cost in ns of each item of the present access (0 for items without time)."""
+        return item_costs(self.template, None if self.draws is None else self.draws[self.segment], self.access)
+
+    def next_access(self) -> None:
+        """Move to the first item of the next access."""
+        self.item = 0
+        self.left_ns = None
+        self.item_start_ns = None
+        self.access += 1
+        if self.access == self.run.segments[self.segment].n:
+            self.segment += 1
+            self.access = 0
+
+    def remaining_ns(self) -> int:
+        """Return how long the accesses from here on take, undisturbed."""
+        if self.segment == 0 and self.access == 0 and self.run.total_ns is not None:
+            return self.run.total_ns
+        return sum(total for _, _, _, total in self.parts())
+
+    def parts(self) -> list[tuple[int, int, int, int]]:
+        """Return (segment, first access, n accesses, total ns) for what remains."""
+        result = []
+        for index in range(self.segment, len(self.run.segments)):
+            template, n = self.run.segments[index]
+            first = self.access if index == self.segment else 0
+            total = template.const_ns * (n - first)
+            drawn = None if self.draws is None else self.draws[index]
+            if drawn is not None:
+                total += int(drawn[first:].sum())
+            result.append((index, first, n - first, total))
+        return result
+
+    def give_back(self) -> None:
+        """Return the draws of accesses that will not be executed: a poll that ended early."""
+        template, n = self.run.segments[self.segment]
+        assert len(self.run.segments) == 1
+        for what, per_access in _draws_per_access(template).items():
+            self.subject.counts[what] -= per_access * (n - self.access)
+
+    def give_back_rest(self) -> None:
+        """Return the draws of the rest of a run of one access that will not be executed."""
+        template = self.template
+        for position in template.variable:
+            cost = template.items[position].cost
+            if position > self.item and cost is not None:
+                self.subject.counts[cost.what] -= 1
+
+    def find(self, offset_ns: int, inclusive: bool) -> tuple[int, int, int, int]:
+        """Return (segment, access, item, start of the item) of the cost under way *offset_ns* after this position.
+
+        A cost that ends at exactly that instant is under way unless *inclusive*.
+        """
+        start = 0
+        for index, first, n, total in self.parts():
+            if total == 0:
+                continue
+            if start + total > offset_ns or (start + total == offset_ns and not inclusive):
+                return self._find_in(index, first, n, start, offset_ns, inclusive)
+            start += total
+        raise AssertionError("the run has ended before that instant")
+
+    def _find_in(
+        self, index: int, first: int, n: int, start: int, offset_ns: int, inclusive: bool
+    ) -> tuple[int, int, int, int]:
+        template = self.run.segments[index].template
+        drawn = None if self.draws is None else self.draws[index]
+        inside = offset_ns - start
+        if drawn is None:
+            skip = inside // template.const_ns if inclusive else max(0, (inside - 1) // template.const_ns)
+            start += skip * template.const_ns
+        else:
+            ends = np.cumsum(drawn[first:].sum(axis=1) + template.const_ns)
+            skip = int(np.searchsorted(ends, inside, side="right" if inclusive else "left"))
+            start += int(ends[skip - 1]) if skip else 0
+        access = first + skip
+        assert skip < n
+        for position, cost in enumerate(item_costs(template, drawn, access)):
+            if cost and (start + cost > offset_ns or (start + cost == offset_ns and not inclusive)):
+                return index, access, position, start
+            start += cost
+        raise AssertionError("no cost of the access is under way at that instant")
+
+
+def item_costs(template: Template, drawn: Int64Array | None, access: int) -> list[int]:
+    """Return the cost in ns of each item of one access of a segment with the drawn costs *drawn*."""
+    costs = [0 if item.cost is None else item.cost.ns or 0 for item in template.items]
+    if drawn is not None:
+        for column, position in enumerate(template.variable):
+            costs[position] = int(drawn[access, column])
+    return costs
+
+
+def offsets(template: Template, drawn: Int64Array | None, n: int, position: int) -> Int64Array:
+    """Return, for each of *n* accesses, the ns from its begin to the begin of the item at *position*."""
+    before = template.items[:position]
+    const = sum(item.cost.ns or 0 for item in before if item.cost is not None)
+    result = np.full(n, const, dtype=np.int64)
+    if drawn is not None:
+        columns = [column for column, item in enumerate(template.variable) if item < position]
+        result += drawn[:, columns].sum(axis=1)
+    return result
+
+
+def starts(template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> Int64Array:
+    """Return when each of *n* accesses begins, the first at *start_ns*."""
+    if drawn is None:
+        return start_ns + template.const_ns * np.arange(n, dtype=np.int64)
+    durations = drawn.sum(axis=1) + template.const_ns
+    return start_ns + np.concatenate([[0], np.cumsum(durations)[:-1]]).astype(np.int64)
+
+
+def _draws_per_access(template: Template) -> dict[int, int]:
+    """Return how many draws one access makes for each cost (by its `what`)."""
+    per_access: dict[int, int] = {}
+    for position in template.variable:
+        cost = template.items[position].cost
+        assert cost is not None
+        per_access[cost.what] = per_access.get(cost.what, 0) + 1
+    return per_access
+
+
+def _draw(subject: Subject, segment: Segment) -> Int64Array | None:
+    template, n = segment
+    if not template.variable:
+        return None
+    drawn = np.empty((n, len(template.variable)), dtype=np.int64)
+    per_access = _draws_per_access(template)
+    first = {what: subject.take(what, count * n) for what, count in per_access.items()}
+    seen: dict[int, int] = {}
+    for column, position in enumerate(template.variable):
+        cost = template.items[position].cost
+        assert cost is not None
+        j = seen.get(cost.what, 0)
+        seen[cost.what] = j + 1
+        drawn[:, column] = cost.sample_strided(subject, first[cost.what] + j, per_access[cost.what], n)
+    return drawn
+
+
+class End(Enum):
+    """Why a run came back before its last access."""
+
+    AT_CHECK = 1
+    """At a vcpu_enter_guest something was pending."""
+    KICKED = 2
+    """An IPI took the vCPU out of the guest."""
+    POLLED = 3
+    """A poll was disturbed: its register has been read again, and what was read is in `poll_value`."""
+
+
+class Outcome(NamedTuple):
+    """A run that did not reach its last access: why, and where it goes on."""
+
+    end: End
+    progress: Progress

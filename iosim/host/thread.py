@@ -1,0 +1,750 @@
+"""A host thread as one SimPy process: it runs the steps that the functions of the path yield."""
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+from iosim.host.environment import Alarm, Host
+from iosim.host.levels import Level
+from iosim.host.mutex import Mutex
+from iosim.host.runs import End, Outcome, Progress, item_costs, offsets, starts
+from iosim.model.costs import Cost, Int64Array
+from iosim.model.draws import Subject
+from iosim.model.records import Request
+from iosim.model.stages import Stage
+from iosim.model.steps import AccessKind, Block, Check, Item, Lock, Mode, Op, Path, Run, Steps, Sync, Template, Unlock
+
+Process = Generator[Alarm, Any, Any]
+
+_IRQ_DELIVERY = Stage.IRQ_DELIVERY
+
+
+class Tracer(Protocol):
+    """What a vCPU notes of its exits: the tracepoints kvm_exit, kvm_userspace_exit, kvm_entry, one by one or in bulk."""
+
+    def kvm_exit(self, now_ns: int, kind: AccessKind | None) -> None:
+        """The exit reason of a port access has been read."""
+
+    def kvm_userspace_exit(self) -> None:
+        """KVM_RUN returns."""
+
+    def kvm_entry(self, now_ns: int) -> None:
+        """The next entry: the exit's time ends here."""
+
+    def round_trips(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
+        """*n* whole round trips of *template*, the first from *start_ns*."""
+
+    def whole_run(self, run: Run, start_ns: int) -> None:
+        """All round trips of a run with constant costs."""
+
+    def pending(self) -> bool:
+        """Tell whether anything waits for vcpu_enter_guest to look at it."""
+
+
+class HostThread:
+    """Runs steps, sleeps, waits.
+
+    At any time the thread is in one of these states, each shown by what is set:
+
+    * spending a path: `_path` (path, its costs, when it began);
+    * spending one item: `_item` (item, when it began);
+    * in a coalesced run: `_progress` and `_run_start_ns`; `split` makes it spend one item instead;
+    * waiting for a mutex: `_asked_ns`;
+    * blocked: `blocked`; only `wake` or its deadline ends that.
+
+    `request` is the request that the thread carries: its costs are charged to it (`delivering` makes all of them
+    irq_delivery). `owner` is the request that the thread's exits count for, also while a worker carries it. `subject`
+    draws the thread's costs.
+
+    Unless exits are exact, paths are collected and spent together at the next step that is not a path: between two
+    such steps nobody can tell.
+    """
+
+    def __init__(self, host: Host, index: int, name: str, subject: Subject, busy: Level | None = None) -> None:
+        self.host = host
+        self.index = index
+        self.name = name
+        self.own_subject = subject
+        self.subject = subject
+        self.request: Request | None = None
+        self.owner: Request | None = None
+        self.delivering = False
+        self.tracer: Tracer | None = None
+        self.bql: Mutex | None = None
+        self.busy = busy
+        self.blocked = False
+        self.kicked = False
+        self.mode = Mode.ROOT
+        self._alarm = Alarm(host)
+        self._alarm_twice = False
+        self._waking: Path | None = None
+        self._path: tuple[Path, list[int] | None, int] | None = None
+        self._item: tuple[Item, int] | None = None
+        self._progress: Progress | None = None
+        self._run_start_ns = 0
+        self._asked_ns: int | None = None
+        self._then: Callable[[], Path | None] | None = None
+
+    def start(self, steps: Steps[None]) -> None:
+        """Create the thread; it takes its first turn at the present instant."""
+        self.host.start(self._run(steps))
+
+    # What other threads do to this one
+
+    def wake(self) -> None:
+        """End the thread's `Block`; its turn comes at the present instant, or when its wake-up has been spent."""
+        if not self.blocked:
+            return
+        self.blocked = False
+        now = self.host.now_ns
+        if self.busy is not None:
+            self.busy.set(now, 1)
+        path = None if self._then is None else self._then()
+        if path is None:
+            self._set_alarm(now)
+            return
+        self._then = None
+        if self.host.exact:
+            self._waking = path
+            self._set_alarm(now)
+            return
+        total, costs = path.total_ns, None
+        if total is None:
+            costs = self._draw(path)
+            total = sum(costs)
+        self._path = (path, costs, now)
+        self.mode = path.mode
+        self._set_alarm(now + total)
+
+    def wake_at(self, at_ns: int) -> None:
+        """End the thread's `Block` at *at_ns*."""
+        assert self.blocked
+        self._set_alarm(at_ns)
+
+    def split(self) -> None:
+        """Break the coalesced run off: what has been executed by now is settled, the rest goes on item by item."""
+        progress = self._progress
+        if progress is None:
+            return
+        now = self.host.now_ns
+        begin = self._run_start_ns
+        inclusive = self.host.turn > self.index
+        segment, access, item, item_start = progress.find(now - begin, inclusive)
+        self._leave_run()
+        self._settle_until(progress, begin, segment, access, item)
+        cost = progress.costs()[item]
+        started = begin + item_start
+        progress.item_start_ns = started
+        entry = progress.template.items[item]
+        self._item = (entry, started)
+        self.mode = entry.mode
+        self._set_alarm(started + cost)
+
+    def kick(self) -> bool:
+        """Send the vCPU's CPU an IPI if it is in guest mode (kvm_vcpu_kick); tell whether it was sent.
+
+        The guest's present step ends now; an entry that is under way ends first. In root mode nothing happens: the
+        request is seen at the next look.
+        """
+        self.split()
+        if self.blocked or self.mode is Mode.ROOT:
+            return False
+        self.kicked = True
+        if self.mode is Mode.GUEST:
+            now = self.host.now_ns
+            self._set_alarm(now if self._path is None else max(now, self._entered_ns()))
+        return True
+
+    def settle(self, now_ns: int) -> None:
+        """Charge what is under way up to *now_ns*, the end of the run."""
+        self.split()
+        if self._path is not None:
+            path, costs, start = self._path
+            self._charge_partly(path, costs, start, now_ns)
+        elif self._item is not None:
+            item, start = self._item
+            self._charge(item, start, now_ns)
+        elif self._asked_ns is not None and self.request is not None:
+            self.request.charge(Stage.BQL_WAIT, now_ns, self.name)
+
+    # The process
+
+    def _run(self, steps: Steps[None]) -> Process:
+        """Run *steps*; every kind of step has its branch, the frequent ones first.
+
+        NOTE: what happens to constant costs when nobody interferes (spend a path or a run, charge it) is written out
+        here and not in functions of its own: most of the time of a simulation is spent in these lines.
+        """
+        host = self.host
+        if host.exact:
+            yield from self._run_exact(steps)
+            return
+        queue = host.queue
+        index = self.index
+        yield self._sleep_until(host.now_ns)
+        if self.busy is not None:
+            self.busy.set(host.now_ns, 1)
+        send = steps.send
+        result: Any = None
+        ahead: Path | None = None
+        while True:
+            try:
+                step = send(result)
+            except StopIteration:
+                break
+            result = None
+            kind = type(step)
+            if kind is Path:
+                if step.mode is Mode.GUEST and self.kicked:
+                    if ahead is not None:
+                        yield from self._spend(ahead)
+                        ahead = None
+                    result = step
+                    continue
+                ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
+                if step.mode is not Mode.GUEST:
+                    continue
+            if ahead is not None:
+                total = ahead.total_ns
+                if total is None:
+                    result = yield from self._spend(ahead)
+                else:
+                    start = host.now_ns
+                    end = start + total
+                    if not queue or queue[0][0] > end:
+                        host.now_ns = end
+                        host.turn = index
+                        request = self.request
+                        if request is not None and total:
+                            stages = request.stages
+                            if self.delivering:
+                                stages[_IRQ_DELIVERY] += total
+                            else:
+                                for stage, ns in ahead.by_stage:
+                                    stages[stage] += ns
+                            request.mark_ns = end
+                            if request.log is not None:
+                                request.log.append((start, self.name, ahead, None, self.delivering))
+                        if ahead.actions:
+                            for op, offset in ahead.actions:
+                                self._trace(op, start + offset, None)
+                    else:
+                        result = yield from self._spend(ahead)
+                ahead = None
+                if kind is Path:
+                    continue
+            if kind is Run:
+                total = step.total_ns
+                if total is not None and not self.kicked and (not step.takes_lock or self._is_private(step)):
+                    start = host.now_ns
+                    end = start + total
+                    if not queue or queue[0][0] > end:
+                        host.now_ns = end
+                        host.turn = index
+                        self._settle_whole(step, start)
+                        continue
+                result = yield from self._go_on(Progress(step, self.subject))
+            elif kind is Sync:
+                continue
+            elif kind is Block:
+                ahead = yield from self._block(step)
+            elif kind is Check:
+                result = step.vcpu.pending()
+            elif kind is Lock:
+                mutex = step.mutex
+                if mutex.owner is None and mutex.runner is None:
+                    mutex.take(self)
+                    result = (host.now_ns, host.now_ns)
+                else:
+                    result = yield from self._lock(mutex)
+            elif kind is Unlock:
+                step.mutex.release()
+            else:
+                assert kind is Progress, step
+                result = yield from self._go_on(step)
+        if self.busy is not None:
+            self.busy.set(host.now_ns, 0)
+
+    def _run_exact(self, steps: Steps[None]) -> Process:
+        """Run *steps* one by one, each cost an event of its own."""
+        host = self.host
+        yield self._sleep_until(host.now_ns)
+        if self.busy is not None:
+            self.busy.set(host.now_ns, 1)
+        result: Any = None
+        while True:
+            try:
+                step = steps.send(result)
+            except StopIteration:
+                break
+            result = None
+            kind = type(step)
+            if kind is Path:
+                result = yield from self._spend_items(step)
+            elif kind is Block:
+                woken = yield from self._block(step)
+                if woken is not None:
+                    yield from self._spend_items(woken)
+            elif kind is Check:
+                result = step.vcpu.pending()
+            elif kind is Lock:
+                result = yield from self._lock(step.mutex)
+            elif kind is Unlock:
+                step.mutex.release()
+            else:
+                assert kind is Sync, step
+        if self.busy is not None:
+            self.busy.set(host.now_ns, 0)
+
+    def _draw(self, path: Path) -> list[int]:
+        """Return the costs of the path's items in ns, drawn where they are not constant, 0 for tracepoints."""
+        return [0 if item.cost is None else item.cost.sample(self.subject) for item in path.items]
+
+    def _spend(self, path: Path) -> Process:
+        """Spend *path* as one event. Result: None, or in guest mode what a kick left of it."""
+        total, costs = path.total_ns, None
+        if total is None:
+            costs = self._draw(path)
+            total = sum(costs)
+        host = self.host
+        start = host.now_ns
+        end = start + total
+        if total and not host.advance(end, self.index):
+            self._path = (path, costs, start)
+            self.mode = path.mode
+            yield self._sleep_until(end)
+            self._path = None
+            self.mode = Mode.ROOT
+            if self.kicked and path.mode is Mode.GUEST:
+                return self._charge_partly(path, costs, start, host.now_ns)
+        self._charge_path(path, costs, start, end)
+        return None
+
+    def _charge_path(self, path: Path, costs: list[int] | None, start_ns: int, end_ns: int) -> None:
+        """Charge a path that was spent whole, and pass its tracepoints."""
+        request = self.request
+        if request is not None and end_ns > start_ns:
+            stages = request.stages
+            if self.delivering:
+                stages[_IRQ_DELIVERY] += end_ns - start_ns
+            elif costs is None:
+                for stage, ns in path.by_stage:
+                    stages[stage] += ns
+            else:
+                for item, cost in zip(path.items, costs, strict=True):
+                    stages[item.stage] += cost
+            request.mark_ns = end_ns
+            if request.log is not None:
+                request.log.append((start_ns, self.name, path, costs, self.delivering))
+        if costs is None:
+            for op, offset in path.actions:
+                self._trace(op, start_ns + offset, None)
+        elif path.actions:
+            at = start_ns
+            for item, cost in zip(path.items, costs, strict=True):
+                at += cost
+                if item.op is not Op.SPEND:
+                    self._trace(item.op, at, None)
+
+    def _entered_ns(self) -> int:
+        """Return when the entry at the head of the present path ends (its begin, if there is none)."""
+        assert self._path is not None
+        path, costs, at = self._path
+        for position, item in enumerate(path.items):
+            if item.cost is None:
+                continue
+            if item.mode is not Mode.ENTERING:
+                break
+            at += (item.cost.ns or 0) if costs is None else costs[position]
+        return at
+
+    def _spend_items(self, path: Path) -> Process:
+        """Spend the path item by item. Result as of `_spend`."""
+        if self.kicked and path.mode is Mode.GUEST:
+            return path
+        for position, item in enumerate(path.items):
+            if item.cost is None:
+                self._trace(item.op, self.host.now_ns, None)
+                continue
+            cost = item.cost.sample(self.subject)
+            if not cost:
+                continue
+            start = self.host.now_ns
+            yield from self._spend_item(item, cost)
+            if self.kicked and path.mode is Mode.GUEST:
+                return _rest(path, position, start + cost - self.host.now_ns)
+        return None
+
+    def _spend_item(self, item: Item, cost_ns: int) -> Process:
+        start = self.host.now_ns
+        if not self.host.advance(start + cost_ns, self.index):
+            self._item = (item, start)
+            self.mode = item.mode
+            yield self._sleep_until(start + cost_ns)
+            self._item = None
+            self.mode = Mode.ROOT
+        self._charge(item, start, self.host.now_ns)
+
+    def _lock(self, mutex: Mutex) -> Process:
+        asked = self.host.now_ns
+        if not mutex.acquire(self):
+            if self.busy is not None:
+                self.busy.set(asked, 0)
+            self._asked_ns = asked
+            self.blocked = True
+            self._then = None
+            yield self._sleep()
+            self._asked_ns = None
+            if self.request is not None:
+                self.request.charge(Stage.BQL_WAIT, self.host.now_ns, self.name)
+        return asked, self.host.now_ns
+
+    def _block(self, step: Block) -> Process:
+        """Sleep until woken. Result: the path of the wake-up, if it is still to be spent."""
+        host = self.host
+        if self.busy is not None:
+            self.busy.set(host.now_ns, 0)
+        self.blocked = True
+        self._then = step.then
+        yield self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
+        woken = self._path
+        if woken is not None:
+            path, costs, start = woken
+            self._path = None
+            self.mode = Mode.ROOT
+            self._charge_path(path, costs, start, host.now_ns)
+            return None
+        if self.blocked:
+            self.blocked = False
+            if self.busy is not None:
+                self.busy.set(host.now_ns, 1)
+            return None if self._then is None else self._then()
+        path, self._waking = self._waking, None
+        return path
+
+    # Runs
+
+    def _go_on(self, progress: Progress) -> Process:
+        """Execute what remains of a run. Result: None at its end, else the `Outcome` that broke it off."""
+        host = self.host
+        run = progress.run
+        while not progress.done:
+            if not progress.at_access or host.exact or self.kicked or not self._is_private(run):
+                outcome = yield from self._access(progress)
+                if outcome is not None:
+                    return outcome
+                continue
+            begin = host.now_ns
+            end = begin + progress.remaining_ns()
+            if not host.advance(end, self.index):
+                self._enter_run(progress, begin)
+                yield self._sleep_until(end)
+                if self._progress is None:
+                    outcome = yield from self._access(progress)
+                    if outcome is not None:
+                        return outcome
+                    continue
+                self._leave_run()
+            self._settle_rest(progress, begin)
+            return None
+        return None
+
+    def _is_private(self, run: Run) -> bool:
+        """Tell whether nobody else holds or waits for the mutex that the run takes or releases."""
+        if not run.takes_lock:
+            return True
+        bql = self.bql
+        return bql is not None and (bql.owner is None or (bql.owner is self and not bql.waiters))
+
+    def _enter_run(self, progress: Progress, begin_ns: int) -> None:
+        self._progress = progress
+        self._run_start_ns = begin_ns
+        if progress.run.takes_lock:
+            assert self.bql is not None
+            self.bql.runner = self
+
+    def _leave_run(self) -> None:
+        self._progress = None
+        if self.bql is not None and self.bql.runner is self:
+            self.bql.runner = None
+
+    def _access(self, progress: Progress) -> Process:
+        """Execute the rest of one access item by item; the item under way, if any, has just been slept through."""
+        costs = progress.costs()
+        items = progress.template.items
+        for position in range(progress.item, len(items)):
+            item = items[position]
+            if item.op is not Op.SPEND:
+                progress.item = position + 1
+                outcome = yield from self._act(item.op, progress)
+                if outcome is not None:
+                    return outcome
+                continue
+            cost = costs[position] if progress.left_ns is None else progress.left_ns
+            if progress.item_start_ns is not None:
+                start, progress.item_start_ns = progress.item_start_ns, None
+                self._item = None
+                self.mode = Mode.ROOT
+                self._charge(item, start, self.host.now_ns)
+            elif cost:
+                if self.kicked and item.mode is Mode.GUEST:
+                    progress.item = position
+                    return Outcome(End.KICKED, progress)
+                start = self.host.now_ns
+                yield from self._spend_item(item, cost)
+            else:
+                start = self.host.now_ns
+            if self.kicked and item.mode is Mode.GUEST:
+                progress.item = position
+                progress.left_ns = start + cost - self.host.now_ns
+                return Outcome(End.KICKED, progress)
+            progress.left_ns = None
+        if progress.run.poll is not None:
+            progress.next_access()
+            if not progress.done:
+                progress.give_back()
+            return Outcome(End.POLLED, progress)
+        progress.next_access()
+        return None
+
+    def _act(self, op: Op, progress: Progress) -> Process:
+        """Do what an item without time does. Result: an `Outcome` if the run has to be left here."""
+        now = self.host.now_ns
+        if op is Op.LOCK:
+            assert self.bql is not None
+            yield from self._lock(self.bql)
+        elif op is Op.UNLOCK:
+            assert self.bql is not None
+            self.bql.release()
+        elif op is Op.DEVICE:
+            if progress.run.poll is not None:
+                progress.poll_value = progress.run.poll()
+        else:
+            self._trace(op, now, progress.template.kind)
+            assert self.tracer is not None
+            if op is Op.CHECK and self.tracer.pending():
+                return Outcome(End.AT_CHECK, progress)
+        return None
+
+    def _trace(self, op: Op, now_ns: int, kind: AccessKind | None) -> None:
+        """Note an exit, a return to userspace, an entry or an IRQ-line ioctl."""
+        if op is Op.IRQ_LINE:
+            if self.owner is not None:
+                self.owner.irq_line_ioctls += 1
+            return
+        assert self.tracer is not None
+        if op is Op.EXIT:
+            self.tracer.kvm_exit(now_ns, kind)
+        elif op is Op.USERSPACE:
+            self.tracer.kvm_userspace_exit()
+        elif op is Op.ENTRY:
+            self.tracer.kvm_entry(now_ns)
+
+    # Accounts
+
+    def _settle_rest(self, progress: Progress, begin_ns: int) -> None:
+        """Account for all accesses from the present position to the end of the run, executed from *begin_ns*."""
+        run = progress.run
+        if run.total_ns is not None and progress.segment == 0 and progress.access == 0:
+            self._settle_whole(run, begin_ns)
+            return
+        start = begin_ns
+        for index, first, n, total in progress.parts():
+            drawn = None if progress.draws is None else progress.draws[index]
+            self._settle(run.segments[index].template, None if drawn is None else drawn[first:], n, start, total)
+            start += total
+
+    def _settle_whole(self, run: Run, begin_ns: int) -> None:
+        """Account for a run with constant costs, executed as a whole from *begin_ns*."""
+        assert run.total_ns is not None
+        end = begin_ns + run.total_ns
+        request = self.request
+        if request is not None:
+            stages = request.stages
+            for stage, ns in run.by_stage:
+                stages[stage] += ns
+            request.mark_ns = end
+            if request.log is not None:
+                request.log.append((begin_ns, self.name, run))
+        if run.exits:
+            owner = self.owner
+            if owner is not None:
+                owner.exits += run.exits
+                owner.userspace_exits += run.userspace_exits
+                owner.irq_line_ioctls += run.irq_lines
+            assert self.tracer is not None
+            self.tracer.whole_run(run, begin_ns)
+        if run.hold_ns:
+            assert self.bql is not None
+            held = self.bql.held
+            if held.within_one_bin(begin_ns, end):
+                held.add_area(run.hold_ns)
+                if not held.highest:
+                    held.highest = 1
+            else:
+                start = begin_ns
+                for template, n in run.segments:
+                    self._hold(template, None, n, start)
+                    start += template.const_ns * n
+        for start, template in run.parts:
+            start += begin_ns
+            for op, offset in template.actions:
+                self._did(op, start + offset, template)
+
+    def _settle_until(self, progress: Progress, begin_ns: int, segment: int, access: int, item: int) -> None:
+        """Account for what was executed before (segment, access, item), and move there."""
+        start = begin_ns
+        for index, first, n, total in progress.parts():
+            if index > segment:
+                break
+            drawn = None if progress.draws is None else progress.draws[index]
+            if index == segment:
+                n = access - first
+                total = progress.run.segments[index].template.const_ns * n
+                if drawn is not None:
+                    total += int(drawn[first:access].sum())
+            if n:
+                part = None if drawn is None else drawn[first : first + n]
+                self._settle(progress.run.segments[index].template, part, n, start, total)
+            start += total
+        progress.segment, progress.access, progress.item = segment, access, item
+        items = progress.template.items
+        for position, cost in enumerate(progress.costs()[:item]):
+            op = items[position].op
+            if op is Op.SPEND:
+                self._charge(items[position], start, start + cost)
+                start += cost
+                continue
+            if op is Op.DEVICE and progress.run.poll is not None:
+                progress.poll_value = progress.run.poll()
+            self._did(op, start, progress.template)
+
+    def _settle(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int, total_ns: int) -> None:
+        """Account for *n* whole accesses executed from *start_ns* on."""
+        request = self.request
+        if request is not None:
+            stages = request.stages
+            if drawn is None:
+                for stage, ns in template.by_stage:
+                    stages[stage] += ns * n
+            else:
+                sums = drawn.sum(axis=0).tolist()
+                drawn_at = dict(zip(template.variable, sums, strict=True))
+                for position, item in enumerate(template.items):
+                    if item.cost is not None:
+                        stages[item.stage] += drawn_at[position] if position in drawn_at else (item.cost.ns or 0) * n
+            request.mark_ns = start_ns + total_ns
+            if request.log is not None:
+                request.log.append((start_ns, self.name, template, drawn, n))
+        if not template.whole:
+            self._settle_part(template, drawn, start_ns)
+            return
+        owner = self.owner
+        if owner is not None:
+            owner.exits += template.exits * n
+            owner.userspace_exits += template.userspace_exits * n
+            owner.irq_line_ioctls += template.irq_lines * n
+        if template.exits:
+            assert self.tracer is not None
+            self.tracer.round_trips(template, drawn, n, start_ns)
+        if template.holds:
+            self._hold(template, drawn, n, start_ns)
+
+    def _settle_part(self, template: Template, drawn: Int64Array | None, start_ns: int) -> None:
+        """Do what the items without time of a front or back did, each at its instant."""
+        if drawn is None:
+            for op, offset in template.actions:
+                self._did(op, start_ns + offset, template)
+            return
+        at = start_ns
+        for item, cost in zip(template.items, item_costs(template, drawn, 0), strict=True):
+            at += cost
+            if item.op is not Op.SPEND:
+                self._did(item.op, at, template)
+
+    def _did(self, op: Op, at_ns: int, template: Template) -> None:
+        """Account for an item without time that was executed at *at_ns* while nobody looked."""
+        if op is Op.LOCK:
+            assert self.bql is not None
+            self.bql.take(self, since_ns=at_ns)
+        elif op is Op.UNLOCK:
+            assert self.bql is not None
+            self.bql.release(at_ns=at_ns)
+        elif op not in (Op.CHECK, Op.DEVICE):
+            self._trace(op, at_ns, template.kind)
+
+    def _hold(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
+        """Count the time that *n* accesses held the mutex."""
+        if not template.holds:
+            return
+        assert self.bql is not None
+        level = self.bql.held
+        level.highest = max(level.highest, 1)
+        begins = starts(template, drawn, n, start_ns)
+        for lock, unlock in template.holds:
+            taken = begins + offsets(template, drawn, n, lock)
+            released = begins + offsets(template, drawn, n, unlock)
+            if level.within_one_bin(start_ns, int(released[-1])):
+                level.add_area(int((released - taken).sum()))
+            else:
+                for first, last in zip(taken.tolist(), released.tolist(), strict=True):
+                    level.add(first, last)
+
+    def _charge(self, item: Item, start_ns: int, end_ns: int) -> None:
+        request = self.request
+        if request is None or end_ns <= start_ns:
+            return
+        request.stages[Stage.IRQ_DELIVERY if self.delivering else item.stage] += end_ns - start_ns
+        request.mark_ns = end_ns
+        if request.log is not None:
+            request.log.append((start_ns, self.name, item, end_ns, self.delivering))
+
+    def _charge_partly(self, path: Path, costs: list[int] | None, start_ns: int, now_ns: int) -> Path:
+        """Charge the items of a path that was cut at *now_ns*, and return what is left of it."""
+        start = start_ns
+        for position, item in enumerate(path.items):
+            if item.cost is None:
+                self._trace(item.op, start, None)
+                continue
+            cost = (item.cost.ns or 0) if costs is None else costs[position]
+            if cost and start + cost > now_ns:
+                self._charge(item, start, now_ns)
+                return _rest(path, position, start + cost - now_ns, costs)
+            self._charge(item, start, start + cost)
+            start += cost
+        return Path((), path.mode)
+
+    # Sleep
+
+    def _sleep(self) -> Alarm:
+        """Return the alarm to sleep on; it is used again unless an entry for it is left in the queue."""
+        alarm = self._alarm
+        if self._alarm_twice:
+            self._alarm_twice = False
+            alarm = self._alarm = Alarm(self.host)
+        else:
+            alarm.callbacks = []
+        return alarm
+
+    def _sleep_until(self, at_ns: int) -> Alarm:
+        alarm = self._sleep()
+        self.host.set_alarm(alarm, at_ns, self.index)
+        return alarm
+
+    def _set_alarm(self, at_ns: int) -> None:
+        """Let the alarm that the thread sleeps on go off at *at_ns*; an earlier setting is void."""
+        self._alarm_twice = True
+        self.host.set_alarm(self._alarm, at_ns, self.index)
+
+
+def _rest(path: Path, position: int, left_ns: int, costs: list[int] | None = None) -> Path:
+    """Return what remains of *path* from the item at *position*, of which *left_ns* remain."""
+    items = [] if not left_ns else [_fixed(path.items[position], left_ns)]
+    for index in range(position + 1, len(path.items)):
+        item = path.items[index]
+        items.append(item if costs is None or item.cost is None else _fixed(item, costs[index]))
+    return Path(items, path.mode)
+
+
+def _fixed(item: Item, ns: int) -> Item:
+    """Return *item* with a cost of exactly *ns*."""
+    return item._replace(cost=Cost(item.function, ns))
