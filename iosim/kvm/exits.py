@@ -1,0 +1,185 @@
+"""What ends a stay in the guest, and the account of a vCPU's exits."""
+
+from typing import Any, NamedTuple
+
+from iosim.host.durations import Durations
+from iosim.host.runs import offsets, starts
+from iosim.host.thread import HostThread
+from iosim.kvm.exit_table import ExitReason, KvmExit
+from iosim.model.costs import Int64Array
+from iosim.model.records import Request
+from iosim.model.steps import AccessKind, Op, Run, Template
+
+
+_IO = ExitReason.IO_INSTRUCTION.name
+_NAMES = {reason: reason.name for reason in ExitReason}
+
+
+class Access:
+    """One port access of the guest: what it looks like, and the value written or, afterwards, read."""
+
+    __slots__ = ("kind", "value")
+
+    def __init__(self, kind: AccessKind, value: int = 0) -> None:
+        self.kind = kind
+        self.value = value
+
+
+class Exit(NamedTuple):
+    """A VM exit: its basic reason, the port access, and for declared exits what KVM makes of them.
+
+    *kvm_exit* is passed to userspace, *errno* is that with which KVM_RUN fails. *request* is the request that the exit
+    is counted for, None for HLT and background exits. *eoi* marks the end of an interrupt.
+    """
+
+    reason: ExitReason
+    access: Access | None = None
+    kvm_exit: KvmExit | None = None
+    errno: int = 0
+    failed_entry: bool = False
+    hardware_reason: int | None = None
+    request: Request | None = None
+    eoi: bool = False
+
+
+class PortLog:
+    """The log of port accesses (``run.log = "ports"``): rows of (vcpu, drive, request, ns, port, write, width, count)."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int, int, int, int, bool, int, int]] = []
+
+
+class ExitAccount:
+    """The tracepoints of one vCPU: counts of its requests' exits, and the time of every exit by reason.
+
+    An exit's time is that of ``perf kvm stat``: from kvm_exit to the next kvm_entry. `times` is per (reason,
+    userspace); exits that end in the warm-up are not in it.
+    """
+
+    def __init__(self, thread: HostThread, vcpu: Any, log: PortLog | None) -> None:
+        self.times: dict[tuple[str, bool], Durations] = {}
+        self._thread = thread
+        self._vcpu = vcpu
+        self._log = log
+        self._whole_runs: dict[Run, int] = {}
+        self._reason = ""
+        self._exit_ns: int | None = None
+        self._userspace = False
+
+    def kvm_exit(self, now_ns: int, kind: AccessKind | None) -> None:
+        """kvm_exit: of the port access *kind* within a run, or of the vCPU's present exit."""
+        self._exit_ns = now_ns
+        self._userspace = False
+        if kind is not None:
+            self._reason = _IO
+            request = self._thread.owner
+        else:
+            exit_: Exit = self._vcpu.exit
+            self._reason = reason_name(exit_)
+            request = exit_.request
+            if exit_.access is not None:
+                kind = exit_.access.kind
+        if request is not None:
+            request.exits += 1
+        if self._log is not None and kind is not None:
+            self._log_access(kind, now_ns)
+
+    def kvm_userspace_exit(self) -> None:
+        """KVM_RUN returns to QEMU."""
+        self._userspace = True
+        owner = self._thread.owner
+        if owner is not None and self._reason == _IO:
+            owner.userspace_exits += 1
+
+    def interrupted(self) -> None:
+        """KVM_RUN returns EINTR: of whatever exit preceded, but on nobody's account."""
+        self._userspace = True
+
+    def kvm_entry(self, now_ns: int) -> None:
+        """The next entry into the guest."""
+        if self._exit_ns is not None:
+            self._durations(self._reason, self._userspace).add(now_ns - self._exit_ns, 1)
+            self._exit_ns = None
+
+    def irq_line(self) -> None:
+        """One KVM_IRQ_LINE ioctl by this vCPU's thread."""
+        owner = self._thread.owner
+        if owner is not None:
+            owner.irq_line_ioctls += 1
+
+    def pending(self) -> bool:
+        """Tell whether something waits for vcpu_enter_guest to look at it."""
+        return bool(self._vcpu.pending())
+
+    def whole_run(self, run: Run, start_ns: int) -> None:
+        """All round trips of a run with constant costs."""
+        self._whole_runs[run] = self._whole_runs.get(run, 0) + 1
+        if self._log is not None:
+            start = start_ns
+            for template, n in run.segments:
+                if template.whole:
+                    self._log_many(template, None, n, start)
+                start += template.const_ns * n
+
+    def round_trips(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
+        """*n* round trips of *template*; with constant costs *drawn* is None."""
+        durations, (left, entered) = self._of(template)
+        if drawn is None:
+            ns = sum(item.cost.ns or 0 for item in template.items[left:entered] if item.cost is not None)
+            durations.add(ns, n)
+        else:
+            durations.add_array(offsets(template, drawn, n, entered) - offsets(template, drawn, n, left))
+        if self._log is not None:
+            self._log_many(template, drawn, n, start_ns)
+
+    def restart(self) -> None:
+        """The warm-up has ended: exits are counted from here."""
+        self.times = {}
+        self._whole_runs = {}
+
+    def finish(self) -> dict[tuple[str, bool], Durations]:
+        """Return the times of all exits that have ended."""
+        for run, times in self._whole_runs.items():
+            for template, n in run.segments:
+                if not template.exits or not template.whole:
+                    continue
+                durations, (left, entered) = self._of(template)
+                ns = sum(item.cost.ns or 0 for item in template.items[left:entered] if item.cost is not None)
+                durations.add(ns, n * times)
+        self._whole_runs = {}
+        return self.times
+
+    def _durations(self, reason: str, userspace: bool) -> Durations:
+        key = (reason, userspace)
+        if key not in self.times:
+            self.times[key] = Durations()
+        return self.times[key]
+
+    def _of(self, template: Template) -> tuple[Durations, tuple[int, int]]:
+        """Return where the exit of a template is counted, and the positions of its kvm_exit and kvm_entry."""
+        positions = {item.op: i for i, item in enumerate(template.items) if item.op in (Op.EXIT, Op.ENTRY)}
+        durations = self._durations(_IO, template.userspace_exits > 0)
+        return durations, (positions[Op.EXIT], positions[Op.ENTRY])
+
+    def _log_access(self, kind: AccessKind, now_ns: int) -> None:
+        assert self._log is not None
+        owner = self._thread.owner
+        drive, number = (-1, -1) if owner is None else (owner.drive.index, owner.number)
+        self._log.rows.append((0, drive, number, now_ns, kind.port, kind.write, kind.width, kind.count))
+
+    def _log_many(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
+        if template.kind is None:
+            return
+        _, (left, _) = self._of(template)
+        begins = starts(template, drawn, n, start_ns) + offsets(template, drawn, n, left)
+        for at in begins.tolist():
+            self._log_access(template.kind, at)
+
+
+def reason_name(exit_: Exit) -> str:
+    """Return the name of the exit's reason as perf and trace-cmd print it; a number if the kernel knows no name."""
+    if exit_.failed_entry:
+        return "INVALID_STATE"
+    if exit_.hardware_reason is not None:
+        return str(exit_.hardware_reason)
+    return _NAMES[exit_.reason]

@@ -1,0 +1,79 @@
+"""The in-kernel interrupt controllers as far as IDE uses them: KVM_IRQ_LINE and edge-triggered lines.
+
+QEMU 1.6 makes one ioctl per level change (kvm_pc_gsi_handler), QEMU 5.0 and later two identical ones (gsi_handler
+falls through from the i8259 to the IOAPIC; commit 64c033badd). Only the first can be an edge.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from iosim.model.draws import Subject
+from iosim.model.records import Request
+from iosim.model.stages import Stage
+from iosim.model.steps import SYNC, Binder, Path, Steps
+
+
+class Irq:
+    """A raised interrupt on its way to the guest: its GSI, and the request that waits for it."""
+
+    __slots__ = ("gsi", "queued_behind", "raised_ns", "request")
+
+    def __init__(self, gsi: int, request: Request | None) -> None:
+        self.gsi = gsi
+        self.request = request
+        self.raised_ns = 0
+        self.queued_behind = False
+
+    @property
+    def subject(self) -> Subject | None:
+        """Who draws the costs of its delivery."""
+        return self.request
+
+
+class IrqChip:
+    """Levels of the lines and the vCPU that takes them; a 0 -> 1 change is an interrupt, a high line stays silent."""
+
+    def __init__(self, binder: Binder, ioctls_per_change: int) -> None:
+        self.ioctls_per_change = ioctls_per_change
+        self.vcpu: Any = None
+        self._level: dict[int, int] = {}
+        self._lower_path = binder.path("kvm.irq_line", stage=Stage.QEMU_DISPATCH)
+        self._raise_path = binder.path("kvm.irq_line")
+        self._edge_path = binder.path("kvm.deliver_edge")
+
+    def kvm_set_irq(self, gsi: int, level: int) -> bool:
+        """Set the line and tell whether that is an edge."""
+        edge = level == 1 and self._level.get(gsi, 0) == 0
+        self._level[gsi] = level
+        return edge
+
+    def lower(self, count_ioctl: Callable[[], None]) -> Steps[None]:
+        """The ioctls of qemu_irq_lower, made by a vCPU within a register access; the level is set by the device."""
+        for _ in range(self.ioctls_per_change):
+            count_ioctl()
+            yield self._lower_path
+
+    def lower_path(self) -> Path:
+        """The cost of one lowering ioctl."""
+        return self._lower_path
+
+    def raise_line(self, gsi: int, request: Request | None, left: Callable[[], None]) -> Steps[None]:
+        """The ioctls of qemu_irq_raise for *request*; *left* is called when the interrupt is on its way.
+
+        1. the first ioctl: kvm_set_irq; on an edge __apic_accept_irq and the kick;
+        2. the second one, if there is one, finds the line high.
+        """
+        for number in range(self.ioctls_per_change):
+            if request is not None:
+                request.irq_line_ioctls += 1
+            yield self._raise_path
+            if number == 0:
+                edge = self.kvm_set_irq(gsi, 1)
+                if edge:
+                    yield self._edge_path
+                yield SYNC
+                left()
+                if edge:
+                    if request is not None:
+                        request.irqs += 1
+                    self.vcpu.accept_irq(Irq(gsi, request))
