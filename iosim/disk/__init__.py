@@ -1,0 +1,21 @@
+"""The host's disks: pure service models, and the queue in front of them."""
+
+from iosim.disk.empirical import EmpiricalDisk, load_empirical
+from iosim.disk.hdd import Hdd, HddConfig
+from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
+from iosim.disk.queue import Disk, DiskJob
+from iosim.disk.ssd import Ssd, SsdConfig
+
+__all__ = [
+    "ConstantDisk",
+    "Disk",
+    "DiskIo",
+    "DiskJob",
+    "DiskModel",
+    "EmpiricalDisk",
+    "Hdd",
+    "HddConfig",
+    "Ssd",
+    "SsdConfig",
+    "load_empirical",
+]

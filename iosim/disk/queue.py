@@ -1,0 +1,72 @@
+"""A disk of the host: first come, first served in front of a service model with a number of servers."""
+
+from collections import deque
+
+from iosim.disk.model import DiskIo, DiskModel
+from iosim.host import Host, HostThread, Level
+from iosim.model import draws
+from iosim.model.records import Request
+from iosim.model.stages import Stage
+from iosim.model.steps import SYNC, Block, Steps
+
+
+class DiskJob:
+    """One operation on its way to a disk, on behalf of a request of a guest."""
+
+    __slots__ = ("disk", "op", "request", "sector", "sectors")
+
+    def __init__(self, disk: "Disk", request: Request, op: str, sector: int, sectors: int) -> None:
+        self.disk = disk
+        self.request = request
+        self.op = op
+        self.sector = sector
+        self.sectors = sectors
+
+
+class Disk:
+    """Serves up to *servers* operations at once; the rest waits in order of arrival. Shared by all VMs."""
+
+    def __init__(self, host: Host, name: str, model: DiskModel, servers: int) -> None:
+        self.name = name
+        self.servers = servers
+        self.model = model
+        self._host = host
+        self._state = model.initial()
+        self._waiting: deque[tuple[HostThread, DiskJob]] = deque()
+        self._n_busy = 0
+        self._what = draws.name_hash(f"disk.{name}")
+        self.busy = Level(host.timeline, f"disk {name}:busy")
+        self.queue = Level(host.timeline, f"disk {name}:queue")
+
+    def transfer(self, thread: HostThread, job: DiskJob) -> Steps[None]:
+        """Have *job* served while *thread* waits for it (disk_wait, then disk_service)."""
+        yield SYNC
+        host = self._host
+        if self._n_busy < self.servers:
+            yield Block(self._begin(job))
+        else:
+            self._waiting.append((thread, job))
+            self.queue.set(host.now_ns, len(self._waiting))
+            job.request.wait_in(Stage.DISK_WAIT, thread.name)
+            yield Block()
+        job.request.stop_waiting(host.now_ns)
+        self._n_busy -= 1
+        if self._waiting:
+            heir, next_job = self._waiting.popleft()
+            self.queue.set(host.now_ns, len(self._waiting))
+            next_job.request.stop_waiting(host.now_ns)
+            heir.wake_at(self._begin(next_job))
+        else:
+            self.busy.set(host.now_ns, self._n_busy)
+
+    def _begin(self, job: DiskJob) -> int:
+        """Begin to serve *job*; return when it will be done."""
+        now = self._host.now_ns
+        self._n_busy += 1
+        self.busy.set(now, self._n_busy)
+        job.request.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
+        number = 0
+        if self.model.draws:
+            number = draws.draw(job.request.identity, self._what, job.request.take(self._what))
+        service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
+        return now + service_ns
