@@ -1,0 +1,1 @@
+"""QEMU: vCPU thread, IDE device, block layer, thread pool, main loop."""

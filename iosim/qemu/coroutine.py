@@ -1,0 +1,39 @@
+"""QEMU's coroutines: one body, run first by the thread that submits and later by the one that completes."""
+
+from typing import Any
+
+from iosim.host import HostThread
+from iosim.model.steps import Steps
+
+QEMU_COROUTINE_YIELD: Any = object()
+"""Yielded by a body where the real one calls qemu_coroutine_yield: whoever entered it goes on."""
+
+
+class Coroutine:
+    """A body of steps that can be left in the middle and entered again, by another thread.
+
+    `thread` is the one that runs it at present.
+    """
+
+    def __init__(self) -> None:
+        self.thread: HostThread | None = None
+        self._body: Steps[None] | None = None
+
+    def create(self, body: Steps[None]) -> "Coroutine":
+        """qemu_coroutine_create: give the coroutine its body."""
+        self._body = body
+        return self
+
+    def enter(self, thread: HostThread) -> Steps[bool]:
+        """qemu_coroutine_enter: run until the body yields or ends; tell whether it ended."""
+        assert self._body is not None
+        self.thread = thread
+        result: Any = None
+        while True:
+            try:
+                step = self._body.send(result)
+            except StopIteration:
+                return True
+            if step is QEMU_COROUTINE_YIELD:
+                return False
+            result = yield step

@@ -1,0 +1,260 @@
+"""The vCPU thread in QEMU: qemu_kvm_cpu_thread_fn, kvm_cpu_exec, kvm_handle_io (cpus.c, kvm-all.c)."""
+
+import errno
+from collections.abc import Callable
+
+from iosim.host import HostThread, Mutex
+from iosim.kvm import Access, KvmExit, Vcpu
+from iosim.model.ata import Reg
+from iosim.model.stages import Stage
+from iosim.model.steps import SYNC, Binder, Block, Lock, Run, Segment, Steps, Template, Unlock
+from iosim.qemu.ide import IDEBus
+from iosim.qemu.versions import QemuVersion
+
+EXCP_INTERRUPT, EXCP_HLT = 0x10000, 0x10001
+
+
+class PortSpace:
+    """address_space_io: which register of which channel a port is. Other ports belong to devices without a model."""
+
+    def __init__(self) -> None:
+        self._ports: dict[int, tuple[IDEBus, Reg]] = {}
+
+    def add(self, bus: IDEBus, ports: dict[Reg, int]) -> None:
+        """Register the ports of a channel."""
+        for register, port in ports.items():
+            self._ports[port] = (bus, register)
+
+    def find(self, port: int) -> tuple[IDEBus, Reg] | None:
+        """Return the channel and register behind *port*, None for other devices' ports."""
+        return self._ports.get(port)
+
+
+class KvmCpu:
+    """CPUState of a vCPU: what kvm_cpu_exec looks at.
+
+    The BQL: up to QEMU 2.3 held whenever the thread is not inside KVM_RUN; from 2.4 released for the whole loop of
+    kvm_cpu_exec and taken for each access to a device.
+    """
+
+    def __init__(
+        self,
+        thread: HostThread,
+        binder: Binder,
+        version: QemuVersion,
+        bql: Mutex,
+        vcpu: Vcpu,
+        ports: PortSpace,
+        vm_stop: Callable[[str], None],
+        item_template: Callable[[Access], Template] | None,
+    ) -> None:
+        self.thread = thread
+        self.version = version
+        self.bql = bql
+        self.vcpu = vcpu
+        self.ports = ports
+        self.stopped = False
+        self.exit_request = False
+        self.halted = False
+        self.vcpu_dirty = True
+        self._vm_stop = vm_stop
+        self._item_template = item_template
+        self._lock = binder.path("qemu.mutex_lock")
+        self._unlock = binder.path("qemu.mutex_unlock", stage=Stage.VM_ENTRY if not version.bql_per_access else None)
+        self._put_registers = binder.path("qemu.put_registers")
+        self._pre_run = binder.path("qemu.pre_run")
+        self._post_run = binder.path("qemu.post_run")
+        self._handle_io = binder.path("qemu.handle_io")
+        self._address_space = (
+            binder.path("qemu.address_space_rw", "qemu.mutex_lock")
+            if version.bql_per_access
+            else binder.path("qemu.cpu_io", "qemu.address_space_rw")
+        )
+        self._unmodelled_port = binder.path("qemu.memory_region_dispatch", "qemu.portio")
+        self._physical_memory = binder.path("qemu.cpu_physical_memory_rw")
+        self._arch_exit = binder.path("qemu.arch_handle_exit")
+        self._reset = binder.path("qemu.system_reset")
+        self._internal_error = binder.path("qemu.internal_error")
+        self._wait_io = binder.path("qemu.wait_io_event")
+        self._exit_reasons: dict[KvmExit, Callable[[], Steps[int]]] = {
+            KvmExit.IO: self._exit_io,
+            KvmExit.MMIO: self._exit_mmio,
+            KvmExit.IRQ_WINDOW_OPEN: self._exit_irq_window_open,
+            KvmExit.SHUTDOWN: self._exit_shutdown,
+            KvmExit.UNKNOWN: self._exit_error,
+            KvmExit.INTERNAL_ERROR: self._exit_error,
+        }
+
+    # The thread
+
+    def qemu_kvm_cpu_thread_fn(self) -> Steps[None]:
+        """The body of the vCPU thread: kvm_cpu_exec while the VM runs, and the wait between two calls of it."""
+        yield Lock(self.bql)
+        while not self.stopped:
+            yield from self.kvm_cpu_exec()
+            if not self.stopped:
+                yield from self.qemu_kvm_wait_io_event()
+        yield Unlock(self.bql)
+
+    def qemu_kvm_wait_io_event(self) -> Steps[None]:
+        """Outside of kvm_cpu_exec: eat signals; wait without the BQL while the CPU is halted in userspace."""
+        yield self._wait_io
+        yield SYNC
+        self.vcpu.signal_pending = False
+        if self.halted and not self.vcpu.runnable():
+            yield Unlock(self.bql)
+            self.vcpu.halted = True
+            while not self.vcpu.runnable():
+                yield Block()
+            self.vcpu.halted = False
+            yield Lock(self.bql)
+
+    def kvm_arch_process_async_events(self) -> bool:
+        """Whether the CPU stays halted: it was halted by KVM_EXIT_HLT and nothing has come for it."""
+        if self.halted and self.vcpu.runnable():
+            self.halted = False
+        return self.halted
+
+    def kvm_cpu_exec(self) -> Steps[int]:
+        """Run the vCPU until something other than a device access ends it; returns EXCP_* or a negative error.
+
+        Each turn: registers put if dirty, kvm_arch_pre_run, BQL released, KVM_RUN, BQL taken, kvm_arch_post_run,
+        switch on exit_reason (BQL: see the class).
+        """
+        if self.kvm_arch_process_async_events():
+            self.exit_request = False
+            return EXCP_HLT
+        per_access = self.version.bql_per_access
+        if per_access:
+            yield Unlock(self.bql)
+        while True:
+            if self.vcpu_dirty:
+                yield self._put_registers
+                self.vcpu_dirty = False
+            yield self._pre_run
+            if self.exit_request:
+                self.vcpu.signal_pending = True
+            if not per_access:
+                yield self._unlock
+                yield Unlock(self.bql)
+            run_ret = yield from self.vcpu.kvm_vcpu_ioctl()
+            if not per_access:
+                yield self._lock
+                yield Lock(self.bql)
+            yield self._post_run
+            if run_ret < 0:
+                if run_ret in (-errno.EINTR, -errno.EAGAIN):
+                    ret = EXCP_INTERRUPT
+                    break
+                yield SYNC
+                ret = self._run_failed(run_ret)
+                break
+            handler = self._exit_reasons.get(self.vcpu.run.exit_reason, self._exit_default)
+            ret = yield from handler()
+            if ret != 0:
+                break
+        if per_access:
+            yield Lock(self.bql)
+        yield SYNC
+        if ret < 0:
+            self._stop("internal-error")
+        self.exit_request = False
+        return ret
+
+    def _run_failed(self, run_ret: int) -> int:
+        """An error of KVM_RUN other than EINTR: QEMU 1.6 aborts, later versions stop the VM."""
+        if self.version.run_error_aborts:
+            self._stop("aborted")
+        return run_ret
+
+    def _stop(self, why: str) -> None:
+        """vm_stop: no vCPU of the VM enters the guest again."""
+        self.stopped = True
+        self._vm_stop(why)
+
+    # exit_reason
+
+    def _exit_io(self) -> Steps[int]:
+        access = self.vcpu.run.io
+        yield self._handle_io
+        if access is None:
+            yield from self._unmodelled()
+        else:
+            yield from self.kvm_handle_io(access)
+        return 0
+
+    def _exit_mmio(self) -> Steps[int]:
+        yield self._physical_memory
+        return 0
+
+    def _exit_irq_window_open(self) -> Steps[int]:
+        yield from ()
+        return EXCP_INTERRUPT
+
+    def _exit_shutdown(self) -> Steps[int]:
+        yield self._reset
+        yield SYNC
+        self._stop("reset")
+        return EXCP_INTERRUPT
+
+    def _exit_error(self) -> Steps[int]:
+        """KVM_EXIT_UNKNOWN, and kvm_handle_internal_error for KVM_EXIT_INTERNAL_ERROR."""
+        yield self._internal_error
+        return -1
+
+    def _exit_default(self) -> Steps[int]:
+        """kvm_arch_handle_exit: HLT, SET_TPR and TPR_ACCESS go on; FAIL_ENTRY, EXCEPTION and the rest end the VM."""
+        yield self._arch_exit
+        reason = self.vcpu.run.exit_reason
+        if reason is KvmExit.HLT:
+            if self.vcpu.runnable():
+                return 0
+            self.halted = True
+            return EXCP_HLT
+        if reason in (KvmExit.SET_TPR, KvmExit.TPR_ACCESS, KvmExit.DEBUG, KvmExit.INTR):
+            return 0
+        return -1
+
+    # Port I/O
+
+    def kvm_handle_io(self, access: Access) -> Steps[None]:
+        """Hand the items of one KVM_EXIT_IO to the device, one by one (a batched rep ins has many)."""
+        count = access.kind.count
+        alone = 0
+        if count > 1 and self._item_template is not None:
+            # All but the last item change nothing that another thread could see: they are one run.
+            found = self.ports.find(access.kind.port)
+            assert found is not None
+            bus, register = found
+            assert register is Reg.DATA
+            alone = count - 1
+            submission = bus.data(alone * access.kind.width)
+            assert submission is None
+            yield Run([Segment(self._item_template(access), alone)])
+        for _ in range(count - alone):
+            yield from self.address_space_rw(access)
+
+    def address_space_rw(self, access: Access) -> Steps[None]:
+        """One item: look the port up, take the BQL where it is taken per access, call the device."""
+        yield self._address_space
+        if self.version.bql_per_access:
+            yield Lock(self.bql)
+        found = self.ports.find(access.kind.port)
+        if found is None:
+            yield self._unmodelled_port
+        else:
+            bus, register = found
+            yield from bus.access(self.thread, self.vcpu.account, register, access)
+        if self.version.bql_per_access:
+            yield self._unlock
+            yield Unlock(self.bql)
+
+    def _unmodelled(self) -> Steps[None]:
+        """A declared background access to a port of a device that has no model."""
+        yield self._address_space
+        if self.version.bql_per_access:
+            yield Lock(self.bql)
+        yield self._unmodelled_port
+        if self.version.bql_per_access:
+            yield self._unlock
+            yield Unlock(self.bql)

@@ -1,0 +1,36 @@
+"""What differs between the QEMU versions of the model (domain facts with their commits in docs/path.md)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class QemuVersion:
+    """The semantics of one QEMU version."""
+
+    name: str
+    bql_per_access: bool
+    """2.4 and later: the BQL is taken in prepare_mmio_access; before, it is held from KVM_RUN to KVM_RUN."""
+    irq_ioctls: int
+    """5.0 and later (64c033badd): two KVM_IRQ_LINE ioctls per level change."""
+    command_lowers_irq: bool
+    """After 5.1 (6f52e69f46): a command write lowers INTRQ."""
+    cpu_io: bool
+    """Up to 1.6: kvm_handle_io calls cpu_outb ... cpu_inl."""
+    completion_bottom_half: bool
+    """Up to 1.6 a finished request is handed to the device by one more bottom half (bdrv_co_em_bh)."""
+    elides_flush: bool
+    """2.7 and later (3ff2f67a7c): no fdatasync if nothing was written since the last one."""
+    clears_drq_at_end: bool
+    """2.4 and later (cb72cba830): DRQ falls before end_transfer_func runs."""
+    busy_during_dma: bool
+    """Up to 2.7 (9da82227ca): BUSY is set while the bus master transfers."""
+    poll_keeps_bql: bool
+    """Up to 1.6: the main loop keeps the BQL over a poll that does not wait."""
+    run_error_aborts: bool
+    """Up to 1.6 an unexpected error of KVM_RUN aborts QEMU; later the VM stops."""
+
+
+VERSIONS = {
+    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True),
+    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False),
+}

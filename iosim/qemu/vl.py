@@ -1,0 +1,87 @@
+"""The start of a QEMU process: main() of vl.c, as far as the disk path needs what it creates."""
+
+from collections.abc import Callable
+
+from iosim.disk.queue import Disk
+from iosim.guest.cpu import GuestCpu
+from iosim.host import Host, HostThread, Mutex
+from iosim.kvm import IrqChip, PortLog, Vcpu
+from iosim.model.ata import channel_ports
+from iosim.model.steps import Binder
+from iosim.qemu.block import BlockBackend
+from iosim.qemu.cpus import KvmCpu, PortSpace
+from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.thread_pool import ThreadPool
+from iosim.qemu.versions import QemuVersion
+
+
+class QemuProcess:
+    """One QEMU process: its BQL, main loop, aio pool, IDE channels, and vCPU thread.
+
+    Built in the order of the real start-up: kvm_init, machine init (pc_init1), qemu_init_vcpu, main_loop.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        binder: Binder,
+        version: QemuVersion,
+        kernel: str,
+        recorder: TemplateRecorder,
+        new_thread: Callable[[str, int], HostThread],
+    ) -> None:
+        self.host = host
+        self.name = name
+        self.binder = binder
+        self.version = version
+        self.kernel = kernel
+        self.recorder = recorder
+        self.bql = Mutex(host, f"{name}/bql")
+        self._new_thread = new_thread
+        self.main_thread = new_thread("main", 0)
+
+    def kvm_init(self) -> None:
+        """KVM_CREATE_VM and the in-kernel interrupt controllers."""
+        self.irqchip = IrqChip(self.binder, self.version.irq_ioctls)
+
+    def machine_init(self, win2k_install_hack: bool) -> None:
+        """pc_init1: the main loop's AioContext with its pool, PIIX3 IDE with two channels."""
+        self.main_loop = MainLoop(self.main_thread, self.binder, self.bql, self.version)
+        self.pool = ThreadPool(
+            self.host,
+            self.binder,
+            self.main_loop,
+            f"{self.name}/pool",
+            lambda number: self._new_thread("worker", number),
+        )
+        self.ports = PortSpace()
+        self.buses = [
+            IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
+            for number in (0, 1)
+        ]
+        for bus in self.buses:
+            self.ports.add(bus, channel_ports(bus.number))
+
+    def ide_create_drive(self, position: int, sectors: int, disk: Disk, directsync: bool) -> None:
+        """Put a drive on its channel: raw format over a file on *disk*."""
+        backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, directsync)
+        bus = self.buses[position >> 1]
+        bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
+
+    def qemu_init_vcpu(
+        self, guest: GuestCpu, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
+    ) -> None:
+        """qemu_kvm_start_vcpu: the vCPU and its thread, which runs qemu_kvm_cpu_thread_fn."""
+        self.vcpu = Vcpu(thread, self.binder, self.kernel, guest, log)
+        self.irqchip.vcpu = self.vcpu
+        thread.bql = self.bql
+        item = None if self.host.exact else self.recorder.item
+        self.cpu = KvmCpu(thread, self.binder, self.version, self.bql, self.vcpu, self.ports, vm_stop, item)
+        thread.start(self.cpu.qemu_kvm_cpu_thread_fn())
+
+    def start_main_loop(self) -> None:
+        """main_loop: what the main thread does from here on."""
+        self.main_thread.start(self.main_loop.main_loop())
