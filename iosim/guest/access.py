@@ -1,0 +1,134 @@
+"""A driver's sequences of port accesses as data, and the same bound to one channel and one profile."""
+
+from typing import NamedTuple
+
+from iosim.guest.command import FIELDS
+from iosim.model.ata import Reg
+from iosim.model.steps import AccessKind, Binder, Delay, Mode, Path, Run
+
+
+class Spec(NamedTuple):
+    """One register access of a driver: which register, which direction, what is written, in which function.
+
+    *value* names what is written: a field of the command (`iosim.guest.command.FIELDS`). *delays* are the driver's
+    own, before the access (udelay) or behind the one before it (ndelay). *function* is the driver's.
+    """
+
+    register: Reg
+    write: bool
+    function: str
+    value: str = "zero"
+    delays: tuple[Delay, ...] = ()
+
+
+def read(register: Reg, function: str, *delays: Delay) -> Spec:
+    """Return the spec of a read of *register* in *function*."""
+    return Spec(register, False, function, delays=delays)
+
+
+def write(register: Reg, value: str, function: str, *delays: Delay) -> Spec:
+    """Return the spec of a write of the field *value* to *register* in *function*."""
+    return Spec(register, True, function, value, delays)
+
+
+def cost_key(register: Reg, is_write: bool) -> str:
+    """Return the cost key of the guest's instructions up to an access of *register*."""
+    if register is Reg.COMMAND:
+        return "guest.cmd_w" if is_write else "guest.status_r"
+    if register is Reg.CONTROL and not is_write:
+        return "guest.alt_r"
+    if register in (Reg.BM_COMMAND, Reg.BM_STATUS, Reg.BM_PRD):
+        return "guest.bm_w" if is_write else "guest.bm_r"
+    return "guest.reg_w"
+
+
+class BoundAccess:
+    """A spec on one channel: how it looks from outside, what the guest spends before it, which field it writes.
+
+    The runs are what it becomes when it is coalesced, made when first needed: alone, or around its submission.
+    """
+
+    __slots__ = ("back", "field", "front", "kind", "path", "register", "run")
+
+    def __init__(self, kind: AccessKind, path: Path, register: Reg, field: int) -> None:
+        self.kind = kind
+        self.path = path
+        self.register = register
+        self.field = field
+        self.run: Run | None = None
+        self.front: Run | None = None
+        self.back: Run | None = None
+
+
+class Section:
+    """Accesses in a row, with interrupts off, none of which begins a submission.
+
+    *before* is spent in front of the first one. A *harmless* section only reads the alternate status: nothing comes
+    of it, whatever the device is doing. `effects` are its accesses as far as they change the device: (register,
+    field) of a write, (COMMAND, -1) of a status read, with task-file writes in a row grouped under FEATURE.
+    """
+
+    __slots__ = ("accesses", "before", "effects", "harmless", "run")
+
+    def __init__(self, accesses: tuple[BoundAccess, ...], before: Path | None) -> None:
+        self.accesses = accesses
+        self.before = before
+        self.harmless = all(access.register is Reg.CONTROL and not access.kind.write for access in accesses)
+        self.run: Run | None = None
+        effects: list[tuple[Reg, int | tuple[tuple[Reg, int], ...]]] = []
+        task_file: list[tuple[Reg, int]] = []
+        for access in accesses:
+            if access.kind.write and access.register <= Reg.DEVICE:
+                task_file.append((access.register, access.field))
+                continue
+            if task_file:
+                effects.append((Reg.FEATURE, tuple(task_file)))
+                task_file = []
+            if access.kind.write:
+                effects.append((access.register, access.field))
+            elif access.register is Reg.COMMAND:
+                effects.append((Reg.COMMAND, -1))
+        if task_file:
+            effects.append((Reg.FEATURE, tuple(task_file)))
+        self.effects = tuple(effects)
+
+
+class DataBlock:
+    """One DRQ block over the data port: (kind, path before each, n accesses), in order.
+
+    `run` holds all accesses but the last one, `n_bytes` what they move; `last` may begin a submission.
+    """
+
+    __slots__ = ("accesses", "last", "n_bytes", "run")
+
+    def __init__(self, accesses: list[tuple[AccessKind, Path, int]]) -> None:
+        kind, path, n = accesses[-1]
+        self.accesses = accesses
+        self.last = BoundAccess(kind, path, Reg.DATA, 0)
+        self.run: Run | None = None
+        self.n_bytes = sum(k.width * k.count * m for k, _, m in accesses) - kind.width * kind.count
+
+    def all_but_last(self) -> list[tuple[AccessKind, Path, int]]:
+        """Return the accesses that `run` holds."""
+        kind, path, n = self.accesses[-1]
+        return [*self.accesses[:-1], (kind, path, n - 1)] if n > 1 else self.accesses[:-1]
+
+
+class AccessBinder:
+    """Binds specs to the ports of one channel."""
+
+    def __init__(self, binder: Binder, ports: dict[Reg, int]) -> None:
+        self.binder = binder
+        self.ports = ports
+
+    def section(self, *specs: Spec, before: Path | None = None) -> Section:
+        """Return the section of *specs*, in order."""
+        return Section(tuple(self.access(spec) for spec in specs), before)
+
+    def access(self, spec: Spec, cost: str | None = None) -> BoundAccess:
+        """Return *spec* on this channel; *cost* overrides the cost key of its register."""
+        width = 4 if spec.register is Reg.BM_PRD else 1
+        kind = AccessKind(self.ports[spec.register], spec.write, width, 1, False)
+        key = cost or cost_key(spec.register, spec.write)
+        path = self.binder.path(*spec.delays, (key, spec.function), mode=Mode.GUEST)
+        return BoundAccess(kind, path, spec.register, FIELDS[spec.value])

@@ -1,0 +1,283 @@
+"""The guest's operating system around its disk driver: block queues, work, interrupts, halt."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from iosim.guest.command import Command
+from iosim.guest.cpu import GuestCpu, Halt, Ops
+from iosim.kvm import Access, Exit, ExitReason, Irq
+from iosim.model import ata
+from iosim.model.records import FLUSH, OK, Request
+from iosim.model.stages import Stage
+from iosim.model.steps import SYNC, AccessKind, Binder, Mode
+
+EOI_EXIT = {"apic-access": ExitReason.APIC_ACCESS, "x2apic": ExitReason.MSR_WRITE, "none": None}
+"""What ending an interrupt costs the guest: a write to the APIC's page, to its MSR, or no exit (PV EOI, APICv)."""
+
+
+class Driver(Protocol):
+    """A guest's disk driver on one channel: its sequence of port accesses, as a description and little more."""
+
+    ends_interrupt_first: bool
+    """Whether the EOI comes before the handler (Linux, edge-triggered); otherwise the driver ends it itself."""
+
+    def issue(self, command: Command) -> Ops:
+        """Issue a command; returns True if it also waited for it and saw it complete."""
+
+    def needs_work(self, command: Command) -> bool:
+        """Tell whether the work queue has something to do for an issued command."""
+
+    def work(self, command: Command) -> Ops:
+        """What the work queue does for an issued command."""
+
+    def interrupt(self, command: Command) -> Ops:
+        """Handle the channel's interrupt; returns True if the command is complete."""
+
+
+class Drive:
+    """A drive as the guest's block layer sees it."""
+
+    def __init__(
+        self,
+        vm: str,
+        index: int,
+        position: int,
+        transfer: ata.Transfer,
+        multiple: int,
+        sectors: int,
+        max_sectors: int,
+        write_cache: bool,
+        completed: Callable[[Request], None],
+    ) -> None:
+        self.vm = vm
+        self.index = index
+        self.slave = bool(position & 1)
+        self.channel = position >> 1
+        self.transfer = transfer
+        self.multiple = multiple
+        self.sectors = sectors
+        self.max_sectors = max_sectors
+        self.write_cache = write_cache
+        self.completed = completed
+        self.queue: ChannelQueue
+
+    def commands(self, request: Request) -> deque[Command]:
+        """Return the commands of a request: one for each part of at most max_sectors."""
+        parts = deque()
+        if request.op == FLUSH:
+            ext = self.sectors >= ata.LBA28_SECTORS
+            parts.append(Command(request, 0, 0, self.transfer, self.multiple, ext, self.slave))
+            return parts
+        done = 0
+        while done < request.sectors:
+            n = min(self.max_sectors, request.sectors - done)
+            sector = request.sector + done
+            ext = not ata.lba_28_ok(sector, n)
+            parts.append(Command(request, sector, n, self.transfer, self.multiple, ext, self.slave))
+            done += n
+        return parts
+
+
+class ChannelQueue:
+    """The requests that wait for one channel, first come, first served: master and slave share it.
+
+    `command` is the one command that the channel works on.
+    """
+
+    def __init__(self, number: int, bus: Any, driver: Driver) -> None:
+        self.number = number
+        self.bus = bus
+        self.driver = driver
+        self.waiting: deque[Request] = deque()
+        self.parts: deque[Command] = deque()
+        self.command: Command | None = None
+
+
+class GuestKernel:
+    """What the guest does, in this order: interrupts, then ready work first come first served, then HLT.
+
+    Work is: a request that can be issued, the PIO task of libata's work queue, a declared background exit. Work runs
+    with interrupts on except for the driver's sections.
+    """
+
+    def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, levels: Any) -> None:
+        self._cpu = cpu
+        self._eoi_reason = EOI_EXIT[eoi]
+        self._levels = levels
+        self._ready: deque[tuple[Callable[[], Ops], Request | None]] = deque()
+        self._queues: dict[int, ChannelQueue] = {}
+        self.dead = False
+        self._halt = Halt(binder.path("guest.idle", mode=Mode.GUEST))
+        self._workqueue = binder.path("guest.workqueue", mode=Mode.GUEST)
+        self._complete = binder.path("guest.complete", mode=Mode.GUEST)
+        self._interrupt_entry = binder.path("guest.interrupt_entry", mode=Mode.GUEST)
+        self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
+        self._background = binder.path("guest.background", mode=Mode.GUEST)
+
+    def add_channel(self, queue: ChannelQueue) -> None:
+        """Register a channel and its driver."""
+        self._queues[queue.number] = queue
+
+    # What comes from outside
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the guest's block layer; a halted vCPU wakes up for it."""
+        queue: ChannelQueue = request.drive.queue
+        if request.op == FLUSH and not request.drive.write_cache:
+            # The device reports no write cache (IDENTIFY word 85): the block layer sends no flush.
+            self._end(request, OK)
+            return
+        now = self._cpu.thread.host.now_ns
+        request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
+        queue.waiting.append(request)
+        self._levels.queue(queue.number).set(now, len(queue.waiting))
+        self._add_work(lambda: self._dispatch(queue), request)
+
+    def background_exit(self, exit_: Exit) -> None:
+        """A declared exit is due: the guest takes it when it has nothing more urgent to do."""
+        self._add_work(lambda: self._background_exit(exit_), None)
+
+    def _add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+        self._ready.append((work, request))
+        self._cpu.vcpu.wake_up()
+
+    def die(self) -> list[Request]:
+        """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
+        self.dead = True
+        lost = []
+        for queue in self._queues.values():
+            lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
+            queue.command = None
+            queue.waiting.clear()
+        self._ready.clear()
+        return lost
+
+    # What KVM asks (iosim.guest.cpu.Kernel)
+
+    def has_work(self) -> bool:
+        """Tell whether a halted vCPU has something to do."""
+        return bool(self._ready)
+
+    def first_arrival(self) -> Request | None:
+        """Return the request whose arrival wakes the vCPU, if one does."""
+        return self._ready[0][1] if self._ready else None
+
+    def main(self) -> Ops:
+        """The main loop: a pending interrupt window first, then ready work, then HLT."""
+        cpu = self._cpu
+        while True:
+            yield SYNC
+            vcpu = cpu.vcpu
+            if vcpu.irq_window:
+                vcpu.begin_delivery(vcpu.irr[0])
+                yield Exit(ExitReason.PENDING_INTERRUPT, request=vcpu.irr[0].request)
+            elif self._ready:
+                work, _ = self._ready.popleft()
+                yield from work()
+            else:
+                cpu.put_down()
+                yield self._halt
+
+    def interrupt(self, irq: Irq) -> Ops:
+        """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
+        cpu = self._cpu
+        queue = self._queues[irq.gsi - 14]
+        yield self._interrupt_entry
+        if queue.driver.ends_interrupt_first and self._eoi_reason is not None:
+            yield self._eoi
+            yield Exit(self._eoi_reason, request=irq.request, eoi=True)
+            yield SYNC
+        cpu.thread.delivering = False
+        command = queue.command
+        if command is None:
+            cpu.put_down()
+            return
+        if (yield from queue.driver.interrupt(command)):
+            yield from self._command_done(queue)
+
+    # Work
+
+    def _dispatch(self, queue: ChannelQueue) -> Ops:
+        """A request has arrived: issue the first one that waits, if the channel is free."""
+        cpu = self._cpu
+        if queue.command is not None or not queue.waiting:
+            cpu.put_down()
+            return
+        yield from self._start(queue)
+
+    def _start(self, queue: ChannelQueue) -> Ops:
+        now = self._cpu.thread.host.now_ns
+        request = queue.waiting.popleft()
+        self._levels.queue(queue.number).set(now, len(queue.waiting))
+        self._levels.busy(queue.number).set(now, 1)
+        queue.parts = request.drive.commands(request)
+        request.issue_ns = now
+        yield from self._next_part(queue)
+
+    def _next_part(self, queue: ChannelQueue) -> Ops:
+        """Issue the next command of the request in turn; its PIO task, if it has one, goes to the work queue."""
+        cpu = self._cpu
+        command = queue.parts.popleft()
+        queue.command = command
+        cpu.carry(command.request)
+        queue.bus.request = command.request
+        cpu.interrupts_on = False
+        complete = yield from queue.driver.issue(command)
+        cpu.interrupts_on = True
+        if complete:
+            yield from self._command_done(queue)
+            return
+        if queue.driver.needs_work(command):
+            self._ready.append((lambda: self._pio_task(queue, command), None))
+            command.request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+        cpu.put_down()
+
+    def _pio_task(self, queue: ChannelQueue, command: Command) -> Ops:
+        """ata_sff_pio_task: the first block of a PIO-mode write."""
+        cpu = self._cpu
+        cpu.carry(command.request)
+        yield self._workqueue
+        cpu.interrupts_on = False
+        yield from queue.driver.work(command)
+        cpu.interrupts_on = True
+        cpu.put_down()
+
+    def _command_done(self, queue: ChannelQueue) -> Ops:
+        """ata_qc_complete: the next part of the request, or its end; then the next request of the channel."""
+        cpu = self._cpu
+        assert queue.command is not None
+        request = queue.command.request
+        queue.command = None
+        queue.bus.request = None
+        now = cpu.thread.host.now_ns
+        if queue.parts:
+            request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+            self._ready.appendleft((lambda: self._next_part(queue), None))
+            cpu.put_down()
+            return
+        self._levels.busy(queue.number).set(now, 0)
+        cpu.put_down()
+        self._end(request, OK)
+        yield self._complete
+        if queue.waiting:
+            self._ready.append((lambda: self._dispatch(queue), None))
+
+    def _background_exit(self, exit_: Exit) -> Ops:
+        cpu = self._cpu
+        cpu.put_down()
+        cpu.background = True
+        yield self._background
+        yield exit_
+        yield SYNC
+        cpu.background = False
+
+    def _end(self, request: Request, status: str) -> None:
+        request.status = status
+        request.done_ns = self._cpu.thread.host.now_ns
+        request.drive.completed(request)
+
+
+def pic_eoi(port: int) -> Access:
+    """Return the write that ends an interrupt at one of the two 8259 controllers."""
+    return Access(AccessKind(port, True, 1, 1, False), 0x20)
