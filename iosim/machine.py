@@ -1,0 +1,380 @@
+"""Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
+
+Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
+VM number v, from 128 x (v + 1) on: its four arrival streams, its scheduled events, its background exits, its vCPU,
+its main loop, its 64 workers.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path as FilePath
+
+from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, Ssd, SsdConfig, hdd, load_empirical
+from iosim.guest.access import AccessBinder
+from iosim.guest.bare import Bare
+from iosim.guest.cpu import GuestCpu
+from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
+from iosim.guest.libata import Libata
+from iosim.host import Host, HostThread, Level
+from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
+from iosim.model import draws
+from iosim.model.ata import Transfer, channel_ports
+from iosim.model.costs import Profile, exponential
+from iosim.model.errors import ScenarioError
+from iosim.model.records import ERROR, Request
+from iosim.model.scenario import (
+    BackgroundTable,
+    ConstantDiskTable,
+    DiskTable,
+    DriveTable,
+    EmpiricalDiskTable,
+    EventTable,
+    HddTable,
+    Scenario,
+    VmTable,
+)
+from iosim.model.steps import Binder, Block, Steps
+from iosim.model.trace import Trace
+from iosim.model.units import SECTOR_BYTES
+from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.versions import VERSIONS
+from iosim.qemu.vl import QemuProcess
+
+END_THREAD, WARMUP_THREAD = 0, 1
+_THREADS_PER_VM = 128
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 4, 8, 40, 41, 48
+
+
+def vm_names(vm: VmTable) -> list[str]:
+    """Return the names of the clones: web#0, web#1 ..., or just web for a single one."""
+    return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
+
+
+class ChannelLevels:
+    """How many requests wait for each channel of a VM, and whether the channel is busy."""
+
+    def __init__(self, host: Host, vm: str) -> None:
+        self._busy = {n: Level(host.timeline, f"{vm}/channel{n}:busy") for n in (0, 1)}
+        self._queue = {n: Level(host.timeline, f"{vm}/channel{n}:queue") for n in (0, 1)}
+
+    def busy(self, channel: int) -> Level:
+        """Return the level that is 1 while the channel works on a command."""
+        return self._busy[channel]
+
+    def queue(self, channel: int) -> Level:
+        """Return the number of requests that wait for the channel."""
+        return self._queue[channel]
+
+
+class VirtualMachine:
+    """One VM: a QEMU process, its guest, and the streams of requests and events that come to it."""
+
+    def __init__(
+        self,
+        host: Host,
+        scenario: Scenario,
+        table: VmTable,
+        clone: int,
+        number: int,
+        binder: Binder,
+        recorder: TemplateRecorder,
+        disks: dict[str, Disk],
+        traces: list[Trace],
+        ended: Callable[[Request], None],
+        arrived: Callable[[Request], None],
+    ) -> None:
+        self.name = vm_names(table)[clone]
+        self.host = host
+        self.threads: list[HostThread] = []
+        self._seed = scenario.run.seed
+        self._base = _THREADS_PER_VM * (number + 1)
+        self._ended = ended
+        self._arrived = arrived
+        self.log = PortLog() if scenario.run.log == "ports" else None
+        self.levels = ChannelLevels(host, self.name)
+        self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
+        self.main_level = Level(host.timeline, f"{self.name}/main:busy")
+
+        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level)
+        self.guest_cpu = GuestCpu(vcpu_thread, None if host.exact else recorder)
+        self.qemu = QemuProcess(
+            host, self.name, binder, VERSIONS[table.qemu], table.kernel, recorder, self._qemu_thread
+        )
+        self.qemu.kvm_init()
+        self.qemu.machine_init(table.win2k_install_hack)
+        self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
+        positions = table.positions()
+        self.drives: list[Drive] = []
+        for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
+            sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
+            disk = disks[drive.disk or next(iter(disks))]
+            self.qemu.ide_create_drive(position, sectors, disk, drive.cache == "directsync")
+            feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
+            self.drives.append(
+                Drive(
+                    self.name,
+                    index,
+                    position,
+                    drive.mode,
+                    drive.multiple if drive.mode is Transfer.PIO else 1,
+                    sectors,
+                    self._max_sectors(drive),
+                    drive.cache != "directsync",
+                    partial(self._completed, feeder),
+                )
+            )
+            feeder.drive = self.drives[-1]
+            self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
+        self._plug_channels(table, binder)
+        self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._vm_stop)
+        self.guest_cpu.boot(self.kernel, self.qemu.vcpu)
+        self.qemu.start_main_loop()
+        for k, background in enumerate(table.background):
+            thread = self._thread(f"background{k}", _BACKGROUND + k)
+            thread.start(self._background(thread, background))
+        if table.event:
+            self._thread("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
+
+    @staticmethod
+    def _max_sectors(drive: DriveTable) -> int:
+        return drive.max_sectors if drive.driver == "libata" else min(drive.max_sectors, 256)
+
+    def _plug_channels(self, table: VmTable, binder: Binder) -> None:
+        """Give each used channel its driver and its queue."""
+        for drive, config in zip(self.drives, table.drive, strict=True):
+            queue = next(
+                (other.queue for other in self.drives if hasattr(other, "queue") and other.channel == drive.channel),
+                None,
+            )
+            if queue is None:
+                bus = self.qemu.buses[drive.channel]
+                driver = self._driver(config, binder, drive.channel, table.kernel)
+                if config.driver == "bare-poll":
+                    bus.control = 0x0A
+                queue = ChannelQueue(drive.channel, bus, driver)
+                self.kernel.add_channel(queue)
+            drive.queue = queue
+
+    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str) -> Driver:
+        bus = self.qemu.buses[channel]
+        access = AccessBinder(binder, channel_ports(channel))
+        width = config.data_width // 8
+        if config.driver == "libata":
+            return Libata(self.guest_cpu, bus, access, kernel, width, config.string)
+        return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+
+    # Threads
+
+    def _thread(self, name: str, offset: int, busy: Level | None = None) -> HostThread:
+        subject = draws.Subject(draws.identity(self._seed, self.name, f"thread {name}", 0))
+        thread = HostThread(self.host, self._base + offset, name, subject, busy)
+        self.threads.append(thread)
+        return thread
+
+    def _qemu_thread(self, kind: str, number: int) -> HostThread:
+        if kind == "main":
+            return self._thread("main", _MAIN, self.main_level)
+        return self._thread(f"worker{number}", _WORKERS + number)
+
+    # What happens to the VM
+
+    def _completed(self, feeder: "Arrivals", request: Request) -> None:
+        self._ended(request)
+        feeder.completed()
+
+    def _events(self, events: list[EventTable]) -> Steps[None]:
+        for event in events:
+            if event.at > self.host.now_ns:
+                yield Block(event.at)
+            vcpu = self.qemu.vcpu
+            if event.kind == "signal":
+                self.qemu.cpu.exit_request = True
+                vcpu.signal_pending = True
+            elif not self.kernel.dead:
+                vcpu.fault = FAULTS[event.kind]
+            vcpu.kick()
+
+    def _background(self, thread: HostThread, table: BackgroundTable) -> Steps[None]:
+        exit_ = background_exit(table)
+        gap = exponential("gap", 1e9 / table.rate)
+        at = 0
+        while True:
+            at += max(1, gap.sample(thread.own_subject)) if table.arrivals == "poisson" else round(1e9 / table.rate)
+            if at > self.host.now_ns:
+                yield Block(at)
+            if self.kernel.dead:
+                return
+            self.kernel.background_exit(exit_)
+
+    def _vm_stop(self, why: str) -> None:
+        """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
+        for request in self.kernel.die():
+            if request.done_ns < 0:
+                self.fail(request)
+        for drive in self.drives:
+            drive.queue.bus.request = None
+
+    def fail(self, request: Request) -> None:
+        """End a request with status error at this instant."""
+        request.stop_waiting(self.host.now_ns)
+        request.status = ERROR
+        request.done_ns = self.host.now_ns
+        self._ended(request)
+
+    def arrive(self, request: Request) -> None:
+        """A request comes to the guest, or to nobody if the VM is no more."""
+        self._arrived(request)
+        if self.kernel.dead:
+            request.issue_ns = request.arrival_ns
+            self.fail(request)
+        else:
+            self.kernel.arrive(request)
+
+
+class Arrivals:
+    """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
+
+    def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
+        self.drive: Drive
+        self._vm = vm
+        self._index = index
+        self._trace = trace
+        self._offset_ns = offset_ns
+        self._closed = closed
+        self._next = 0
+
+    def steps(self) -> Steps[None]:
+        """The stream as a thread: it sleeps until each arrival."""
+        for number, at in enumerate(self._trace.times(self._offset_ns)):
+            if at > self._vm.host.now_ns:
+                yield Block(at)
+            self._arrive(number)
+            if self._closed:
+                return
+
+    def completed(self) -> None:
+        """A request of the drive is done: with closed replay the next one arrives."""
+        if self._closed and self._next < len(self._trace):
+            self._arrive(self._next)
+
+    def _arrive(self, number: int) -> None:
+        self._next = number + 1
+        op, sector, sectors = self._trace.row(number)
+        identity = draws.identity(self._vm._seed, self._vm.name, f"drive {self._index}", number)
+        now = self._vm.host.now_ns
+        self._vm.arrive(Request(identity, self.drive, number, op, sector, sectors, now))
+
+
+FAULTS: dict[str, Exit] = {
+    "shutdown": Exit(ExitReason.TRIPLE_FAULT, kvm_exit=KvmExit.SHUTDOWN),
+    "internal-error": Exit(ExitReason.TASK_SWITCH, kvm_exit=KvmExit.INTERNAL_ERROR),
+    "unknown-exit": Exit(ExitReason.CPUID, hardware_reason=11),
+    "fail-entry": Exit(ExitReason.CPUID, failed_entry=True),
+    "run-error": Exit(ExitReason.EPT_VIOLATION, errno=errno.EFAULT),
+}
+"""The exit that each scheduled event makes of the guest's next instruction. 11 (GETSEC) has no handler in the table."""
+
+
+def background_exit(table: BackgroundTable) -> Exit:
+    """Return the declared exit. Raises ScenarioError for a reason or result that the exit table does not know."""
+    names = {reason.name: reason for reason in ExitReason}
+    reason = names.get(table.reason)
+    if reason is None:
+        raise ScenarioError(f"reason must be one of {', '.join(names)}, got {table.reason!r}")
+    row = EXIT_TABLE[reason]
+    if table.kvm_exit is None:
+        return Exit(reason, kvm_exit=None if row.kernel else row.userspace[0])
+    allowed = [kvm_exit.name for kvm_exit in row.userspace]
+    if table.kvm_exit not in allowed:
+        possible = f"one of {', '.join(allowed)}" if allowed else "left out"
+        raise ScenarioError(f"kvm_exit of {reason.name} must be {possible}, got {table.kvm_exit!r}")
+    return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
+
+
+def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
+    """Return the disk that *table* describes; file names are relative to *folder*. Raises ScenarioError."""
+    place = f"host.disk.{table.name}"
+    model: DiskModel
+    if isinstance(table, ConstantDiskTable):
+        model = ConstantDisk(table.service, table.service if table.flush is None else table.flush)
+    elif isinstance(table, EmpiricalDiskTable):
+        model = load_empirical(folder / table.table, table.flush, f"{place}.table")
+    elif isinstance(table, HddTable):
+        config = HddConfig(
+            revolution_ns=60_000_000_000 // table.rpm,
+            cylinders=table.cylinders,
+            heads=table.heads,
+            zones=tuple(table.zones),
+            seek=tuple(table.seek),
+            read_overhead_ns=table.read_overhead,
+            write_overhead_ns=table.write_overhead,
+            head_switch_ns=table.head_switch,
+            write_settle_ns=table.write_settle,
+            bus_sector_ns=SECTOR_BYTES * 1_000_000_000 // table.bus_rate,
+            segment_sectors=table.read_ahead // SECTOR_BYTES if table.read_ahead else 0,
+            write_buffer_sectors=table.write_buffer // SECTOR_BYTES if table.write_buffer else 0,
+        )
+        if rule := hdd.check(config):
+            raise ScenarioError(f"{place}: {rule}")
+        model = Hdd(config)
+    else:
+        model = Ssd(
+            SsdConfig(
+                units=table.units,
+                page_sectors=table.page // SECTOR_BYTES,
+                block_pages=table.block_pages,
+                read_ns=table.read,
+                program_ns=table.program,
+                erase_ns=table.erase,
+                transfer_ns=table.transfer,
+                overhead_ns=table.overhead,
+                flush_ns=table.flush,
+            )
+        )
+    return Disk(host, table.name, model, table.servers)
+
+
+class Machine:
+    """The whole host of a scenario, ready to run: clock, disks, VMs."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        profile: Profile,
+        traces: dict[tuple[int, int], Trace],
+        folder: FilePath,
+        ended: Callable[[Request], None],
+        arrived: Callable[[Request], None],
+    ) -> None:
+        self.host = Host(exact=scenario.run.exact_exits)
+        binder = Binder(profile)
+        self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.vms: list[VirtualMachine] = []
+        recorders: dict[tuple[str, str], TemplateRecorder] = {}
+        for at, table in enumerate(scenario.vm):
+            versions = (table.qemu, table.kernel)
+            if versions not in recorders:
+                recorders[versions] = TemplateRecorder(binder, VERSIONS[table.qemu], table.kernel)
+            mine = [traces[at, index] for index in range(len(table.drive))]
+            for clone in range(table.count):
+                self.vms.append(
+                    VirtualMachine(
+                        self.host,
+                        scenario,
+                        table,
+                        clone,
+                        len(self.vms),
+                        binder,
+                        recorders[versions],
+                        self.disks,
+                        mine,
+                        ended,
+                        arrived,
+                    )
+                )
+
+    def threads(self) -> Iterator[HostThread]:
+        """Return every thread of every VM."""
+        for vm in self.vms:
+            yield from vm.threads

@@ -1,0 +1,1 @@
+"""What comes out of a run: tables, summary, pictures, terminal. Nothing here imports SimPy."""

@@ -1,0 +1,151 @@
+"""What a run recorded, before it becomes tables."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from iosim.model.scenario import Scenario
+from iosim.model.stages import Stage
+
+STAGE_COLUMNS = [f"{stage.label}_ns" for stage in Stage]
+INT_COLUMNS = [
+    "vm",
+    "drive",
+    "request",
+    "op",
+    "sector",
+    "sectors",
+    "arrival_ns",
+    "issue_ns",
+    "done_ns",
+    "status",
+    "warmup",
+    "exits",
+    "userspace_exits",
+    "irqs",
+    "irq_line_ioctls",
+    *STAGE_COLUMNS,
+]
+"""Columns of the array of requests, all int64; vm, op and status are numbers of names."""
+
+
+class KeptLog(NamedTuple):
+    """The log of one request, from which its spans are made."""
+
+    vm: str
+    drive: int
+    request: int
+    entries: list[tuple[Any, ...]]
+
+
+class ExitRowData(NamedTuple):
+    """The exits of one vCPU for one reason."""
+
+    vm: str
+    vcpu: int
+    reason: str
+    userspace: bool
+    count: int
+    total_ns: int
+    min_ns: int
+    p50_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+class LevelData(NamedTuple):
+    """One resource: busy level and queue level over time (the queue may be missing)."""
+
+    resource: str
+    servers: int
+    busy_area: int
+    busy_bins: list[int]
+    queue_area: int
+    queue_highest: int
+    queue_bins: list[int]
+
+
+@dataclass
+class RawResult:
+    """Arrays and lists as the run left them. *requests*: int64, one row per request of the traces, -1 if it never
+    arrived."""
+
+    scenario: Scenario
+    vm_names: list[str]
+    requests: npt.NDArray[np.int64]
+    logs: list[KeptLog]
+    exits: list[ExitRowData]
+    levels: list[LevelData]
+    accesses: list[tuple[str, list[tuple[int, int, int, int, int, bool, int, int]]]] | None
+    bin_width_ns: int
+    end_ns: int
+    arrived: int
+
+    @classmethod
+    def collect(
+        cls,
+        machine: Any,
+        scenario: Scenario,
+        requests: npt.NDArray[np.int64],
+        logs: list[KeptLog],
+        end_ns: int,
+        arrived: int,
+    ) -> "RawResult":
+        """Gather what the parts of the machine recorded."""
+        exits = []
+        levels = []
+        for vm in machine.vms:
+            for (reason, userspace), times in sorted(vm.qemu.vcpu.account.finish().items()):
+                exits.append(
+                    ExitRowData(
+                        vm.name,
+                        0,
+                        reason,
+                        userspace,
+                        times.count,
+                        times.total_ns,
+                        times.min_ns,
+                        times.percentile_ns(50),
+                        times.percentile_ns(99),
+                        times.max_ns,
+                    )
+                )
+            name = vm.name
+            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, None))
+            levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
+            levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
+            levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
+            used = sorted({drive.channel for drive in vm.drives})
+            for channel in used:
+                levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+        for disk in machine.disks.values():
+            levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
+        accesses = None
+        if scenario.run.log == "ports":
+            accesses = [(vm.name, vm.log.rows) for vm in machine.vms]
+        return cls(
+            scenario=scenario,
+            vm_names=[vm.name for vm in machine.vms],
+            requests=requests,
+            logs=logs,
+            exits=exits,
+            levels=levels,
+            accesses=accesses,
+            bin_width_ns=machine.host.timeline.width_ns,
+            end_ns=end_ns,
+            arrived=arrived,
+        )
+
+
+def _level(resource: str, servers: int, busy: Any, queue: Any) -> LevelData:
+    return LevelData(
+        resource,
+        servers,
+        busy.area,
+        busy.bins,
+        0 if queue is None else queue.area,
+        0 if queue is None else queue.highest,
+        [] if queue is None else queue.bins,
+    )

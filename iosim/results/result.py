@@ -1,0 +1,111 @@
+"""A result: the frames of one run, and the folder that holds them."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from iosim.model.errors import OutputError
+from iosim.model.scenario import Scenario
+
+MARKER = "summary.json"
+"""A folder with this file, written by iosim, is a result and may be replaced."""
+
+
+@dataclass
+class Result:
+    """What a simulation gives: pandas frames and the summary (docs/results.md has every column).
+
+    *accesses* is None unless the scenario logs port accesses.
+    """
+
+    scenario: Scenario
+    requests: pd.DataFrame
+    exits: pd.DataFrame
+    resources: pd.DataFrame
+    spans: pd.DataFrame
+    series: pd.DataFrame
+    accesses: pd.DataFrame | None
+    summary: dict[str, Any]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the frames by the name of their file."""
+        tables = {
+            "requests": self.requests,
+            "exits": self.exits,
+            "resources": self.resources,
+            "spans": self.spans,
+            "series": self.series,
+        }
+        if self.accesses is not None:
+            tables["accesses"] = self.accesses
+        return tables
+
+
+def check_target(folder: Path) -> None:
+    """Raise OutputError unless *folder* is absent, empty, or a result of an earlier run."""
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise OutputError(f"{folder}: is not a folder")
+        if any(folder.iterdir()) and not _is_result(folder):
+            raise OutputError(f"{folder}: is not empty and no result of an earlier run; choose another folder")
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from None
+
+
+def _is_result(folder: Path) -> bool:
+    try:
+        return "summary_version" in json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = True) -> None:
+    """Write the result to *folder*, whole or not at all: it is put together beside it and then renamed.
+
+    A result of an earlier run is replaced. Raises OutputError.
+    """
+    check_target(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from None
+    try:
+        made.chmod(0o755)
+        for name, table in result.tables().items():
+            table.to_parquet(made / f"{name}.parquet", index=False, compression="zstd")
+        (made / "scenario.toml").write_text(scenario_toml, encoding="utf-8")
+        if pictures:
+            from iosim.results.pictures import draw
+
+            draw(result, made)
+        (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
+        _replace(made, folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Put *made* in the place of *folder*; what was there goes away once the new one stands."""
+    old = None
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        if old is not None:
+            old.rename(folder)
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)

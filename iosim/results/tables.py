@@ -1,0 +1,135 @@
+"""The tables of a result as pandas frames, built from what the run recorded (docs/results.md has every column)."""
+
+import numpy as np
+import pandas as pd
+
+from iosim.model.records import STATUSES
+from iosim.model.trace import OPS
+from iosim.results.raw import INT_COLUMNS, STAGE_COLUMNS, LevelData, RawResult
+
+REQUEST_COLUMNS = [
+    "vm",
+    "drive",
+    "request",
+    "op",
+    "sector",
+    "sectors",
+    "arrival_ns",
+    "issue_ns",
+    "done_ns",
+    "latency_ns",
+    "status",
+    "warmup",
+    "exits",
+    "userspace_exits",
+    "irqs",
+    "irq_line_ioctls",
+    *STAGE_COLUMNS,
+]
+SUBBUCKETS = 8
+"""Buckets of the latency histogram in `series` per factor of two."""
+
+
+def requests(raw: RawResult) -> pd.DataFrame:
+    """Return one row per request that arrived, by VM, drive and number."""
+    array = raw.requests[raw.requests[:, INT_COLUMNS.index("vm")] >= 0]
+    column = {name: array[:, i] for i, name in enumerate(INT_COLUMNS)}
+    columns = {
+        "vm": pd.Categorical.from_codes(column["vm"].astype(np.int32), raw.vm_names),
+        "op": pd.Categorical.from_codes(column["op"].astype(np.int8), list(OPS)),
+        "status": pd.Categorical.from_codes(column["status"].astype(np.int8), list(STATUSES)),
+        "warmup": column["warmup"].astype(bool),
+        "latency_ns": column["done_ns"] - column["arrival_ns"],
+    }
+    return pd.DataFrame({name: columns.get(name, column.get(name)) for name in REQUEST_COLUMNS}, copy=False)
+
+
+def exits(raw: RawResult) -> pd.DataFrame:
+    """Return one row per vCPU, exit reason and whether it went to userspace."""
+    names = ["vm", "vcpu", "reason", "userspace", "count", "total_ns", "min_ns", "p50_ns", "p99_ns", "max_ns"]
+    return pd.DataFrame(raw.exits, columns=names)
+
+
+def resources(raw: RawResult) -> pd.DataFrame:
+    """Return one row per resource, over [end of the warm-up, end of the run]."""
+    window = raw.end_ns - min(raw.scenario.run.warmup, raw.end_ns)
+    rows = [
+        (
+            level.resource,
+            level.servers,
+            level.busy_area,
+            level.busy_area / (level.servers * window) if window else 0.0,
+            level.queue_area / window if window else 0.0,
+            level.queue_highest,
+        )
+        for level in raw.levels
+    ]
+    return pd.DataFrame(rows, columns=["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"])
+
+
+def accesses(raw: RawResult) -> pd.DataFrame | None:
+    """Return one row per port access in order of VM and time, None if they were not logged."""
+    if raw.accesses is None:
+        return None
+    names = ["vcpu", "drive", "request", "time_ns", "port", "direction", "width", "count"]
+    frames = []
+    for vm, rows in raw.accesses:
+        frame = pd.DataFrame(rows, columns=names).sort_values("time_ns", kind="stable", ignore_index=True)
+        frame["direction"] = np.where(frame["direction"].astype(bool), "out", "in")
+        frame.insert(0, "vm", vm)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def bucket_edges_ns(longest_ns: int) -> list[int]:
+    """Return the upper edges of the latency buckets up to *longest_ns*: 8 per factor of two, from 1024 ns on."""
+    edges = []
+    power = 1024
+    while not edges or edges[-1] < longest_ns:
+        edges += [power + power * k // SUBBUCKETS for k in range(1, SUBBUCKETS + 1)]
+        power *= 2
+    return edges
+
+
+def series(raw: RawResult, table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per time bin: arrivals, completions, latency histogram, level of each resource.
+
+    *table* is `requests`. The latency histogram counts the completions of the bin; its buckets end at the edges in
+    the column `latency_edges_ns`, the same in each row.
+    """
+    width = raw.bin_width_ns
+    n_bins = max(1, -(-raw.end_ns // width))
+    starts = np.arange(n_bins, dtype=np.int64) * width
+    ends = np.minimum(starts + width, raw.end_ns)
+    done = table[table["status"] == "ok"]
+    arrival_bin = np.minimum(table["arrival_ns"].to_numpy() // width, n_bins - 1)
+    done_bin = np.minimum(done["done_ns"].to_numpy() // width, n_bins - 1)
+    latency = done["latency_ns"].to_numpy()
+    edges = bucket_edges_ns(int(latency.max(initial=1)))
+    bucket = np.searchsorted(np.array(edges), latency, side="left")
+    histogram = np.zeros((n_bins, len(edges)), dtype=np.int64)
+    np.add.at(histogram, (done_bin, bucket), 1)
+    columns: dict[str, object] = {
+        "start_ns": starts,
+        "end_ns": ends,
+        "arrivals": np.bincount(arrival_bin, minlength=n_bins),
+        "completions": np.bincount(done_bin, minlength=n_bins),
+        "latency_edges_ns": [edges] * n_bins,
+        "latency_counts": histogram.tolist(),
+    }
+    lengths = np.maximum(ends - starts, 1)
+    for level in raw.levels:
+        columns[f"utilisation {level.resource}"] = _bins(level.busy_bins, n_bins) / (lengths * level.servers)
+        if _has_queue(level):
+            columns[f"queue {level.resource}"] = _bins(level.queue_bins, n_bins) / lengths
+    return pd.DataFrame(columns)
+
+
+def _has_queue(level: LevelData) -> bool:
+    return not level.resource.endswith(("/vcpu0", "/main_loop"))
+
+
+def _bins(values: list[int], n_bins: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    result = np.zeros(n_bins)
+    result[: min(len(values), n_bins)] = values[:n_bins]
+    return result

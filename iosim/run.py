@@ -1,0 +1,225 @@
+"""Running a scenario: the machine is built, runs to its end, and what came of it is collected."""
+
+import heapq
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from iosim.host import HostThread
+from iosim.machine import END_THREAD, WARMUP_THREAD, Machine
+from iosim.model.costs import Profile
+from iosim.model.draws import Subject
+from iosim.model.records import STATUSES, UNFINISHED, Request
+from iosim.model.scenario import Scenario
+from iosim.model.steps import Block, Steps
+from iosim.model.trace import OPS, Trace
+from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
+
+Progress = Callable[[int, int], None]
+"""Called now and then with (requests ended, requests in all)."""
+
+_FLUSH_ROWS = 4096
+_PROGRESS_EVERY = 512
+
+
+class Collector:
+    """One row per request, in the order of VM, drive and request; the logs of the slowest requests.
+
+    Rows are buffered as tuples and moved into one int64 array (requests x columns) in blocks.
+    """
+
+    def __init__(self, sizes: dict[tuple[str, int], int], scenario: Scenario, progress: Progress | None) -> None:
+        self._first: dict[tuple[str, int], int] = {}
+        self._vm_number: dict[str, int] = {}
+        total = 0
+        for (vm, drive), size in sizes.items():
+            self._first[vm, drive] = total
+            self._vm_number.setdefault(vm, len(self._vm_number))
+            total += size
+        self.total = total
+        self.ended = 0
+        self.arrived = 0
+        self.live: dict[tuple[str, int, int], Request] = {}
+        self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.stop: Callable[[], None] | None = None
+        self._buffer: list[tuple[int, ...]] = []
+        self._slots: list[int] = []
+        self._warmup_ns = scenario.run.warmup
+        self._n_slowest = scenario.run.slowest
+        self._window = scenario.run.window
+        self._slowest: list[tuple[int, int, KeptLog]] = []
+        self._in_window: list[tuple[int, KeptLog]] = []
+        self._progress = progress
+
+    def request_arrived(self, request: Request) -> None:
+        """A request has entered a guest."""
+        self.arrived += 1
+        self.live[request.drive.vm, request.drive.index, request.number] = request
+        if not self._n_slowest and self._window is None:
+            request.log = None
+
+    def request_ended(self, request: Request) -> None:
+        """A request is done or has failed."""
+        drive = request.drive
+        del self.live[drive.vm, drive.index, request.number]
+        self._row(request)
+        self.ended += 1
+        if self._progress is not None and self.ended % _PROGRESS_EVERY == 0:
+            self._progress(self.ended, self.total)
+        if self.ended == self.total and self.stop is not None:
+            self.stop()
+
+    def finish(self, end_ns: int) -> None:
+        """The run is over: what is still on its way is unfinished."""
+        for request in list(self.live.values()):
+            request.charge(request.waiting, end_ns, request.carrier)
+            request.status = UNFINISHED
+            request.done_ns = end_ns
+            if request.issue_ns < 0:
+                request.issue_ns = end_ns
+            self._row(request)
+        self._flush()
+
+    def kept(self) -> list[KeptLog]:
+        """Return the logs of the slowest requests, slowest first, then those of the window."""
+        slowest = [log for _, _, log in sorted(self._slowest, key=lambda entry: (-entry[0], -entry[1]))]
+        chosen = {(log.vm, log.drive, log.request) for log in slowest}
+        window = [log for _, log in sorted(self._in_window, key=lambda entry: entry[0])]
+        return slowest + [log for log in window if (log.vm, log.drive, log.request) not in chosen]
+
+    def _row(self, request: Request) -> None:
+        drive = request.drive
+        slot = self._first[drive.vm, drive.index] + request.number
+        self._slots.append(slot)
+        warmup = request.arrival_ns < self._warmup_ns
+        self._buffer.append(
+            (
+                self._vm_number[drive.vm],
+                drive.index,
+                request.number,
+                OPS.index(request.op),
+                request.sector,
+                request.sectors,
+                request.arrival_ns,
+                request.issue_ns,
+                request.done_ns,
+                STATUSES.index(request.status),
+                warmup,
+                request.exits,
+                request.userspace_exits,
+                request.irqs,
+                request.irq_line_ioctls,
+                *request.stages,
+            )
+        )
+        if len(self._buffer) >= _FLUSH_ROWS:
+            self._flush()
+        if request.log is not None:
+            self._keep(request, slot, warmup)
+
+    def _keep(self, request: Request, slot: int, warmup: bool) -> None:
+        latency = request.done_ns - request.arrival_ns
+        window = self._window
+        heap = self._slowest
+        wanted = not warmup and self._n_slowest > 0
+        if wanted and len(heap) >= self._n_slowest and (latency, -slot) < heap[0][:2]:
+            wanted = False
+        inside = window is not None and request.arrival_ns < window.end and request.done_ns > window.start
+        if not wanted and not inside:
+            return
+        log = KeptLog(request.drive.vm, request.drive.index, request.number, request.log or [])
+        if inside:
+            self._in_window.append((slot, log))
+        if wanted:
+            if len(heap) < self._n_slowest:
+                heapq.heappush(heap, (latency, -slot, log))
+            else:
+                heapq.heapreplace(heap, (latency, -slot, log))
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self.array[self._slots] = np.array(self._buffer, dtype=np.int64)
+            self._buffer, self._slots = [], []
+
+
+def run_machine(
+    scenario: Scenario,
+    profile: Profile,
+    traces: dict[tuple[int, int], Trace],
+    folder: FilePath,
+    progress: Progress | None = None,
+) -> RawResult:
+    """Simulate *scenario* and return what was recorded.
+
+    *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
+    relative to.
+    """
+    collector_box: list[Collector] = []
+    machine = Machine(
+        scenario,
+        profile,
+        traces,
+        folder,
+        lambda request: collector_box[0].request_ended(request),
+        lambda request: collector_box[0].request_arrived(request),
+    )
+    sizes = {
+        (vm.name, drive.index): len(traces[at, drive.index])
+        for at, vms in _by_table(machine, scenario)
+        for vm in vms
+        for drive in vm.drives
+    }
+    collector = Collector(sizes, scenario, progress)
+    collector_box.append(collector)
+    host = machine.host
+
+    duration = scenario.run.duration
+    if duration is None:
+        collector.stop = host.stop
+    else:
+        _start(machine, END_THREAD, "end", _at(duration, host.stop))
+    if scenario.run.warmup:
+        _start(machine, WARMUP_THREAD, "warmup", _at(scenario.run.warmup, lambda: _end_warmup(machine)))
+    host.run()
+    end_ns = host.now_ns
+    for thread in machine.threads():
+        thread.settle(end_ns)
+    collector.finish(end_ns)
+    for vm in machine.vms:
+        vm.qemu.bql.settle(end_ns)
+    for level in host.timeline.levels:
+        level.set(end_ns, level.value)
+    return RawResult.collect(machine, scenario, collector.array, collector.kept(), end_ns, collector.arrived)
+
+
+def _by_table(machine: Machine, scenario: Scenario) -> list[tuple[int, list[Any]]]:
+    """Return the VMs of each [[vm]] table, with its number."""
+    result, at = [], 0
+    for number, table in enumerate(scenario.vm):
+        result.append((number, machine.vms[at : at + table.count]))
+        at += table.count
+    return result
+
+
+def _start(machine: Machine, number: int, name: str, steps: Steps[None]) -> None:
+    HostThread(machine.host, number, name, Subject(0)).start(steps)
+
+
+def _at(at_ns: int, action: Callable[[], None]) -> Steps[None]:
+    yield Block(at_ns)
+    action()
+
+
+def _end_warmup(machine: Machine) -> None:
+    """From here on totals count; what is under way is settled up to now."""
+    now = machine.host.now_ns
+    for thread in machine.threads():
+        thread.split()
+    for vm in machine.vms:
+        vm.qemu.bql.settle(now)
+        vm.qemu.vcpu.account.restart()
+    for level in machine.host.timeline.levels:
+        level.restart(now)

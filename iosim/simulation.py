@@ -1,0 +1,100 @@
+"""From a scenario to its result: inputs read and checked, the machine run, tables built."""
+
+from pathlib import Path
+from typing import Any
+
+from iosim.model.costs import Profile, load_profile
+from iosim.model.errors import ScenarioError
+from iosim.model.scenario import Scenario
+from iosim.model.trace import Trace
+from iosim.model.units import SECTOR_BYTES
+from iosim.results import tables
+from iosim.results.result import Result
+from iosim.results.spans import spans
+from iosim.results.summary import summarise
+from iosim.run import Progress, run_machine
+from iosim.traces import read_trace
+from iosim.traces.table import check_size
+
+
+def simulate(scenario: Scenario, folder: str | Path = ".", progress: Progress | None = None) -> Result:
+    """Run *scenario* and return its result.
+
+    File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
+    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input.
+    """
+    folder = Path(folder)
+    profile = load_profile(scenario.host.profile, folder)
+    check_background(scenario)
+    return run_and_tabulate(scenario, profile, read_traces(scenario, folder), folder, progress)
+
+
+def check_background(scenario: Scenario) -> None:
+    """Raise ScenarioError if a declared exit is not one that the exit table knows."""
+    from iosim.machine import background_exit
+
+    for vm in scenario.vm:
+        for number, table in enumerate(vm.background):
+            try:
+                background_exit(table)
+            except ScenarioError as error:
+                raise ScenarioError(f"vm.{vm.name}.background.{number}: {error}") from None
+
+
+def run_and_tabulate(
+    scenario: Scenario,
+    profile: Profile,
+    traces: dict[tuple[int, int], Trace],
+    folder: Path = Path(),
+    progress: Progress | None = None,
+) -> Result:
+    """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
+    raw = run_machine(scenario, profile, traces, folder, progress)
+    requests = tables.requests(raw)
+    span_table, n_spanned = spans(raw.logs)
+    facts = []
+    for at, vm in enumerate(scenario.vm):
+        for index, drive in enumerate(vm.drive):
+            trace = traces[at, index]
+            facts.append(
+                {
+                    "vm": vm.name,
+                    "drive": index,
+                    "trace": drive.trace,
+                    "sha256": trace.sha256,
+                    "requests": len(trace) * vm.count,
+                }
+            )
+    described: dict[str, Any] = {"name": profile.name, "machine": profile.machine, "figures": profile.counts_by_kind()}
+    return Result(
+        scenario=scenario,
+        requests=requests,
+        exits=tables.exits(raw),
+        resources=tables.resources(raw),
+        spans=span_table,
+        series=tables.series(raw, requests),
+        accesses=tables.accesses(raw),
+        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned),
+    )
+
+
+def read_traces(scenario: Scenario, folder: Path) -> dict[tuple[int, int], Trace]:
+    """Return the trace of each (number of the VM's table, number of the drive), each file read once.
+
+    Raises TraceError, also for requests beyond a drive's size, and ScenarioError for a bare-metal guest whose trace
+    needs LBA48.
+    """
+    read: dict[Path, Trace] = {}
+    traces: dict[tuple[int, int], Trace] = {}
+    for at, vm in enumerate(scenario.vm):
+        for index, drive in enumerate(vm.drive):
+            path = folder / drive.trace
+            if path not in read:
+                read[path] = read_trace(path)
+            trace = traces[at, index] = read[path]
+            place = f"vm.{vm.name}.drive.{index}"
+            if drive.size is not None:
+                check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
+            if drive.driver != "libata":
+                check_size(trace, 1 << 28, f"{place}.driver, whose driver {drive.driver} knows LBA28 only")
+    return traces
