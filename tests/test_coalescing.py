@@ -1,0 +1,143 @@
+"""Coalesced execution gives what exit-by-exit execution gives, to the nanosecond, in every table."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iosim.model.costs import Profile
+from iosim.results.result import Result
+from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate
+
+REASONS = ["MSR_WRITE", "CPUID", "EPT_VIOLATION", "EPT_MISCONFIG", "EXTERNAL_INTERRUPT", "PENDING_INTERRUPT"]
+KVM_EXITS = [
+    ("HLT", "HLT"),
+    ("PENDING_INTERRUPT", "IRQ_WINDOW_OPEN"),
+    ("EPT_VIOLATION", "MMIO"),
+    ("CR_ACCESS", "SET_TPR"),
+]
+EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+
+
+@st.composite
+def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
+    result = []
+    places = draw(st.lists(st.sampled_from(range(4)), min_size=1, max_size=3, unique=True))
+    driver = {channel: draw(st.sampled_from(["libata"] * 4 + ["bare-poll", "bare-irq"])) for channel in (0, 1)}
+    for place in places:
+        result.append(
+            {
+                "index": place,
+                "driver": driver[place >> 1],
+                "transfer": draw(st.sampled_from(["pio", "dma", "dma"])),
+                "data_width": draw(st.sampled_from([16, 32])),
+                "string": draw(st.booleans()),
+                "multiple": draw(st.sampled_from([1, 2, 16])),
+                "max_sectors": draw(st.sampled_from([2, 5, 256])),
+                "cache": draw(st.sampled_from(["none", "none", "directsync"])),
+                "replay": draw(st.sampled_from(["open", "open", "closed"])),
+                "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+            }
+        )
+    return result
+
+
+@st.composite
+def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    backgrounds: list[dict[str, Any]] = []
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        reason, kvm_exit = draw(st.sampled_from([(r, None) for r in REASONS] + KVM_EXITS))
+        background = {
+            "reason": reason,
+            "rate": draw(st.sampled_from([500.0, 5_000.0, 50_000.0])),
+            "arrivals": draw(st.sampled_from(["poisson", "periodic"])),
+        }
+        backgrounds.append(background if kvm_exit is None else {**background, "kvm_exit": kvm_exit})
+    events = [
+        {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
+        for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
+    ]
+    return {
+        "name": name,
+        "count": draw(st.sampled_from([1, 1, 2])),
+        "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
+        "qemu": draw(st.sampled_from(["1.6", "7.2"])),
+        "kernel": draw(st.sampled_from(["3.10", "6.1"])),
+        "win2k_install_hack": draw(st.booleans()),
+        "drive": draw(drives()),
+        "background": backgrounds,
+        "event": events,
+        **draw(st.sampled_from([{}, {"eoi": "apic-access"}, {"eoi": "x2apic"}, {"eoi": "none"}])),
+    }
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[Row]:
+    at = 0
+    rows: list[Row] = []
+    for _ in range(draw(st.integers(1, 4))):
+        at += draw(st.sampled_from([0, 100, 1_000, 40_000, 150_000, 700_000])) + draw(st.integers(0, 5)) * 100
+        op = draw(st.sampled_from("RWWF"))
+        size = 0 if op == "F" else draw(st.sampled_from([1, 1, 2, 3, 8]))
+        sector = 0 if op == "F" else draw(st.sampled_from([0, 7, (1 << 28) - 4]))
+        rows.append((at, op, sector, size))
+    return rows
+
+
+WAKES = ["main_loop.wake", "pool.worker_wake", "guest.status_r", "cpu.vm_exit", "kvm.handle_io", "kvm.leave_guest"]
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        return {
+            "default_ns": draw(st.sampled_from([100, 100, 7, 0])),
+            "cpu__vm_exit": draw(st.sampled_from([0, 100, 1000])),
+            "guest__status_r": draw(st.sampled_from([0, 100, 333])),
+            "qemu__memory_region_dispatch": draw(st.sampled_from([0, 100, 5000])),
+            "main_loop__wake": draw(st.sampled_from([0, 100, 20_000])),
+        }
+    return {"mean_ns": draw(st.sampled_from([20, 300])), "constant": draw(st.sampled_from([[], WAKES]))}
+
+
+def profile(costs: dict[str, Any]) -> Profile:
+    return drawn_profile(**costs) if "mean_ns" in costs else constant_profile(**costs)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> dict[str, Any]:
+    tables = [draw(vms("a"))]
+    if draw(st.booleans()):
+        tables.append(draw(vms("b")))
+    rows = [draw(traces()) for table in tables for _ in table["drive"]]
+    for table in tables:
+        for drive in table["drive"]:
+            if drive["driver"] != "libata":
+                drive["max_sectors"] = min(drive["max_sectors"], 256)
+    if any(drive["driver"] != "libata" for table in tables for drive in table["drive"]):
+        rows = [[(at, op, min(sector, 7), n) for at, op, sector, n in each] for each in rows]
+    run: dict[str, Any] = {"log": "ports", "seed": draw(st.integers(0, 3))}
+    end_us = draw(st.sampled_from([None, None, 300, 1200]))
+    # Background exits and a VM that was stopped may leave a run without another end.
+    if end_us is not None:
+        run["duration"] = f"{end_us}us"
+    run["warmup"] = draw(st.sampled_from(["0s", "0s", "200us"]))
+    if draw(st.booleans()):
+        run["window"] = {"start": "50us", "end": "400us"}
+    servers = draw(st.sampled_from([1, 2]))
+    disks = [
+        {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
+        {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd"},
+    ]
+    return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": draw(profiles())}
+
+
+def run(case: dict[str, Any], exact: bool) -> Result:
+    described = scenario(vms=case["vms"], disks=case["disks"], run={**case["run"], "exact_exits": exact})
+    return simulate(described, case["rows"], profile(case["costs"]))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(cases())
+def test_coalesced_equals_exit_by_exit(case: dict[str, Any]) -> None:
+    same(run(case, exact=False), run(case, exact=True))
