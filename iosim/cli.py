@@ -9,7 +9,7 @@ import typer
 from iosim.model.errors import IosimError
 
 app = typer.Typer(
-    help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the guest's port write to the host's disk.",
+    help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

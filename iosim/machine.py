@@ -216,9 +216,11 @@ class VirtualMachine:
             drive.queue.bus.request = None
 
     def fail(self, request: Request) -> None:
-        """End a request with status error at this instant."""
+        """End a request with status error at this instant; one that was never issued counts as issued now."""
         request.stop_waiting(self.host.now_ns)
         request.status = ERROR
+        if request.issue_ns < 0:
+            request.issue_ns = self.host.now_ns
         request.done_ns = self.host.now_ns
         self._ended(request)
 
@@ -226,7 +228,6 @@ class VirtualMachine:
         """A request comes to the guest, or to nobody if the VM is no more."""
         self._arrived(request)
         if self.kernel.dead:
-            request.issue_ns = request.arrival_ns
             self.fail(request)
         else:
             self.kernel.arrive(request)

@@ -23,7 +23,8 @@ EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-e
 def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
     result = []
     places = draw(st.lists(st.sampled_from(range(4)), min_size=1, max_size=3, unique=True))
-    driver = {channel: draw(st.sampled_from(["libata"] * 4 + ["bare-poll", "bare-irq"])) for channel in (0, 1)}
+    drivers = ["libata"] * 4 + ["bare-poll", "bare-irq"]
+    driver = {n: "libata" if 2 * n + 1 in places else draw(st.sampled_from(drivers)) for n in (0, 1)}
     for place in places:
         result.append(
             {

@@ -337,8 +337,10 @@ def main() -> None:
     head = {
         "name": "pvm-nested",
         "title": "Measured: bare-metal guests on kvm_pvm inside a VM, 2026",
-        "machine": "2 vCPUs of an AMD EPYC at 2.596 GHz, itself a guest; Linux 6.18.44 with kvm_pvm (no VMX), QEMU 7.2.22",
-        "origin": "public recordings of the project, by tools/make_pvm_nested.py; absolute exit costs are those of this KVM",
+        "machine": "2 vCPUs of an AMD EPYC at 2.596 GHz, itself a guest; "
+        "Linux 6.18.44 with kvm_pvm (no VMX), QEMU 7.2.22",
+        "origin": "public recordings of the project, by tools/make_pvm_nested.py; "
+        "absolute exit costs are those of this KVM",
     }
     target = project / "iosim" / "profiles" / "pvm-nested.toml"
     target.write_text(w.toml(head, list(CATALOGUE)), encoding="utf-8")

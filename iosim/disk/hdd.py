@@ -168,7 +168,7 @@ class Hdd:
         return (self.config.revolution_ns + self.config.head_switch_ns) // per_track
 
     def _media(self, cylinder: int, io: DiskIo, start_ns: int, settle_ns: int) -> tuple[int, int]:
-        """Return (end, cylinder) of moving *io* between medium and buffer, begun at *start_ns*: seek, wait, transfer."""
+        """Return (end, cylinder) of moving *io* between medium and buffer, begun at *start_ns*."""
         config = self.config
         target, track, offset, per_track = self.locate(io.sector)
         at = start_ns + self.seek_ns(abs(target - cylinder)) + settle_ns

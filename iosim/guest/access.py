@@ -102,7 +102,7 @@ class DataBlock:
     __slots__ = ("accesses", "last", "n_bytes", "run")
 
     def __init__(self, accesses: list[tuple[AccessKind, Path, int]]) -> None:
-        kind, path, n = accesses[-1]
+        kind, path, _ = accesses[-1]
         self.accesses = accesses
         self.last = BoundAccess(kind, path, Reg.DATA, 0)
         self.run: Run | None = None

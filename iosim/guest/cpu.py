@@ -5,9 +5,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from iosim.guest.access import BoundAccess, DataBlock, Section
 from iosim.guest.command import Command
-from iosim.host import End, HostThread, Outcome, Progress
+from iosim.host import End, HostThread, Outcome
 from iosim.kvm import Access, Exit, ExitReason, Irq, Vcpu
 from iosim.model.ata import Reg
+from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, AccessKind, Path, Run, Segment, Steps, Template
@@ -122,7 +123,8 @@ class GuestCpu:
         self.background = False
         self._templates = templates
         self._stack: list[Frame] = []
-        self._subject_to_restore: Any = None
+        self.drawn_apart: Subject | None = None
+        self._subject_to_restore: Subject | None = None
         self._halt_run: Run | None = None
         self._joined_runs: dict[tuple[Run, ...], Run] = {}
 
@@ -158,6 +160,7 @@ class GuestCpu:
         """The guest is woken by its timer: what follows is the delivery of the first arrival."""
         request = self.kernel.first_arrival()
         thread = self.thread
+        self.drawn_apart = self._subject_to_restore = None
         thread.owner = None
         thread.request = request
         thread.delivering = request is not None
@@ -165,9 +168,27 @@ class GuestCpu:
             request.charge(Stage.IRQ_DELIVERY, thread.host.now_ns, thread.name)
             thread.subject = request
 
+    def draw_apart(self) -> None:
+        """A signal cancels an entry: the costs up to the next one are the thread's own draws.
+
+        The entry itself, made later, belongs to what was cancelled, and so do its draws; a coalesced run has made
+        them already. (If the entry follows a kick, it is the kick's, and is drawn apart as well.)
+        """
+        thread = self.thread
+        if self._subject_to_restore is None and self.drawn_apart is None:
+            self.drawn_apart = thread.subject
+            thread.subject = thread.own_subject
+
+    def end_apart(self) -> None:
+        """The cancelled entry is made now."""
+        assert self.drawn_apart is not None
+        self.thread.subject = self.drawn_apart
+        self.drawn_apart = None
+
     def set_aside(self) -> None:
         """Somebody else's interrupt comes first: what the thread carries waits in the guest."""
         thread = self.thread
+        self.drawn_apart = self._subject_to_restore = None
         frame = self._stack[-1]
         frame.request = None if thread.delivering else thread.request
         frame.owner = None if thread.delivering else thread.owner
@@ -190,8 +211,6 @@ class GuestCpu:
         while True:
             frame = self._stack[-1]
             step = frame.unfinished
-            if vcpu.fault is not None and type(step) is not Progress:
-                return self._take_fault()
             if step is None:
                 step = self._next(frame)
                 kind = type(step)
@@ -226,8 +245,13 @@ class GuestCpu:
                     frame.result = rest.progress.poll_value
                     continue
                 frame.unfinished = rest.progress
+                if rest.progress.run.poll is not None and rest.progress.at_access:
+                    # By the time the polling goes on, the register may have changed: the driver looks again.
+                    rest.progress.give_back()
+                    frame.unfinished = None
                 if rest.end is End.AT_CHECK:
                     self.mid_entry = True
+                    vcpu.vmcs.launched = True
                     return None
             else:
                 frame.unfinished = rest
@@ -257,6 +281,7 @@ class GuestCpu:
         if outcome is not None:
             outcome.progress.give_back_rest()
             return self._kicked()
+        vcpu.vmcs.launched = True
         vcpu.halted = True
         yield from vcpu.sleep_until_runnable()
         yield vcpu.enter
@@ -293,8 +318,11 @@ class GuestCpu:
         if irq is not None and self.interruptible:
             self.vcpu.begin_delivery(irq)
         else:
-            self._subject_to_restore = self.thread.subject
-            self.thread.subject = (irq.request if irq is not None else None) or self.thread.own_subject
+            # What is interrupted may have drawn its costs already, up to its end: another subject draws this exit's.
+            subject = self.thread.subject
+            self._subject_to_restore = subject
+            request = None if irq is None else irq.request
+            self.thread.subject = self.thread.own_subject if request is None or request is subject else request
         return Exit(ExitReason.EXTERNAL_INTERRUPT, request=None if irq is None else irq.request)
 
     def _take_fault(self) -> Exit:
@@ -302,6 +330,7 @@ class GuestCpu:
         assert fault is not None
         self.vcpu.fault = None
         self.thread.kicked = False
+        self.thread.subject = self.thread.own_subject  # see _kicked
         return fault
 
     # What drivers are written with

@@ -126,6 +126,7 @@ class GuestKernel:
         queue: ChannelQueue = request.drive.queue
         if request.op == FLUSH and not request.drive.write_cache:
             # The device reports no write cache (IDENTIFY word 85): the block layer sends no flush.
+            request.issue_ns = request.arrival_ns
             self._end(request, OK)
             return
         now = self._cpu.thread.host.now_ns

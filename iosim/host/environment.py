@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import simpy
+from simpy.events import NORMAL
 
 from iosim.host.levels import Timeline
 
@@ -44,8 +45,12 @@ class Host(simpy.Environment):
 
     def start(self, process: Generator[simpy.Event, Any, Any]) -> None:
         """Make *process* a SimPy process that begins at the present instant."""
-        self._now = self.now_ns
         self.process(process)
+
+    def schedule(self, event: simpy.Event, priority: Any = NORMAL, delay: float = 0) -> None:
+        """Schedule what SimPy schedules itself, the begin and the end of processes, at the present instant."""
+        self._now = self.now_ns
+        super().schedule(event, priority, delay)
 
     def set_alarm(self, alarm: Alarm, at_ns: int, thread: int) -> None:
         """Let *alarm* go off at *at_ns* in the turn of *thread*."""

@@ -91,9 +91,10 @@ class Progress:
     def give_back_rest(self) -> None:
         """Return the draws of the rest of a run of one access that will not be executed."""
         template = self.template
+        first = self.item if self.left_ns is None else self.item + 1
         for position in template.variable:
             cost = template.items[position].cost
-            if position > self.item and cost is not None:
+            if position >= first and cost is not None:
                 self.subject.counts[cost.what] -= 1
 
     def find(self, offset_ns: int, inclusive: bool) -> tuple[int, int, int, int]:

@@ -19,7 +19,7 @@ _IRQ_DELIVERY = Stage.IRQ_DELIVERY
 
 
 class Tracer(Protocol):
-    """What a vCPU notes of its exits: the tracepoints kvm_exit, kvm_userspace_exit, kvm_entry, one by one or in bulk."""
+    """What a vCPU notes of its exits: kvm_exit, kvm_userspace_exit, kvm_entry, one by one or in bulk."""
 
     def kvm_exit(self, now_ns: int, kind: AccessKind | None) -> None:
         """The exit reason of a port access has been read."""
@@ -146,12 +146,16 @@ class HostThread:
         request is seen at the next look.
         """
         self.split()
-        if self.blocked or self.mode is Mode.ROOT:
+        if self.blocked:
+            return False
+        mode, entered_ns = (self.mode, None) if self._path is None else self._place()
+        if mode is Mode.ROOT:
             return False
         self.kicked = True
-        if self.mode is Mode.GUEST:
-            now = self.host.now_ns
-            self._set_alarm(now if self._path is None else max(now, self._entered_ns()))
+        if mode is Mode.GUEST:
+            self._set_alarm(self.host.now_ns)
+        elif entered_ns is not None:
+            self._set_alarm(entered_ns)
         return True
 
     def settle(self, now_ns: int) -> None:
@@ -234,7 +238,12 @@ class HostThread:
                     continue
             if kind is Run:
                 total = step.total_ns
-                if total is not None and not self.kicked and (not step.takes_lock or self._is_private(step)):
+                if (
+                    total is not None
+                    and not self.kicked
+                    and (not step.takes_lock or self._is_private(step))
+                    and not (step.starts_in_root and self._is_pending())
+                ):
                     start = host.now_ns
                     end = start + total
                     if not queue or queue[0][0] > end:
@@ -345,17 +354,29 @@ class HostThread:
                 if item.op is not Op.SPEND:
                     self._trace(item.op, at, None)
 
-    def _entered_ns(self) -> int:
-        """Return when the entry at the head of the present path ends (its begin, if there is none)."""
+    def _place(self) -> tuple[Mode, int | None]:
+        """Return the mode of the cost under way in the present path and, within an entry, when the guest is reached.
+
+        That instant is None if the guest is not part of the path.
+        """
         assert self._path is not None
         path, costs, at = self._path
+        now = self.host.now_ns
+        inclusive = self.host.turn > self.index
+        entering = False
         for position, item in enumerate(path.items):
             if item.cost is None:
                 continue
-            if item.mode is not Mode.ENTERING:
-                break
-            at += (item.cost.ns or 0) if costs is None else costs[position]
-        return at
+            end = at + ((item.cost.ns or 0) if costs is None else costs[position])
+            if entering:
+                if item.mode is not Mode.ENTERING:
+                    return Mode.ENTERING, at
+            elif end > now or (end == now > at and not inclusive):
+                if item.mode is not Mode.ENTERING:
+                    return item.mode, None
+                entering = True
+            at = end
+        return (Mode.ENTERING if entering else path.mode), None
 
     def _spend_items(self, path: Path) -> Process:
         """Spend the path item by item. Result as of `_spend`."""
@@ -428,14 +449,17 @@ class HostThread:
         host = self.host
         run = progress.run
         while not progress.done:
-            if not progress.at_access or host.exact or self.kicked or not self._is_private(run):
+            alone = not self.kicked and self._is_private(run)
+            if alone and progress.segment == 0 and run.starts_in_root:
+                alone = not self._is_pending()
+            if not alone or not progress.at_access:
                 outcome = yield from self._access(progress)
                 if outcome is not None:
                     return outcome
                 continue
             begin = host.now_ns
             end = begin + progress.remaining_ns()
-            if not host.advance(end, self.index):
+            if end > begin and not host.advance(end, self.index):
                 self._enter_run(progress, begin)
                 yield self._sleep_until(end)
                 if self._progress is None:
@@ -454,6 +478,10 @@ class HostThread:
             return True
         bql = self.bql
         return bql is not None and (bql.owner is None or (bql.owner is self and not bql.waiters))
+
+    def _is_pending(self) -> bool:
+        """Tell whether the next look at the vCPU's requests finds something."""
+        return self.tracer is not None and self.tracer.pending()
 
     def _enter_run(self, progress: Progress, begin_ns: int) -> None:
         self._progress = progress
@@ -485,10 +513,10 @@ class HostThread:
                 self._item = None
                 self.mode = Mode.ROOT
                 self._charge(item, start, self.host.now_ns)
+            elif self.kicked and item.mode is Mode.GUEST:
+                progress.item = position
+                return Outcome(End.KICKED, progress)
             elif cost:
-                if self.kicked and item.mode is Mode.GUEST:
-                    progress.item = position
-                    return Outcome(End.KICKED, progress)
                 start = self.host.now_ns
                 yield from self._spend_item(item, cost)
             else:

@@ -10,7 +10,6 @@ from iosim.model.costs import Int64Array
 from iosim.model.records import Request
 from iosim.model.steps import AccessKind, Op, Run, Template
 
-
 _IO = ExitReason.IO_INSTRUCTION.name
 _NAMES = {reason: reason.name for reason in ExitReason}
 
@@ -43,7 +42,10 @@ class Exit(NamedTuple):
 
 
 class PortLog:
-    """The log of port accesses (``run.log = "ports"``): rows of (vcpu, drive, request, ns, port, write, width, count)."""
+    """The log of port accesses (`run.log = "ports"`).
+
+    Rows are (vcpu, drive, request, ns, port, write, width, count).
+    """
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, int, int, int, int, bool, int, int]] = []

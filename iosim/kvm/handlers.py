@@ -107,7 +107,7 @@ class Handlers:
         return 1
 
     def handle_interrupt_window(self, vcpu: Any, exit_: Exit) -> Steps[int]:
-        """The guest can take an interrupt now: KVM_REQ_EVENT. (Declared exits may mean a userspace irqchip's window.)"""
+        """The guest can take an interrupt now: KVM_REQ_EVENT; declared exits may mean a userspace irqchip's window."""
         yield self._other[ExitReason.PENDING_INTERRUPT]
         if exit_.kvm_exit is not None:
             vcpu.run.exit_reason = exit_.kvm_exit

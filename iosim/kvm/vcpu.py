@@ -12,7 +12,7 @@ from iosim.kvm.handlers import Handlers
 from iosim.kvm.irqchip import Irq
 from iosim.model.records import Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, Binder, Block, Check, Path, Steps
+from iosim.model.steps import SYNC, Binder, Block, Check, Op, Path, Steps
 
 HALT_POLL_NS_DEFAULT = {"3.10": 0, "6.1": 200_000}
 """KVM_HALT_POLL_NS_DEFAULT of arch/x86/include/asm/kvm_host.h; Linux 3.10 does not poll."""
@@ -68,6 +68,7 @@ class Vcpu:
         self._block = binder.path("kvm.vcpu_block")
         self._wake_polling = binder.path("kvm.wake_polling")
         self._wake_asleep = binder.path("kvm.wake_asleep")
+        self._userspace_exit = binder.path(Op.USERSPACE)
         self._return = binder.path("kvm.return_to_userspace")
         self._blocked_ns = 0
         self._halt = Block(then=self._woken)
@@ -134,8 +135,9 @@ class Vcpu:
                 r = yield from self.vcpu_enter_guest()
             if r <= 0:
                 if r == 0:
-                    self.account.kvm_userspace_exit()
+                    yield self._userspace_exit
                 elif r == -errno.EINTR:
+                    yield SYNC
                     self.account.interrupted()
                 return r
 
@@ -155,18 +157,18 @@ class Vcpu:
                     yield from self._cancel_for_signal()
                     return -errno.EINTR
                 yield from self.process_requests()
+            if self.guest.drawn_apart is not None:
+                yield SYNC
+                self.guest.end_apart()
             exit_ = yield from vmx_vcpu_run(self)
         yield self._leave
         return (yield from self.handlers.vmx_handle_exit(self, exit_))
 
     def _cancel_for_signal(self) -> Steps[None]:
         """The last look before the entry finds a signal: the entry is cancelled, KVM_RUN returns EINTR."""
-        thread = self.thread
         self.run.exit_reason = KvmExit.INTR
-        subject, thread.subject = thread.subject, thread.own_subject
+        self.guest.draw_apart()
         yield self._signal
-        yield SYNC
-        thread.subject = subject
 
     def process_requests(self) -> Steps[None]:
         """KVM_REQ_EVENT: inject_pending_event, or request an interrupt window; a fault shows itself in the guest."""
@@ -183,6 +185,7 @@ class Vcpu:
                 irq = self.irr.pop(0)
                 self.begin_delivery(irq)
                 yield self._inject
+                yield SYNC
                 self.guest.inject(irq)
                 subject = thread.subject
             if self.irr and not self.irq_window:

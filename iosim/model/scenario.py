@@ -267,6 +267,8 @@ class VmTable(_Table):
             other = channels.setdefault(position >> 1, drive.driver)
             if other != drive.driver:
                 raise _rule("master and slave of one channel must have the same driver")
+            if position & 1 and drive.driver != "libata":
+                raise _rule("index must be 0 or 2 with a bare-metal driver, which knows the master of a channel only")
         return self
 
     def positions(self) -> list[int]:

@@ -167,7 +167,8 @@ class Template:
 
     A round trip is *whole* (from the guest back into the guest), or the front or the back of one, on either side of
     something that others see (a submission, the sleep in HLT). `variable` are the positions of items whose cost is
-    drawn. `kind` names the access, for the log of port accesses.
+    drawn. `kind` names the access, for the log of port accesses. `starts_in_root`: it begins behind an exit, so what
+    became pending since then is found by its first look at requests.
     """
 
     __slots__ = (
@@ -180,6 +181,7 @@ class Template:
         "irq_lines",
         "items",
         "kind",
+        "starts_in_root",
         "takes_lock",
         "total_ns",
         "userspace_exits",
@@ -194,6 +196,7 @@ class Template:
         self.variable = tuple(i for i, item in enumerate(self.items) if item.cost is not None and item.cost.ns is None)
         self.const_ns = sum(item.cost.ns or 0 for item in self.items if item.cost is not None)
         self.actions = actions_of(self.items)
+        self.starts_in_root = self.items[:1] != () and self.items[0].mode is Mode.ROOT
         self.exits = self._count(Op.EXIT)
         self.userspace_exits = self._count(Op.USERSPACE)
         self.irq_lines = self._count(Op.IRQ_LINE)
@@ -249,6 +252,7 @@ class Run:
         "parts",
         "poll",
         "segments",
+        "starts_in_root",
         "takes_lock",
         "total_ns",
         "userspace_exits",
@@ -257,6 +261,7 @@ class Run:
     def __init__(self, segments: Sequence[Segment], poll: Callable[[], int] | None = None) -> None:
         self.segments = tuple(segments)
         self.poll = poll
+        self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
         stages: dict[int, int] = {}
         for template, n in segments:

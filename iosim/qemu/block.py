@@ -92,7 +92,7 @@ class BlockBackend:
             yield from complete()
 
     def _bdrv_co_flush(self, coroutine: Coroutine, request: Request) -> Steps[None]:
-        """fdatasync through the pool; since 2.7 not if nothing was written since the last one."""
+        """Call fdatasync through the pool; since 2.7 not if nothing was written since the last one."""
         if self._version.elides_flush and self._flushed_gen == self._write_gen:
             yield self._elided
             return

@@ -205,6 +205,7 @@ class KvmCpu:
     def _exit_default(self) -> Steps[int]:
         """kvm_arch_handle_exit: HLT, SET_TPR and TPR_ACCESS go on; FAIL_ENTRY, EXCEPTION and the rest end the VM."""
         yield self._arch_exit
+        yield SYNC
         reason = self.vcpu.run.exit_reason
         if reason is KvmExit.HLT:
             if self.vcpu.runnable():

@@ -377,7 +377,7 @@ class IDEBus:
         return None
 
     def apply(self, effects: tuple[tuple[Reg, Any], ...], values: tuple[int, ...]) -> None:
-        """Do what a coalesced section does (`iosim.guest.access.Section.effects`); nothing in it begins a submission."""
+        """Do what a coalesced section does (`iosim.guest.access.Section.effects`); none of it begins a submission."""
         for register, field in effects:
             if register is Reg.FEATURE:
                 for each, position in field:

@@ -1,7 +1,7 @@
 """Round trips recorded by running the functions of the path once: what coalesced execution sums.
 
-A scripted guest leaves by an exit; the steps from there until it runs again, or sleeps, are the round trip. The vCPU, the QEMU side and
-the device are the real ones, of the same versions, on a clock that stands still.
+A scripted guest leaves by an exit; the steps from there until it runs again, or sleeps, are the round trip. The vCPU,
+the QEMU side and the device are the real ones, of the same versions, on a clock that stands still.
 """
 
 from typing import Any
@@ -41,9 +41,6 @@ class _Recording:
     def note(self, op: Op) -> None:
         self.items.append(action(op))
 
-    def kvm_userspace_exit(self) -> None:
-        self.note(Op.USERSPACE)
-
     def irq_line(self) -> None:
         self.note(Op.IRQ_LINE)
 
@@ -52,6 +49,7 @@ class _ScriptedGuest:
     """A guest that leaves by the same exit again and again, and has nothing to do when it is halted."""
 
     mid_entry = False
+    drawn_apart = None
 
     def __init__(self) -> None:
         self.exit: Exit | None = None

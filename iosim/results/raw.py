@@ -69,8 +69,10 @@ class LevelData(NamedTuple):
 
 @dataclass
 class RawResult:
-    """Arrays and lists as the run left them. *requests*: int64, one row per request of the traces, -1 if it never
-    arrived."""
+    """Arrays and lists as the run left them.
+
+    `requests`: int64, one row per request of the traces, -1 if it never arrived.
+    """
 
     scenario: Scenario
     vm_names: list[str]
