@@ -89,7 +89,7 @@ def load_empirical(path: Path, flush_ns: int | None, where: str) -> EmpiricalDis
     grid = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
     tables = {
         op: {
-            size: np.rint(np.interp(grid, *zip(*quantiles, strict=True))).astype(np.int64).tolist()
+            size: np.rint(np.interp(grid, [p for p, _ in quantiles], [ns for _, ns in quantiles])).astype(np.int64).tolist()
             for size, quantiles in by_size.items()
         }
         for op, by_size in points.items()

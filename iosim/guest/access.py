@@ -106,7 +106,7 @@ class DataBlock:
         self.accesses = accesses
         self.last = BoundAccess(kind, path, Reg.DATA, 0)
         self.run: Run | None = None
-        self.n_bytes = sum(k.width * k.count * m for k, _, m in accesses) - kind.width * kind.count
+        self.n_bytes = sum(k.width * k.items * m for k, _, m in accesses) - kind.width * kind.items
 
     def all_but_last(self) -> list[tuple[AccessKind, Path, int]]:
         """Return the accesses that `run` holds."""

@@ -215,7 +215,8 @@ class GuestCpu:
                 step = self._next(frame)
                 kind = type(step)
                 if kind is Exit:
-                    return step  # type: ignore[no-any-return]
+                    exit_: Exit = step
+                    return exit_
                 if kind is More:
                     frame.collected.append(step.run)
                     continue
@@ -229,10 +230,11 @@ class GuestCpu:
                         yield from submission(self.thread)
                     continue
                 elif kind is Halt:
-                    exit_ = yield from self._halt(step, vcpu)
-                    if exit_ is not self:
-                        return exit_
-                    continue
+                    left: Exit | None
+                    goes_on, left = yield from self._halt(step, vcpu)
+                    if goes_on:
+                        continue
+                    return left
                 elif step is None:
                     continue
             else:
@@ -266,31 +268,31 @@ class GuestCpu:
             joined = self._joined_runs[key] = Run.joined(key)
         return joined
 
-    def _halt(self, halt: Halt, vcpu: Vcpu) -> Steps[Any]:
-        """Idle and HLT. Returns the exit to take, None to go to the check, or itself if the guest goes on.
+    def _halt(self, halt: Halt, vcpu: Vcpu) -> Steps[tuple[bool, Exit | None]]:
+        """Idle and HLT. Returns (True, None) if the guest goes on, else False and the exit (None: to the check).
 
         Coalesced, the way into the kernel is one run; the sleep and the entry behind it are KVM's own functions.
         """
         if self._templates is None:
             rest = yield halt.idle
-            return HLT_EXIT if rest is None else self._kicked()
+            return False, HLT_EXIT if rest is None else self._kicked()
         if self._halt_run is None:
             self._halt_run = Run([Segment(self._templates.halt(halt.idle), 1)])
         vcpu.exit = HLT_EXIT
         outcome = yield self._halt_run
         if outcome is not None:
             outcome.progress.give_back_rest()
-            return self._kicked()
+            return False, self._kicked()
         vcpu.vmcs.launched = True
         vcpu.halted = True
         yield from vcpu.sleep_until_runnable()
         yield vcpu.enter
         if (yield vcpu.check):
             if vcpu.signal_pending:
-                return None
+                return False, None
             yield from vcpu.process_requests()
         yield vcpu.vmcs.resume
-        return self
+        return True, None
 
     def _next(self, frame: Frame) -> Any:
         """Return the next thing that the frame's code does; None if it has ended and the frame below goes on."""
@@ -370,9 +372,11 @@ class GuestCpu:
             assert self._templates is not None
             front, back = self._templates.submission(access.kind, access.path)
             access.front, access.back = Run([Segment(front, 1)]), Run([Segment(back, 1)])
+        back = access.back
+        assert back is not None
         yield access.front
         yield Submit(begin)
-        yield More(access.back) if more else access.back
+        yield More(back) if more else back
 
     def section(self, section: Section, command: Command, channel: Channel, more: bool = False) -> Ops:
         """The accesses of *section*, their values taken from *command*.
@@ -435,4 +439,4 @@ class GuestCpu:
             assert begun is None
             yield More(run)
         kind = block.last.kind
-        yield from self._around(block.last, lambda: channel.data(kind.width * kind.count), more)
+        yield from self._around(block.last, lambda: channel.data(kind.width * kind.items), more)

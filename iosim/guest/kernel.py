@@ -64,7 +64,7 @@ class Drive:
 
     def commands(self, request: Request) -> deque[Command]:
         """Return the commands of a request: one for each part of at most max_sectors."""
-        parts = deque()
+        parts: deque[Command] = deque()
         if request.op == FLUSH:
             ext = self.sectors >= ata.LBA28_SECTORS
             parts.append(Command(request, 0, 0, self.transfer, self.multiple, ext, self.slave))

@@ -439,8 +439,8 @@ class HostThread:
             if self.busy is not None:
                 self.busy.set(host.now_ns, 1)
             return None if self._then is None else self._then()
-        path, self._waking = self._waking, None
-        return path
+        waking, self._waking = self._waking, None
+        return waking
 
     # Runs
 

@@ -77,8 +77,8 @@ class Handlers:
             vcpu.run.exit_reason = KvmExit.UNKNOWN
             vcpu.run.hardware_exit_reason = exit_.hardware_reason
             return 0
-        handler = self._table[exit_.reason]
-        return (yield from handler(vcpu, exit_))
+        result: int = yield from self._table[exit_.reason](vcpu, exit_)
+        return result
 
     def handle_io(self, vcpu: Any, exit_: Exit) -> Steps[int]:
         """Port I/O: fast path or emulator; in-kernel devices take it, or kvm_run is filled for QEMU.

@@ -120,7 +120,7 @@ class Vcpu:
             self.complete_userspace_io = None
             yield self._complete_io
             if access.kind.string:
-                yield self._binder.repeated("kvm.rep_ins_item", access.kind.count)
+                yield self._binder.repeated("kvm.rep_ins_item", access.kind.items)
         r = yield from self.vcpu_run()
         yield self._return
         return r

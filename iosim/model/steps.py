@@ -223,7 +223,7 @@ class AccessKind(NamedTuple):
     port: int
     write: bool
     width: int
-    count: int
+    items: int
     string: bool
 
 

@@ -220,7 +220,7 @@ class KvmCpu:
 
     def kvm_handle_io(self, access: Access) -> Steps[None]:
         """Hand the items of one KVM_EXIT_IO to the device, one by one (a batched rep ins has many)."""
-        count = access.kind.count
+        count = access.kind.items
         alone = 0
         if count > 1 and self._item_template is not None:
             # All but the last item change nothing that another thread could see: they are one run.

@@ -65,10 +65,12 @@ class IDEDrive:
             return self._abort()
         return handler(self)
 
-    def _abort(self) -> None:
+    def _abort(self) -> Submission | None:
+        """ide_abort_command: nothing begins; the interrupt comes with the command's own exit."""
         self.status = READY | ERR
         self.error = ABORTED
         self.bus.wants_irq = True
+        return None
 
     def ide_cmd_lba48_transform(self, lba48: bool) -> None:
         """Take count and address from the task file; a count of 0 means 256, or 65536 with LBA48."""

@@ -133,7 +133,7 @@ class TemplateRecorder:
 
     def item(self, access: Access) -> Template:
         """Return the template of one item of a batched exit within kvm_handle_io."""
-        kind = access.kind._replace(count=1)
+        kind = access.kind._replace(items=1)
         if kind not in self._items:
             self._recording.items = []
             for step in self._cpu.address_space_rw(Access(kind)):

@@ -47,7 +47,7 @@ class ExitRowData(NamedTuple):
     vcpu: int
     reason: str
     userspace: bool
-    count: int
+    n: int
     total_ns: int
     min_ns: int
     p50_ns: int

@@ -39,7 +39,7 @@ def spans(logs: list[KeptLog]) -> tuple[pd.DataFrame, int]:
 
     Rows are in the order of the requests, and of time within each.
     """
-    frames = []
+    frames: list[pd.DataFrame] = []
     total = 0
     for log in logs:
         rows = _Rows()
@@ -90,9 +90,10 @@ def _expand(rows: _Rows, entry: tuple[object, ...]) -> None:
         assert costs is None or isinstance(costs, list)
         _items(rows, thread, start, what.items, costs, bool(delivering))
     elif isinstance(what, Run):
+        at = start
         for template, n in what.segments:
             for _ in range(n):
-                start = _items(rows, thread, start, template.items, None, False)
+                at = _items(rows, thread, at, template.items, None, False)
     else:
         assert isinstance(what, Template)
         _, _, _, drawn, n = entry

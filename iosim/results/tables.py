@@ -1,8 +1,11 @@
 """The tables of a result as pandas frames, built from what the run recorded (docs/results.md has every column)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from iosim.model.costs import Int64Array
 from iosim.model.records import STATUSES
 from iosim.model.trace import OPS
 from iosim.results.raw import INT_COLUMNS, STAGE_COLUMNS, LevelData, RawResult
@@ -30,14 +33,18 @@ SUBBUCKETS = 8
 """Buckets of the latency histogram in `series` per factor of two."""
 
 
+def _categorical(codes: Int64Array, names: Sequence[str]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(names))
+
+
 def requests(raw: RawResult) -> pd.DataFrame:
     """Return one row per request that arrived, by VM, drive and number."""
     array = raw.requests[raw.requests[:, INT_COLUMNS.index("vm")] >= 0]
     column = {name: array[:, i] for i, name in enumerate(INT_COLUMNS)}
     columns = {
-        "vm": pd.Categorical.from_codes(column["vm"].astype(np.int32), raw.vm_names),
-        "op": pd.Categorical.from_codes(column["op"].astype(np.int8), list(OPS)),
-        "status": pd.Categorical.from_codes(column["status"].astype(np.int8), list(STATUSES)),
+        "vm": _categorical(column["vm"], raw.vm_names),
+        "op": _categorical(column["op"], OPS),
+        "status": _categorical(column["status"], STATUSES),
         "warmup": column["warmup"].astype(bool),
         "latency_ns": column["done_ns"] - column["arrival_ns"],
     }
@@ -83,7 +90,7 @@ def accesses(raw: RawResult) -> pd.DataFrame | None:
 
 def bucket_edges_ns(longest_ns: int) -> list[int]:
     """Return the upper edges of the latency buckets up to *longest_ns*: 8 per factor of two, from 1024 ns on."""
-    edges = []
+    edges: list[int] = []
     power = 1024
     while not edges or edges[-1] < longest_ns:
         edges += [power + power * k // SUBBUCKETS for k in range(1, SUBBUCKETS + 1)]
