@@ -12,7 +12,7 @@ from iosim.host import HostThread
 from iosim.machine import END_THREAD, WARMUP_THREAD, Machine
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
-from iosim.model.records import STATUSES, UNFINISHED, Request
+from iosim.model.records import STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, Trace
@@ -53,6 +53,7 @@ class Collector:
         self._slowest: list[tuple[int, int, KeptLog]] = []
         self._in_window: list[tuple[int, KeptLog]] = []
         self._progress = progress
+        self._sums = PartSums()
 
     def request_arrived(self, request: Request) -> None:
         """A request has entered a guest."""
@@ -91,6 +92,7 @@ class Collector:
         return slowest + [log for log in window if (log.vm, log.drive, log.request) not in chosen]
 
     def _row(self, request: Request) -> None:
+        request.settle(self._sums)
         drive = request.drive
         slot = self._first[drive.vm, drive.index] + request.number
         self._slots.append(slot)

@@ -1,6 +1,12 @@
 """Levels over time: how many are busy, how many wait. Kept per time bin and in total, exact in integer nanoseconds."""
 
+import numpy as np
+
+from iosim.model.costs import Int64Array
+
 MAX_BINS = 1000
+_FOLD_AT = 6144
+"""How many numbers a level collects before they are folded."""
 
 
 class Timeline:
@@ -24,45 +30,63 @@ class Timeline:
                 level.merge_bins()
 
 
+class Pattern:
+    """Intervals at fixed places behind a begin: the times that a coalesced run holds a mutex, say.
+
+    `starts_ns` and `ends_ns`: int64, one entry per interval; `span_ns` is the length of the whole, `area` the sum of
+    the intervals' lengths.
+    """
+
+    __slots__ = ("area", "ends_ns", "span_ns", "starts_ns")
+
+    def __init__(self, starts_ns: Int64Array, ends_ns: Int64Array, span_ns: int) -> None:
+        self.starts_ns = starts_ns
+        self.ends_ns = ends_ns
+        self.span_ns = span_ns
+        self.area = int((ends_ns - starts_ns).sum())
+
+
 class Level:
     """A level that steps up and down (a number busy, a number waiting) and its time integral.
 
     `area` is the integral in level x ns since the warm-up, `bins` the same per bin of the timeline since time 0,
-    `highest` the largest level since the warm-up. The bin that is being filled is kept apart: [`_begin`, `_end`).
+    `highest` the largest level since the warm-up. What was added is kept as it came and folded into these in blocks.
     """
 
-    __slots__ = ("_begin", "_bins", "_end", "_filling", "area", "highest", "name", "since_ns", "timeline", "value")
+    __slots__ = ("_area", "_bins", "_intervals", "_patterns", "highest", "name", "since_ns", "timeline", "value")
 
     def __init__(self, timeline: Timeline, name: str) -> None:
         self.name = name
         self.timeline = timeline
         self.value = 0
         self.since_ns = 0
-        self.area = 0
         self.highest = 0
-        self._bins: list[int] = []
-        self._begin = 0
-        self._end = timeline.width_ns
-        self._filling = 0
+        self._area = 0
+        self._bins: Int64Array = np.zeros(MAX_BINS, dtype=np.int64)
+        self._intervals: list[int] = []
+        self._patterns: dict[Pattern, list[int]] = {}
         timeline.levels.append(self)
 
     @property
+    def area(self) -> int:
+        """The integral in level x ns since the warm-up."""
+        self._fold()
+        return self._area
+
+    @property
     def bins(self) -> list[int]:
-        """The integral in level x ns of each bin so far."""
-        self._store()
-        return self._bins
+        """The integral in level x ns of each bin, up to the last one that is not 0."""
+        self._fold()
+        used = np.flatnonzero(self._bins)
+        return self._bins[: int(used[-1]) + 1].tolist() if len(used) else []
 
     def set(self, now_ns: int, value: int) -> None:
         """The level is *value* from *now_ns* on."""
         present = self.value
         if present:
-            since = self.since_ns
-            if since >= self._begin and now_ns <= self._end:
-                area = present * (now_ns - since)
-                self.area += area
-                self._filling += area
-            else:
-                self.add(since, now_ns, present)
+            self._intervals += (self.since_ns, now_ns, present)
+            if len(self._intervals) > _FOLD_AT:
+                self._fold()
         self.since_ns = now_ns
         self.value = value
         if value > self.highest:
@@ -72,67 +96,77 @@ class Level:
         """The level goes up or down *by* at *now_ns*."""
         self.set(now_ns, self.value + by)
 
-    def add(self, start_ns: int, end_ns: int, weight: int = 1) -> None:
-        """Add *weight* over [start_ns, end_ns)."""
-        if end_ns <= start_ns:
-            return
-        self.area += weight * (end_ns - start_ns)
-        if start_ns >= self._begin and end_ns <= self._end:
-            self._filling += weight * (end_ns - start_ns)
-            return
-        timeline = self.timeline
-        if end_ns > timeline.width_ns * MAX_BINS:
-            timeline.grow_to(end_ns)
-        self._store()
-        width = timeline.width_ns
-        last = (end_ns - 1) // width
-        bins = self._bins
-        if last >= len(bins):
-            bins.extend([0] * (last + 1 - len(bins)))
-        for i in range(start_ns // width, last + 1):
-            bins[i] += weight * (min(end_ns, (i + 1) * width) - max(start_ns, i * width))
-        self._begin = last * width
-        self._end = self._begin + width
+    def add(self, start_ns: int, end_ns: int) -> None:
+        """Add 1 over [start_ns, end_ns)."""
+        self._intervals += (start_ns, end_ns, 1)
+        if len(self._intervals) > _FOLD_AT:
+            self._fold()
+        if not self.highest:
+            self.highest = 1
 
-    def within_one_bin(self, start_ns: int, end_ns: int) -> bool:
-        """Tell whether [start_ns, end_ns] lies in one bin; if it does, that bin is filled from here on."""
-        if start_ns >= self._begin and end_ns <= self._end:
-            return True
-        width = self.timeline.width_ns
-        begin = start_ns // width * width
-        if end_ns > begin + width or end_ns > width * MAX_BINS:
-            return False
-        self._store()
-        self._begin = begin
-        self._end = begin + width
-        return True
+    def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
+        """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
+        begins = self._patterns.get(pattern)
+        if begins is None:
+            begins = self._patterns[pattern] = []
+            if not self.highest:
+                self.highest = 1
+        begins.append(begin_ns)
+        if len(begins) > _FOLD_AT:
+            self._fold()
 
-    def add_area(self, area: int) -> None:
-        """Add *area* (level x ns) to the bin that is being filled: for what is known to lie within it."""
-        self.area += area
-        self._filling += area
+    def add_many(self, starts_ns: Int64Array, ends_ns: Int64Array) -> None:
+        """Add 1 over each interval [start, end)."""
+        if not self.highest:
+            self.highest = 1
+        self._area += int((ends_ns - starts_ns).sum())
+        self._add_to_bins(starts_ns, ends_ns, np.ones(len(starts_ns), dtype=np.int64))
 
     def restart(self, now_ns: int) -> None:
         """The warm-up ends at *now_ns*: totals count from here."""
         self.set(now_ns, self.value)
-        self.area = 0
+        self._fold()
+        self._area = 0
         self.highest = self.value
 
     def merge_bins(self) -> None:
         """The timeline's width has doubled: two bins become one."""
-        self._store()
-        bins = self._bins
-        self._bins = [sum(bins[i : i + 2]) for i in range(0, len(bins), 2)]
-        width = self.timeline.width_ns
-        self._begin = self._begin // width * width
-        self._end = self._begin + width
+        pairs = self._bins.reshape(-1, 2).sum(axis=1)
+        self._bins = np.concatenate([pairs, np.zeros(MAX_BINS - len(pairs), dtype=np.int64)])
 
-    def _store(self) -> None:
-        """Put the bin that is being filled into the list."""
-        if self._filling:
-            i = self._begin // (self._end - self._begin)
-            bins = self._bins
-            if i >= len(bins):
-                bins.extend([0] * (i + 1 - len(bins)))
-            bins[i] += self._filling
-            self._filling = 0
+    def _fold(self) -> None:
+        """Add what has been collected to the totals and bins."""
+        if self._intervals:
+            starts, ends, weights = np.array(self._intervals, dtype=np.int64).reshape(-1, 3).T
+            self._intervals = []
+            self._area += int((weights * (ends - starts)).sum())
+            self._add_to_bins(starts, ends, weights)
+        patterns, self._patterns = self._patterns, {}
+        for pattern, collected in patterns.items():
+            begins = np.array(collected, dtype=np.int64)
+            self._area += pattern.area * len(begins)
+            self.timeline.grow_to(int(begins.max()) + pattern.span_ns)
+            width = self.timeline.width_ns
+            first = begins // width
+            within = first == (begins + max(pattern.span_ns - 1, 0)) // width
+            np.add.at(self._bins, first[within], pattern.area)
+            for begin in begins[~within].tolist():
+                starts, ends = begin + pattern.starts_ns, begin + pattern.ends_ns
+                self._add_to_bins(starts, ends, np.ones(len(starts), dtype=np.int64))
+
+    def _add_to_bins(self, starts: Int64Array, ends: Int64Array, weights: Int64Array) -> None:
+        if not len(ends):
+            return
+        self.timeline.grow_to(int(ends.max()))
+        width = self.timeline.width_ns
+        bins = self._bins
+        first = starts // width
+        last = np.maximum(ends - 1, starts) // width
+        within = first == last
+        np.add.at(bins, first[within], (weights * (ends - starts))[within])
+        for i, j, start, end, weight in zip(
+            *(column[~within].tolist() for column in (first, last, starts, ends, weights)), strict=True
+        ):
+            bins[i] += weight * ((i + 1) * width - start)
+            bins[i + 1 : j] += weight * width
+            bins[j] += weight * (end - j * width)

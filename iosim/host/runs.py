@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iosim.host.levels import Pattern
 from iosim.model.costs import Int64Array
 from iosim.model.draws import Subject
 from iosim.model.steps import Run, Segment, Template
@@ -159,6 +160,26 @@ def starts(template: Template, drawn: Int64Array | None, n: int, start_ns: int) 
         return start_ns + template.const_ns * np.arange(n, dtype=np.int64)
     durations = drawn.sum(axis=1) + template.const_ns
     return start_ns + np.concatenate([[0], np.cumsum(durations)[:-1]]).astype(np.int64)
+
+
+def holds(template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> tuple[Int64Array, Int64Array]:
+    """Return when *n* accesses, begun at *start_ns*, take and release the mutex; one entry per hold."""
+    begins = starts(template, drawn, n, start_ns)
+    taken = [begins + offsets(template, drawn, n, lock) for lock, _ in template.holds]
+    released = [begins + offsets(template, drawn, n, unlock) for _, unlock in template.holds]
+    return np.concatenate(taken), np.concatenate(released)
+
+
+def hold_pattern(run: Run) -> Pattern:
+    """Return the holds of a run with constant costs."""
+    assert run.total_ns is not None
+    parts = []
+    start = 0
+    for template, n in run.segments:
+        if template.holds:
+            parts.append(holds(template, None, n, start))
+        start += template.const_ns * n
+    return Pattern(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), run.total_ns)
 
 
 def _draws_per_access(template: Template) -> dict[int, int]:

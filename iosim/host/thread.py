@@ -4,9 +4,9 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from iosim.host.environment import Alarm, Host
-from iosim.host.levels import Level
+from iosim.host.levels import Level, Pattern
 from iosim.host.mutex import Mutex
-from iosim.host.runs import End, Outcome, Progress, item_costs, offsets, starts
+from iosim.host.runs import End, Outcome, Progress, hold_pattern, holds, item_costs
 from iosim.model.costs import Cost, Int64Array
 from iosim.model.draws import Subject
 from iosim.model.records import Request
@@ -14,8 +14,6 @@ from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Block, Check, Item, Lock, Mode, Op, Path, Run, Steps, Sync, Template, Unlock
 
 Process = Generator[Alarm, Any, Any]
-
-_IRQ_DELIVERY = Stage.IRQ_DELIVERY
 
 
 class Tracer(Protocol):
@@ -52,8 +50,8 @@ class HostThread:
     * blocked: `blocked`; only `wake` or its deadline ends that.
 
     `request` is the request that the thread carries: its costs are charged to it (`delivering` makes all of them
-    irq_delivery). `owner` is the request that the thread's exits count for, also while a worker carries it. `subject`
-    draws the thread's costs.
+    irq_delivery). `owner` is the request that the thread's exits count for: the same, or, while a worker carries that
+    request, alone. `subject` draws the thread's costs.
 
     Unless exits are exact, paths are collected and spent together at the next step that is not a path: between two
     such steps nobody can tell.
@@ -83,6 +81,7 @@ class HostThread:
         self._run_start_ns = 0
         self._asked_ns: int | None = None
         self._then: Callable[[], Path | None] | None = None
+        self._holds: dict[Run, Pattern] = {}
 
     def start(self, steps: Steps[None]) -> None:
         """Create the thread; it takes its first turn at the present instant."""
@@ -198,14 +197,14 @@ class HostThread:
             result = None
             kind = type(step)
             if kind is Path:
-                if step.mode is Mode.GUEST and self.kicked:
+                if step.in_guest and self.kicked:
                     if ahead is not None:
                         yield from self._spend(ahead)
                         ahead = None
                     result = step
                     continue
                 ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
-                if step.mode is not Mode.GUEST:
+                if not step.in_guest:
                     continue
             if ahead is not None:
                 total = ahead.total_ns
@@ -219,15 +218,11 @@ class HostThread:
                         host.turn = index
                         request = self.request
                         if request is not None and total:
-                            stages = request.stages
-                            if self.delivering:
-                                stages[_IRQ_DELIVERY] += total
-                            else:
-                                for stage, ns in ahead.by_stage:
-                                    stages[stage] += ns
+                            part = ahead.delivered() if self.delivering else ahead
+                            request.parts.append(part)
                             request.mark_ns = end
                             if request.log is not None:
-                                request.log.append((start, self.name, ahead, None, self.delivering))
+                                request.log.append((start, self.name, part))
                         if ahead.actions:
                             for op, offset in ahead.actions:
                                 self._trace(op, start + offset, None)
@@ -332,18 +327,18 @@ class HostThread:
         """Charge a path that was spent whole, and pass its tracepoints."""
         request = self.request
         if request is not None and end_ns > start_ns:
-            stages = request.stages
-            if self.delivering:
-                stages[_IRQ_DELIVERY] += end_ns - start_ns
-            elif costs is None:
-                for stage, ns in path.by_stage:
-                    stages[stage] += ns
-            else:
-                for item, cost in zip(path.items, costs, strict=True):
-                    stages[item.stage] += cost
+            part = path.delivered() if self.delivering else path
             request.mark_ns = end_ns
-            if request.log is not None:
-                request.log.append((start_ns, self.name, path, costs, self.delivering))
+            if costs is None:
+                request.parts.append(part)
+                if request.log is not None:
+                    request.log.append((start_ns, self.name, part))
+            else:
+                stages = request.stages
+                for item, cost in zip(part.items, costs, strict=True):
+                    stages[item.stage] += cost
+                if request.log is not None:
+                    request.log.append((start_ns, self.name, part, costs))
         if costs is None:
             for op, offset in path.actions:
                 self._trace(op, start_ns + offset, None)
@@ -587,32 +582,24 @@ class HostThread:
         end = begin_ns + run.total_ns
         request = self.request
         if request is not None:
-            stages = request.stages
-            for stage, ns in run.by_stage:
-                stages[stage] += ns
+            request.parts.append(run)
             request.mark_ns = end
             if request.log is not None:
                 request.log.append((begin_ns, self.name, run))
-        if run.exits:
+        elif self.owner is not None:
             owner = self.owner
-            if owner is not None:
-                owner.exits += run.exits
-                owner.userspace_exits += run.userspace_exits
-                owner.irq_line_ioctls += run.irq_lines
+            owner.exits += run.exits
+            owner.userspace_exits += run.userspace_exits
+            owner.irq_line_ioctls += run.irq_lines
+        if run.exits:
             assert self.tracer is not None
             self.tracer.whole_run(run, begin_ns)
         if run.hold_ns:
             assert self.bql is not None
-            held = self.bql.held
-            if held.within_one_bin(begin_ns, end):
-                held.add_area(run.hold_ns)
-                if not held.highest:
-                    held.highest = 1
-            else:
-                start = begin_ns
-                for template, n in run.segments:
-                    self._hold(template, None, n, start)
-                    start += template.const_ns * n
+            pattern = self._holds.get(run)
+            if pattern is None:
+                pattern = self._holds[run] = hold_pattern(run)
+            self.bql.held.add_pattern(pattern, begin_ns)
         for start, template in run.parts:
             start += begin_ns
             for op, offset in template.actions:
@@ -705,17 +692,7 @@ class HostThread:
         if not template.holds:
             return
         assert self.bql is not None
-        level = self.bql.held
-        level.highest = max(level.highest, 1)
-        begins = starts(template, drawn, n, start_ns)
-        for lock, unlock in template.holds:
-            taken = begins + offsets(template, drawn, n, lock)
-            released = begins + offsets(template, drawn, n, unlock)
-            if level.within_one_bin(start_ns, int(released[-1])):
-                level.add_area(int((released - taken).sum()))
-            else:
-                for first, last in zip(taken.tolist(), released.tolist(), strict=True):
-                    level.add(first, last)
+        self.bql.held.add_many(*holds(template, drawn, n, start_ns))
 
     def _charge(self, item: Item, start_ns: int, end_ns: int) -> None:
         request = self.request

@@ -1,5 +1,6 @@
 """A guest request on its way: who has it, since when, and how much of its time each stage has taken."""
 
+from operator import add
 from typing import Any
 
 from iosim.model.draws import Subject
@@ -28,7 +29,8 @@ class Request(Subject):
 
     Whoever carries it charges the time since `mark_ns` to one stage and moves the mark: so the stages add up to the
     latency by construction. While no thread runs for it, `waiting` names the stage that the time will be charged to.
-    `log` collects what spans are made of; None if nobody will ask.
+    What was spent with constant costs is kept in `parts` (`Path`, `Run`) and added up at the end (`settle`). `log`
+    collects what spans are made of; None if nobody will ask.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Request(Subject):
         "mark_ns",
         "number",
         "op",
+        "parts",
         "sector",
         "sectors",
         "stages",
@@ -73,6 +76,7 @@ class Request(Subject):
         self.userspace_exits = 0
         self.irqs = 0
         self.irq_line_ioctls = 0
+        self.parts: list[Any] = []
         self.log: list[tuple[Any, ...]] | None = []
 
     def charge(self, stage: Stage, now_ns: int, thread: str) -> None:
@@ -83,6 +87,17 @@ class Request(Subject):
                 self.log.append((self.mark_ns, thread, stage, now_ns))
             self.mark_ns = now_ns
 
+    def settle(self, sums: "PartSums") -> None:
+        """Add up `parts`, at the request's end."""
+        if not self.parts:
+            return
+        stages, exits, userspace_exits, irq_lines = sums.of(tuple(self.parts))
+        self.parts = []
+        self.stages = list(map(add, self.stages, stages))
+        self.exits += exits
+        self.userspace_exits += userspace_exits
+        self.irq_line_ioctls += irq_lines
+
     def wait_in(self, stage: Stage, carrier: str) -> None:
         """From here on no thread runs for the request; *carrier* has it, and the time is that of *stage*."""
         self.waiting = stage
@@ -91,3 +106,31 @@ class Request(Subject):
     def stop_waiting(self, now_ns: int) -> None:
         """Charge the wait that began with `wait_in`."""
         self.charge(self.waiting, now_ns, self.carrier)
+
+
+class PartSums:
+    """Sums over the parts of a request; requests that did the same share them."""
+
+    _MOST = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], tuple[list[int], int, int, int]] = {}
+
+    def of(self, parts: tuple[Any, ...]) -> tuple[list[int], int, int, int]:
+        """Return (ns per stage, exits, userspace exits, IRQ-line ioctls) of *parts*."""
+        known = self._known.get(parts)
+        if known is None:
+            stages = [0] * N_STAGES
+            for part in parts:
+                for stage, ns in part.by_stage:
+                    stages[stage] += ns
+            known = (
+                stages,
+                sum(part.exits for part in parts),
+                sum(part.userspace_exits for part in parts),
+                sum(part.irq_lines for part in parts),
+            )
+            if len(self._known) == self._MOST:
+                self._known.clear()
+            self._known[parts] = known
+        return known

@@ -68,19 +68,28 @@ class Path:
     """A sequence of costs, bound to a profile, with tracepoints (EXIT, ENTRY) between them.
 
     `total_ns` and `by_stage` are known in advance if all costs are constant; otherwise `total_ns` is None. `mode` is
-    that of its costs, of the last ones if it is joined of several. `plain`: constant costs, not in guest mode.
-    `actions` are the tracepoints and when they are passed, for constant costs.
+    that of its costs, of the last ones if it is joined of several. `actions` are the tracepoints and when they are
+    passed, for constant costs.
     """
 
-    __slots__ = ("actions", "by_stage", "followed", "items", "mode", "plain", "total_ns")
+    __slots__ = ("_delivered", "actions", "by_stage", "followed", "in_guest", "items", "mode", "total_ns")
+
+    exits = userspace_exits = irq_lines = 0
 
     def __init__(self, items: Sequence[Item], mode: Mode = Mode.ROOT) -> None:
         self.items = tuple(items)
         self.mode = mode
         self.total_ns, self.by_stage = sum_of(self.items)
-        self.plain = self.total_ns is not None and mode is not Mode.GUEST
+        self.in_guest = mode is Mode.GUEST
         self.actions = actions_of(self.items)
         self.followed: dict[Path, Path] = {}
+        self._delivered: Path | None = None
+
+    def delivered(self) -> "Path":
+        """Return this path with all its costs in the stage irq_delivery. Made once."""
+        if self._delivered is None:
+            self._delivered = Path([item._replace(stage=Stage.IRQ_DELIVERY) for item in self.items], self.mode)
+        return self._delivered
 
     def then(self, other: "Path") -> "Path":
         """Return the path through this one and *other*; its mode is that of *other*. Made once."""

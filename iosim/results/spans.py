@@ -86,14 +86,14 @@ def _expand(rows: _Rows, entry: tuple[object, ...]) -> None:
         assert isinstance(end, int)
         rows.add(thread, Stage.IRQ_DELIVERY if delivering else what.stage, what.function, start, end)
     elif isinstance(what, Path):
-        _, _, _, costs, delivering = entry
+        costs = entry[3] if len(entry) > 3 else None
         assert costs is None or isinstance(costs, list)
-        _items(rows, thread, start, what.items, costs, bool(delivering))
+        _items(rows, thread, start, what.items, costs)
     elif isinstance(what, Run):
         at = start
         for template, n in what.segments:
             for _ in range(n):
-                at = _items(rows, thread, at, template.items, None, False)
+                at = _items(rows, thread, at, template.items, None)
     else:
         assert isinstance(what, Template)
         _, _, _, drawn, n = entry
@@ -101,14 +101,12 @@ def _expand(rows: _Rows, entry: tuple[object, ...]) -> None:
         _template(rows, thread, start, what, drawn, n)  # type: ignore[arg-type]
 
 
-def _items(
-    rows: _Rows, thread: str, start: int, items: tuple[Item, ...], costs: list[int] | None, delivering: bool
-) -> int:
+def _items(rows: _Rows, thread: str, start: int, items: tuple[Item, ...], costs: list[int] | None) -> int:
     for position, item in enumerate(items):
         if item.cost is None:
             continue
         end = start + ((item.cost.ns or 0) if costs is None else costs[position])
-        rows.add(thread, Stage.IRQ_DELIVERY if delivering else item.stage, item.function, start, end)
+        rows.add(thread, item.stage, item.function, start, end)
         start = end
     return start
 
@@ -120,4 +118,4 @@ def _template(rows: _Rows, thread: str, start: int, template: Template, drawn: I
             costs = [0 if item.cost is None else item.cost.ns or 0 for item in template.items]
             for column, position in enumerate(template.variable):
                 costs[position] = int(drawn[access, column])
-        start = _items(rows, thread, start, template.items, costs, False)
+        start = _items(rows, thread, start, template.items, costs)
