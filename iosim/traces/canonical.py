@@ -1,10 +1,11 @@
 """The canonical CSV: ``time_us,op,sector,sectors``; times in decimal microseconds, R, W or F, units of 512 bytes."""
 
-import io
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 from iosim.model.errors import TraceError
 from iosim.model.trace import OPS
@@ -12,6 +13,7 @@ from iosim.traces.table import TraceTable
 
 HEADER = "time_us,op,sector,sectors"
 _COLUMNS = HEADER.split(",")
+_TYPES = {"time_us": pa.float64(), "op": pa.string(), "sector": pa.int64(), "sectors": pa.int64()}
 _NS_PER_US = 1000
 _EXACT_US = 4_000_000_000_000.0
 """Up to here (46 days) a float64 of microseconds holds three decimals exactly enough to be rounded to nanoseconds."""
@@ -34,19 +36,16 @@ def read(text: str, path: str) -> TraceTable:
 def _read_columns(text: str) -> TraceTable | None:
     """Return the table, or None if a column does not read as plain numbers of the usual size."""
     try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            dtype={"time_us": np.float64, "op": str, "sector": np.int64, "sectors": np.int64},
-            float_precision="round_trip",
-            skip_blank_lines=False,
-            na_filter=False,
+        table = csv.read_csv(
+            pa.py_buffer(text.encode()),
+            read_options=csv.ReadOptions(use_threads=False),
+            parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(column_types=_TYPES, null_values=[], check_utf8=False),
         )
-    except (ValueError, OverflowError, pd.errors.ParserError):
+    except pa.ArrowInvalid:
         return None
-    if list(frame.columns) != _COLUMNS or not isinstance(frame.index, pd.RangeIndex):
-        return None
-    times = frame["time_us"].to_numpy()
-    ops = pd.Index(OPS).get_indexer(pd.Index(frame["op"]))
+    times = table["time_us"].to_numpy()
+    ops = pd.Index(OPS).get_indexer(pd.Index(table["op"].to_numpy()))
     scaled = times * _NS_PER_US
     rounded = np.rint(scaled)
     usual = np.isfinite(times).all() and (np.abs(times) < _EXACT_US).all() and (ops >= 0).all()
@@ -55,9 +54,9 @@ def _read_columns(text: str) -> TraceTable | None:
     return TraceTable(
         rounded.astype(np.int64),
         ops.astype(np.uint8),
-        frame["sector"].to_numpy(),
-        frame["sectors"].to_numpy(),
-        np.arange(2, len(frame) + 2, dtype=np.int64),
+        table["sector"].to_numpy(),
+        table["sectors"].to_numpy(),
+        np.arange(2, len(table) + 2, dtype=np.int64),
         "csv",
     )
 
