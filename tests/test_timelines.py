@@ -19,7 +19,6 @@ mutex_unlock (7.2) and without the entry behind it, which run beside the worker.
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from iosim.results.result import Result
@@ -63,13 +62,14 @@ COMPLETION_OLD = 9 * NS
 """As above, and for the extra bottom half poll, dispatch, bdrv_co_em_bh."""
 
 
-def stages(row: "pd.Series[Any]") -> dict[str, int]:
+def stages(row: Any) -> dict[str, int]:
     """The stages that took time."""
     return {stage.removesuffix("_ns"): int(row[stage]) for stage in STAGES if row[stage]}
 
 
 def times(result: Result) -> list[tuple[int, int, int]]:
-    return [(int(r.arrival_ns), int(r.issue_ns), int(r.done_ns)) for r in result.requests.itertuples()]
+    columns = result.requests[["arrival_ns", "issue_ns", "done_ns"]]
+    return list(columns.itertuples(index=False, name=None))
 
 
 def run(drives: list[dict[str, Any]], row: Row, exact: bool, **vm: Any) -> Result:
