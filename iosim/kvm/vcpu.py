@@ -14,6 +14,9 @@ from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Check, Op, Path, Steps
 
+THE_CPU = 0
+"""Every thread has a CPU whenever it wants one, and so never changes it: all run on number 0."""
+
 HALT_POLL_NS_DEFAULT = {"3.10": 0, "6.1": 200_000}
 """KVM_HALT_POLL_NS_DEFAULT of arch/x86/include/asm/kvm_host.h; Linux 3.10 does not poll."""
 HALT_POLL_NS_GROW_START = 10_000
@@ -112,9 +115,11 @@ class Vcpu:
     def kvm_vcpu_ioctl(self) -> Steps[int]:
         """ioctl(KVM_RUN): 0 with `run` filled, or a negative errno.
 
-        complete_userspace_io first (the value of an IN is copied at the start of the next KVM_RUN), then vcpu_run.
+        vcpu_load first; then complete_userspace_io (the value of an IN is copied at the start of the next KVM_RUN),
+        then vcpu_run.
         """
         yield self._ioctl
+        self.vmcs.vmx_vcpu_load(THE_CPU)
         access = self.complete_userspace_io
         if access is not None:
             self.complete_userspace_io = None
