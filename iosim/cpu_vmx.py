@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from iosim.model.steps import Binder, Mode, Op, Steps
+from iosim.model.steps import Binder, Call, Mode, Op, Steps
 
 
 class LoadedVmcs:
@@ -48,7 +48,7 @@ def vmx_vcpu_run(vcpu: Any) -> Steps[Any]:
     vmcs = vcpu.vmcs
     if not vcpu.guest.mid_entry:
         yield vmcs.resume if vmcs.launched else vmcs.launch
-    exit_ = yield from vcpu.guest.run(vcpu)
+    exit_ = yield Call(vcpu.guest.run(vcpu))
     if exit_ is None:
         return None
     vcpu.exit = exit_

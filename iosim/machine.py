@@ -87,7 +87,7 @@ class VirtualMachine:
         self.name = vm_names(table)[clone]
         self.host = host
         self.threads: list[HostThread] = []
-        self._seed = scenario.run.seed
+        self.seed = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
         self._ended = ended
         self._arrived = arrived
@@ -167,7 +167,7 @@ class VirtualMachine:
     # Threads
 
     def _thread(self, name: str, offset: int, busy: Level | None = None) -> HostThread:
-        subject = draws.Subject(draws.identity(self._seed, self.name, f"thread {name}", 0))
+        subject = draws.Subject(draws.identity(draws.source(self.seed, self.name, f"thread {name}"), 0))
         thread = HostThread(self.host, self._base + offset, name, subject, busy)
         self.threads.append(thread)
         return thread
@@ -239,32 +239,34 @@ class Arrivals:
     def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
         self.drive: Drive
         self._vm = vm
-        self._index = index
-        self._trace = trace
-        self._offset_ns = offset_ns
         self._closed = closed
-        self._next = 0
+        self._source = draws.source(vm.seed, vm.name, f"drive {index}")
+        self._rows = trace.rows(offset_ns)
+        self._number = 0
 
     def steps(self) -> Steps[None]:
         """The stream as a thread: it sleeps until each arrival."""
-        for number, at in enumerate(self._trace.times(self._offset_ns)):
-            if at > self._vm.host.now_ns:
-                yield Block(at)
-            self._arrive(number)
+        host = self._vm.host
+        for row in self._rows:
+            if row[0] > host.now_ns:
+                yield Block(row[0])
+            self._arrive(row)
             if self._closed:
                 return
 
     def completed(self) -> None:
         """A request of the drive is done: with closed replay the next one arrives."""
-        if self._closed and self._next < len(self._trace):
-            self._arrive(self._next)
+        if self._closed:
+            row = next(self._rows, None)
+            if row is not None:
+                self._arrive(row)
 
-    def _arrive(self, number: int) -> None:
-        self._next = number + 1
-        op, sector, sectors = self._trace.row(number)
-        identity = draws.identity(self._vm._seed, self._vm.name, f"drive {self._index}", number)
-        now = self._vm.host.now_ns
-        self._vm.arrive(Request(identity, self.drive, number, op, sector, sectors, now))
+    def _arrive(self, row: tuple[int, str, int, int]) -> None:
+        _, op, sector, sectors = row
+        number = self._number
+        self._number = number + 1
+        identity = draws.identity(self._source, number)
+        self._vm.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
 
 
 FAULTS: dict[str, Exit] = {

@@ -1,6 +1,8 @@
 """A driver's sequences of port accesses as data, and the same bound to one channel and one profile."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from iosim.guest.command import FIELDS
 from iosim.model.ata import Reg
@@ -60,6 +62,36 @@ class BoundAccess:
         self.back: Run | None = None
 
 
+class TaskFileLoad:
+    """Task-file writes in a row, (register, field) each, as what they leave in the registers.
+
+    `registers` is the slice that they write, `last` picks the values of the last write to each register out of a
+    command's, `before` those of the last but one. Both are None unless the writes cover registers in a row, each of
+    them once, or all but DEVICE twice (LBA48): then `writes` are to be done one by one.
+    """
+
+    __slots__ = ("before", "last", "n_before", "registers", "writes")
+
+    def __init__(self, writes: list[tuple[Reg, int]]) -> None:
+        self.writes = tuple(writes)
+        self.last: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+        self.before: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+        fields: dict[Reg, list[int]] = {}
+        for register, field in writes:
+            fields.setdefault(register, []).append(field)
+        registers = sorted(fields)
+        self.registers = slice(registers[0], registers[-1] + 1)
+        twice = [register for register in registers if len(fields[register]) == 2]
+        self.n_before = len(twice)
+        in_a_row = len(registers) > 1 and registers == list(range(registers[0], registers[-1] + 1))
+        if in_a_row and all(len(f) <= 2 for f in fields.values()) and twice == registers[: len(twice)]:
+            self.last = itemgetter(*(fields[register][-1] for register in registers))
+            if len(twice) > 1:
+                self.before = itemgetter(*(fields[register][0] for register in twice))
+            elif twice:
+                self.last = None
+
+
 class Section:
     """Accesses in a row, with interrupts off, none of which begins a submission.
 
@@ -75,21 +107,21 @@ class Section:
         self.before = before
         self.harmless = all(access.register is Reg.CONTROL and not access.kind.write for access in accesses)
         self.run: Run | None = None
-        effects: list[tuple[Reg, int | tuple[tuple[Reg, int], ...]]] = []
+        effects: list[tuple[Reg, Any]] = []
         task_file: list[tuple[Reg, int]] = []
         for access in accesses:
             if access.kind.write and access.register <= Reg.DEVICE:
                 task_file.append((access.register, access.field))
                 continue
             if task_file:
-                effects.append((Reg.FEATURE, tuple(task_file)))
+                effects.append((Reg.FEATURE, TaskFileLoad(task_file)))
                 task_file = []
             if access.kind.write:
                 effects.append((access.register, access.field))
             elif access.register is Reg.COMMAND:
                 effects.append((Reg.COMMAND, -1))
         if task_file:
-            effects.append((Reg.FEATURE, tuple(task_file)))
+            effects.append((Reg.FEATURE, TaskFileLoad(task_file)))
         self.effects = tuple(effects)
 
 

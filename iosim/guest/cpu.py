@@ -96,10 +96,10 @@ class Frame:
     carried then.
     """
 
-    __slots__ = ("collected", "ops", "owner", "request", "result", "unfinished")
+    __slots__ = ("collected", "owner", "request", "result", "send", "unfinished")
 
     def __init__(self, ops: Ops) -> None:
-        self.ops = ops
+        self.send = ops.send
         self.collected: list[Run] = []
         self.unfinished: Any = None
         self.result: Any = None
@@ -208,22 +208,25 @@ class GuestCpu:
             yield SYNC
             self.thread.subject = self._subject_to_restore
             self._subject_to_restore = None
+        stack = self._stack
         while True:
-            frame = self._stack[-1]
+            frame = stack[-1]
             step = frame.unfinished
             if step is None:
-                step = self._next(frame)
-                kind = type(step)
-                if kind is Exit:
-                    exit_: Exit = step
-                    return exit_
-                if kind is More:
-                    frame.collected.append(step.run)
+                result, frame.result = frame.result, None
+                try:
+                    step = frame.send(result)
+                except StopIteration:
+                    self._return()
                     continue
+                kind = type(step)
                 if kind is Run:
                     if frame.collected:
                         frame.collected.append(step)
                         step = self._join(frame.collected)
+                elif kind is More:
+                    frame.collected.append(step.run)
+                    continue
                 elif kind is Submit:
                     submission = step.begin()
                     if submission is not None:
@@ -235,8 +238,9 @@ class GuestCpu:
                     if goes_on:
                         continue
                     return left
-                elif step is None:
-                    continue
+                elif kind is Exit:
+                    exit_: Exit = step
+                    return exit_
             else:
                 frame.unfinished = None
             rest = yield step
@@ -294,22 +298,19 @@ class GuestCpu:
         yield vcpu.vmcs.resume
         return True, None
 
-    def _next(self, frame: Frame) -> Any:
-        """Return the next thing that the frame's code does; None if it has ended and the frame below goes on."""
-        result, frame.result = frame.result, None
-        try:
-            return frame.ops.send(result)
-        except StopIteration:
-            self._stack.pop()
-            below = self._stack[-1]
-            self.interrupts_on = True
-            if below.request is not None:
-                below.request.stop_waiting(self.thread.host.now_ns)
-            self.thread.request = below.request
-            self.thread.owner = below.owner
-            self.thread.subject = below.owner or self.thread.own_subject
-            below.request = below.owner = None
-            return None
+    def _return(self) -> None:
+        """The frame's code has ended: the frame below goes on with what it carried."""
+        stack = self._stack
+        stack.pop()
+        below = stack[-1]
+        self.interrupts_on = True
+        thread = self.thread
+        if below.request is not None:
+            below.request.stop_waiting(thread.host.now_ns)
+        thread.request = below.request
+        thread.owner = below.owner
+        thread.subject = below.owner or thread.own_subject
+        below.request = below.owner = None
 
     def _kicked(self) -> Exit:
         """An IPI takes the vCPU out: for an interrupt, a fault or a signal."""

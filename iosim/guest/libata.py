@@ -56,7 +56,7 @@ ATA_BMDMA_START: Spec = write(Reg.BM_COMMAND, "start", "ata_bmdma_start")
 ATA_BMDMA_STOP: tuple[Spec, ...] = (
     read(Reg.BM_STATUS, "ata_bmdma_status"),
     read(Reg.BM_COMMAND, "ata_bmdma_stop"),
-    write(Reg.BM_COMMAND, "zero", "ata_bmdma_stop"),
+    write(Reg.BM_COMMAND, "direction", "ata_bmdma_stop"),
     read(Reg.CONTROL, "ata_sff_dma_pause"),
 )
 _PORT_INTR_REST: tuple[Spec, ...] = (

@@ -11,7 +11,23 @@ from iosim.model.costs import Cost, Int64Array
 from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
-from iosim.model.steps import AccessKind, Block, Check, Item, Lock, Mode, Op, Path, Run, Steps, Sync, Template, Unlock
+from iosim.model.steps import (
+    AccessKind,
+    Block,
+    Call,
+    Check,
+    Item,
+    Leave,
+    Lock,
+    Mode,
+    Op,
+    Path,
+    Run,
+    Steps,
+    Sync,
+    Template,
+    Unlock,
+)
 
 Process = Generator[Alarm, Any, Any]
 
@@ -187,13 +203,18 @@ class HostThread:
         if self.busy is not None:
             self.busy.set(host.now_ns, 1)
         send = steps.send
+        callers: list[Any] = []
         result: Any = None
         ahead: Path | None = None
         while True:
             try:
                 step = send(result)
-            except StopIteration:
-                break
+            except StopIteration as stop:
+                if not callers:
+                    break
+                send = callers.pop()
+                result = stop.value
+                continue
             result = None
             kind = type(step)
             if kind is Path:
@@ -206,6 +227,10 @@ class HostThread:
                 ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
                 if not step.in_guest:
                     continue
+            elif kind is Call:
+                callers.append(send)
+                send = step.steps.send
+                continue
             if ahead is not None:
                 total = ahead.total_ns
                 if total is None:
@@ -262,6 +287,9 @@ class HostThread:
                     result = yield from self._lock(mutex)
             elif kind is Unlock:
                 step.mutex.release()
+            elif kind is Leave:
+                send = callers.pop()
+                result = step
             else:
                 assert kind is Progress, step
                 result = yield from self._go_on(step)
@@ -274,12 +302,18 @@ class HostThread:
         yield self._sleep_until(host.now_ns)
         if self.busy is not None:
             self.busy.set(host.now_ns, 1)
+        send = steps.send
+        callers: list[Any] = []
         result: Any = None
         while True:
             try:
-                step = steps.send(result)
-            except StopIteration:
-                break
+                step = send(result)
+            except StopIteration as stop:
+                if not callers:
+                    break
+                send = callers.pop()
+                result = stop.value
+                continue
             result = None
             kind = type(step)
             if kind is Path:
@@ -294,6 +328,12 @@ class HostThread:
                 result = yield from self._lock(step.mutex)
             elif kind is Unlock:
                 step.mutex.release()
+            elif kind is Call:
+                callers.append(send)
+                send = step.steps.send
+            elif kind is Leave:
+                send = callers.pop()
+                result = step
             else:
                 assert kind is Sync, step
         if self.busy is not None:
@@ -678,13 +718,15 @@ class HostThread:
 
     def _did(self, op: Op, at_ns: int, template: Template) -> None:
         """Account for an item without time that was executed at *at_ns* while nobody looked."""
+        if op is Op.CHECK or op is Op.DEVICE:
+            return
         if op is Op.LOCK:
             assert self.bql is not None
             self.bql.take(self, since_ns=at_ns)
         elif op is Op.UNLOCK:
             assert self.bql is not None
             self.bql.release(at_ns=at_ns)
-        elif op not in (Op.CHECK, Op.DEVICE):
+        else:
             self._trace(op, at_ns, template.kind)
 
     def _hold(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:

@@ -28,12 +28,16 @@ def name_hash(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
-def identity(seed: int, vm: str, who: str, sequence: int) -> int:
-    """Return the hash of one identity: a drive and its request, or a thread and its own count."""
+def source(seed: int, vm: str, who: str) -> int:
+    """Return the hash of what identities come from: a drive with its requests, or a thread."""
     state = mix((seed + _GOLDEN) & _MASK)
     state = mix(state ^ name_hash(vm))
-    state = mix(state ^ name_hash(who))
-    return mix((state + sequence * _GOLDEN) & _MASK)
+    return mix(state ^ name_hash(who))
+
+
+def identity(of: int, sequence: int) -> int:
+    """Return the hash of one identity: number *sequence* of the `source` *of*."""
+    return mix((of + sequence * _GOLDEN) & _MASK)
 
 
 def draw(identity_hash: int, what: int, k: int) -> int:

@@ -8,6 +8,7 @@ Each function yields these steps. Exit-by-exit execution runs them one by one; c
 * `Block`: the thread waits until another wakes it.
 * `SYNC`: everything yielded before has been spent when the function goes on. Paths alone do not promise that: their
   costs are collected and spent together at the next step of another kind. (`Lock` and the others promise it too.)
+* `Call`, `LEAVE`: run another function, as ``yield from`` does; come back from it in the middle.
 * `Run`: many port accesses at once, each the recorded steps of one round trip (`Template`).
 """
 
@@ -341,6 +342,26 @@ class Block:
     def __init__(self, until_ns: int | None = None, then: "Callable[[], Path | None] | None" = None) -> None:
         self.until_ns = until_ns
         self.then = then
+
+
+class Call:
+    """Run *steps* and go on with what they return.
+
+    The same as ``yield from``, without every step passing through all callers. If the steps yield `LEAVE`, the caller
+    goes on with LEAVE as the result; they can be called again later, by any thread (a coroutine).
+    """
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: "Steps[Any]") -> None:
+        self.steps = steps
+
+
+class Leave:
+    """Go back to the caller in the middle (`Call`)."""
+
+
+LEAVE = Leave()
 
 
 class Sync:

@@ -17,7 +17,8 @@ class Trace:
     """Requests in order of time. All arrays have one element per request.
 
     *times_ns*: int64, not falling. *ops*: uint8, index into `OPS`. *sectors_first*, *sectors_count*: int64, in units
-    of 512 bytes; 0 and 0 for a flush. *path* and *sha256* say where it comes from.
+    of 512 bytes; 0 and 0 for a flush. *path* and *sha256* say where it comes from, *lines* in which line of the file
+    each request stands (None for a trace that was not read from a file).
     """
 
     times_ns: npt.NDArray[np.int64]
@@ -26,6 +27,7 @@ class Trace:
     sectors_count: npt.NDArray[np.int64]
     path: str
     sha256: str
+    lines: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.times_ns)
@@ -35,10 +37,17 @@ class Trace:
         """The first sector behind every request, at least 1: the smallest drive that holds the trace."""
         return max(1, int((self.sectors_first + self.sectors_count).max(initial=1)))
 
-    def times(self, offset_ns: int) -> Iterator[int]:
-        """Yield the arrival times in ns, *offset_ns* later than recorded."""
-        for chunk in range(0, len(self), 4096):
-            yield from (self.times_ns[chunk : chunk + 4096] + offset_ns).tolist()
+    def rows(self, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
+        """Yield (arrival in ns, op, sector, sectors) of each request, *offset_ns* later than recorded."""
+        for at in range(0, len(self), 4096):
+            part = slice(at, at + 4096)
+            yield from zip(
+                (self.times_ns[part] + offset_ns).tolist(),
+                [OPS[op] for op in self.ops[part].tolist()],
+                self.sectors_first[part].tolist(),
+                self.sectors_count[part].tolist(),
+                strict=True,
+            )
 
     def row(self, number: int) -> tuple[str, int, int]:
         """Return (op, sector, sectors) of one request."""

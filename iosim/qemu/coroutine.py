@@ -1,11 +1,9 @@
 """QEMU's coroutines: one body, run first by the thread that submits and later by the one that completes."""
 
-from typing import Any
-
 from iosim.host import HostThread
-from iosim.model.steps import Steps
+from iosim.model.steps import LEAVE, Call, Steps
 
-QEMU_COROUTINE_YIELD: Any = object()
+QEMU_COROUTINE_YIELD = LEAVE
 """Yielded by a body where the real one calls qemu_coroutine_yield: whoever entered it goes on."""
 
 
@@ -28,12 +26,4 @@ class Coroutine:
         """qemu_coroutine_enter: run until the body yields or ends; tell whether it ended."""
         assert self._body is not None
         self.thread = thread
-        result: Any = None
-        while True:
-            try:
-                step = self._body.send(result)
-            except StopIteration:
-                return True
-            if step is QEMU_COROUTINE_YIELD:
-                return False
-            result = yield step
+        return (yield Call(self._body)) is not LEAVE

@@ -5,7 +5,7 @@ yielded by `IDEBus.access`. A coalesced run of accesses calls the same functions
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from iosim.host import HostThread
 from iosim.kvm import Access, IrqChip
@@ -29,6 +29,16 @@ WIN2K_DELAY_NS = 1_000_000
 WIN2K_EVERY = 16
 
 Submission: TypeAlias = Callable[[HostThread], Steps[None]]
+
+
+class TaskFileLoad(Protocol):
+    """Task-file writes in a row (`iosim.guest.access.TaskFileLoad`)."""
+
+    registers: slice
+    n_before: int
+    writes: tuple[tuple[Reg, int], ...]
+    last: Callable[[tuple[int, ...]], tuple[int, ...]] | None
+    before: Callable[[tuple[int, ...]], tuple[int, ...]] | None
 
 
 class IDEDrive:
@@ -382,13 +392,33 @@ class IDEBus:
         """Do what a coalesced section does (`iosim.guest.access.Section.effects`); none of it begins a submission."""
         for register, field in effects:
             if register is Reg.FEATURE:
-                for each, position in field:
-                    self._task_file(each, values[position])
+                self._load_task_file(field, values)
             elif field == -1:
                 self._irqchip.kvm_set_irq(self.gsi, 0)
             else:
                 begun = self.write(register, values[field])
                 assert begun is None
+
+    def _load_task_file(self, load: TaskFileLoad, values: tuple[int, ...]) -> None:
+        """Do several writes to the task file, the same as one by one."""
+        if load.last is None:
+            for register, field in load.writes:
+                self._task_file(register, values[field])
+            return
+        drive = self.drives[self.unit]
+        if drive is not None and drive.status & (BUSY | DRQ):
+            return
+        low, high = load.registers.start, load.registers.stop
+        new = load.last(values)
+        for each in self.drives:
+            if each is None:
+                continue
+            each.hob[low:high] = each.regs[low:high]
+            if load.before is not None:
+                each.hob[low : low + load.n_before] = load.before(values)
+            each.regs[low:high] = new
+        if high > Reg.DEVICE:
+            self.unit = (new[-1] >> 4) & 1
 
     def _task_file(self, register: Reg, value: int) -> None:
         """ide_ioport_write, registers 1 to 6: both drives see them; ignored while BUSY or DRQ."""

@@ -15,6 +15,7 @@ from iosim.model.steps import (
     AccessKind,
     Binder,
     Block,
+    Call,
     Check,
     Item,
     Lock,
@@ -144,9 +145,16 @@ class TemplateRecorder:
 
     def _record(self, steps: Steps[int], guest_path: Path) -> list[Item]:
         points = 0
+        send = steps.send
+        callers: list[Any] = []
         result: Any = None
         while True:
-            step = steps.send(result)
+            try:
+                step = send(result)
+            except StopIteration as stop:
+                send = callers.pop()
+                result = stop.value
+                continue
             result = None
             if step is _GUEST_POINT:
                 points += 1
@@ -155,6 +163,9 @@ class TemplateRecorder:
                 self._recording.items = list(guest_path.items)
             elif isinstance(step, Block):
                 break
+            elif isinstance(step, Call):
+                callers.append(send)
+                send = step.steps.send
             else:
                 result = self._note(step)
         steps.close()

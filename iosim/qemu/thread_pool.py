@@ -112,8 +112,10 @@ class ThreadPool:
         """
         while True:
             yield SYNC
-            element = next((e for e in self._head if e.done), None)
-            if element is None:
+            for element in self._head:
+                if element.done:
+                    break
+            else:
                 return
             self._head.remove(element)
             self._main_loop.carry(element.request)
