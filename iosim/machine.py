@@ -109,7 +109,7 @@ class VirtualMachine:
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            self.qemu.ide_create_drive(position, sectors, disk, drive.cache == "directsync")
+            self.qemu.ide_create_drive(position, sectors, disk, drive.cache == "directsync", drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self.drives.append(
                 Drive(

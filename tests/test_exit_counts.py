@@ -178,6 +178,16 @@ def test_flush_of_a_large_drive_has_as_many_exits(exact: bool) -> None:
     assert last(result)["userspace_exits"] == 12
 
 
+@MODES
+@pytest.mark.parametrize(("multiple", "blocks"), [(1, 16), (2, 8), (4, 4), (8, 2), (16, 1)])
+@pytest.mark.parametrize("op", ["R", "W"])
+def test_device_and_driver_agree_on_the_sectors_of_a_block(op: str, multiple: int, blocks: int, exact: bool) -> None:
+    drive = {**MULTIPLE, "multiple": multiple}
+    request = last(run(Case(drive, (AT, op, 0, 16), 0, 0, 0, 0), exact, qemu="7.2", kernel="6.1"))
+    assert request["irqs"] == blocks
+    assert request["userspace_exits"] == 14 + 5 * blocks + (16 * 128 if op == "W" else 16)
+
+
 # 300 sectors at sector 0 do not fit LBA28's count: EXT, one command of 19 blocks. Split in two they are LBA28 both.
 @MODES
 @pytest.mark.parametrize(("max_sectors", "commands", "loads"), [(1024, 1, 2), (256, 2, 1)])

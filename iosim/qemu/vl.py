@@ -65,11 +65,16 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(self, position: int, sectors: int, disk: Disk, directsync: bool) -> None:
-        """Put a drive on its channel: raw format over a file on *disk*."""
+    def ide_create_drive(self, position: int, sectors: int, disk: Disk, directsync: bool, multiple: int) -> None:
+        """Put a drive on its channel: raw format over a file on *disk*.
+
+        A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
+        """
         backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, directsync)
         bus = self.buses[position >> 1]
-        bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
+        drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
+        if multiple > 1:
+            drive.mult_sectors = multiple
 
     def qemu_init_vcpu(
         self, guest: GuestCpu, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
