@@ -10,6 +10,7 @@ from iosim.disk.model import DiskIo
 from iosim.model.costs import TABLE_SIZE
 from iosim.model.errors import ScenarioError
 from iosim.model.records import FLUSH, READ, WRITE
+from iosim.model.units import MAX_NS
 
 _SHIFT = 64 - 12
 _FRACTION_BITS = 20
@@ -74,14 +75,19 @@ def load_empirical(path: Path, flush_ns: int | None, where: str) -> EmpiricalDis
             op, size, probability, ns = row[0], int(row[1]), float(row[2]), float(row[3])
         except (ValueError, IndexError):
             raise ScenarioError(f"{path}:{number}: must be op,sectors,probability,ns, got {','.join(row)!r}") from None
-        if op not in (READ, WRITE, FLUSH) or size < 0 or not 0 <= probability <= 1 or ns < 0:
+        if op not in (READ, WRITE, FLUSH) or size < 0 or not 0 <= probability <= 1 or not 0 <= ns < MAX_NS:
             raise ScenarioError(
-                f"{path}:{number}: needs op R, W or F, probability 0 to 1, ns not negative, got {','.join(row)!r}"
+                f"{path}:{number}: needs op R, W or F, probability 0 to 1, ns 0 to 2^62, got {','.join(row)!r}"
             )
         points.setdefault(op, {}).setdefault(size, []).append((probability, ns))
     for op, by_size in points.items():
         for size, quantiles in by_size.items():
-            if quantiles != sorted(quantiles) or quantiles[0][0] != 0 or quantiles[-1][0] != 1:
+            times = [ns for _, ns in quantiles]
+            if (
+                quantiles != sorted(quantiles)
+                or times != sorted(times)
+                or (quantiles[0][0], quantiles[-1][0]) != (0, 1)
+            ):
                 raise ScenarioError(f"{path}: quantiles of {op} with {size} sectors must rise from probability 0 to 1")
     for op in (READ, WRITE, *([] if flush_ns is not None else [FLUSH])):
         if op not in points:
@@ -89,7 +95,9 @@ def load_empirical(path: Path, flush_ns: int | None, where: str) -> EmpiricalDis
     grid = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
     tables = {
         op: {
-            size: np.rint(np.interp(grid, [p for p, _ in quantiles], [ns for _, ns in quantiles])).astype(np.int64).tolist()
+            size: np.rint(np.interp(grid, [p for p, _ in quantiles], [ns for _, ns in quantiles]))
+            .astype(np.int64)
+            .tolist()
             for size, quantiles in by_size.items()
         }
         for op, by_size in points.items()

@@ -46,9 +46,9 @@ class HddConfig:
 class HddState(NamedTuple):
     """Where the arm is, until when it is busy with buffered writes, and what the read segment holds.
 
-    The segment holds [segment_first, segment_end) at *segment_ns*; read-ahead goes on from there until the next
-    operation. *dirty* sectors are in the write buffer until *busy_until_ns*; *written_end* is the end of the last of
-    them.
+    The segment holds [segment_first, segment_end) at *segment_ns*, nothing if the two are equal; read-ahead goes on
+    from there until the next operation, or until it is a whole segment ahead. *dirty* sectors are in the write buffer
+    until *busy_until_ns*; *written_end* is the end of the last of them.
     """
 
     cylinder: int = 0
@@ -110,30 +110,44 @@ class Hdd:
         return self._write(state, io, now_ns)
 
     def _read(self, state: HddState, io: DiskIo, now_ns: int) -> tuple[int, HddState]:
+        """From the segment, as far as it holds or is about to hold the sectors; otherwise from the medium."""
         config = self.config
         ready = now_ns + config.read_overhead_ns
         end_sector = io.sector + io.sectors
         bus_ns = io.sectors * config.bus_sector_ns
-        if state.segment_first <= io.sector and config.segment_sectors and state.busy_until_ns <= now_ns:
-            sector_ns = self._sector_ns(state.segment_end)
-            ahead = min((now_ns - state.segment_ns) // sector_ns, config.segment_sectors)
-            if io.sector <= state.segment_end + ahead:
-                streamed = state.segment_ns + max(0, end_sector - state.segment_end) * sector_ns
-                if end_sector <= state.segment_end + config.segment_sectors or streamed >= now_ns:
-                    end = max(ready + bus_ns, streamed + config.bus_sector_ns)
-                    return end - now_ns, self._after_read(state, io, max(streamed, now_ns), io.sector)
-        start = max(ready, state.busy_until_ns)
-        media_end, cylinder = self._media(state.cylinder, io, start, 0)
-        end = max(media_end + config.bus_sector_ns, start + bus_ns)
-        after = self._after_read(state._replace(cylinder=cylinder), io, media_end, io.sector)
-        return end - now_ns, after._replace(dirty=0 if state.busy_until_ns <= media_end else state.dirty)
+        ahead_end, streaming = self._ahead(state, now_ns)
+        if state.segment_first <= io.sector <= ahead_end and state.segment_first < state.segment_end:
+            if end_sector <= (state.segment_end if streaming else ahead_end):
+                return ready + bus_ns - now_ns, state
+            if streaming:
+                streamed = state.segment_ns + (end_sector - state.segment_end) * self._sector_ns(state.segment_end)
+                end = max(ready + bus_ns, streamed + config.bus_sector_ns)
+                first = max(state.segment_first, end_sector - config.segment_sectors)
+                return end - now_ns, state._replace(segment_first=first, segment_end=end_sector, segment_ns=streamed)
+        arm = self._arm(state, now_ns)
+        begin, media_end, cylinder = self._media(arm, io, max(ready, state.busy_until_ns), 0)
+        end = max(media_end, begin + self._rotation_ns(io.sector) + bus_ns - config.bus_sector_ns)
+        return end + config.bus_sector_ns - now_ns, state._replace(
+            cylinder=cylinder,
+            segment_first=max(io.sector, end_sector - config.segment_sectors),
+            segment_end=end_sector,
+            segment_ns=media_end,
+            dirty=0,
+        )
 
-    def _after_read(self, state: HddState, io: DiskIo, media_end_ns: int, first: int) -> HddState:
-        end_sector = io.sector + io.sectors
-        keep = max(first, end_sector - self.config.segment_sectors)
-        if state.segment_end < end_sector:
-            return state._replace(segment_first=keep, segment_end=end_sector, segment_ns=media_end_ns)
-        return state._replace(segment_first=keep)
+    def _ahead(self, state: HddState, now_ns: int) -> tuple[int, bool]:
+        """Return the end of what the segment holds by now, and whether read-ahead still goes on there."""
+        if state.segment_first >= state.segment_end or now_ns <= state.segment_ns:
+            return state.segment_end, True
+        ahead = (now_ns - state.segment_ns) // self._sector_ns(state.segment_end)
+        room = min(self.config.segment_sectors, self.sectors - state.segment_end)
+        return state.segment_end + min(ahead, room), ahead < room
+
+    def _arm(self, state: HddState, now_ns: int) -> int:
+        """Return the cylinder where the arm is when read-ahead is broken off."""
+        if state.segment_first >= state.segment_end:
+            return state.cylinder
+        return self._cylinder(self._ahead(state, now_ns)[0])
 
     def _write(self, state: HddState, io: DiskIo, now_ns: int) -> tuple[int, HddState]:
         config = self.config
@@ -143,10 +157,10 @@ class Hdd:
         sequential = dirty > 0 and io.sector == state.written_end
         if sequential:
             drained = state.busy_until_ns + io.sectors * self._sector_ns(io.sector)
-            cylinder = self.locate(min(io.sector + io.sectors, self.sectors) - 1)[0]
+            cylinder = self._cylinder(io.sector + io.sectors)
         else:
             start = max(ready, state.busy_until_ns)
-            drained, cylinder = self._media(state.cylinder, io, start, config.write_settle_ns)
+            _, drained, cylinder = self._media(self._arm(state, now_ns), io, start, config.write_settle_ns)
         after = state._replace(
             cylinder=cylinder,
             busy_until_ns=drained,
@@ -162,23 +176,29 @@ class Hdd:
             return max(state.busy_until_ns, ready) + (bus_end - ready) - now_ns, after._replace(dirty=io.sectors)
         return bus_end - now_ns, after
 
+    def _cylinder(self, end_sector: int) -> int:
+        """Return the cylinder of the last sector in front of *end_sector*."""
+        return self.locate(min(end_sector, self.sectors) - 1)[0]
+
+    def _rotation_ns(self, sector: int) -> int:
+        """Return how long one sector passes under the head there."""
+        return self.config.revolution_ns // self.locate(min(sector, self.sectors - 1))[3]
+
     def _sector_ns(self, sector: int) -> int:
-        """Return how long one sector passes under the head there, switches of head and cylinder included."""
+        """Return the same with the switches of head and cylinder shared out among the sectors of a track."""
         per_track = self.locate(min(sector, self.sectors - 1))[3]
         return (self.config.revolution_ns + self.config.head_switch_ns) // per_track
 
-    def _media(self, cylinder: int, io: DiskIo, start_ns: int, settle_ns: int) -> tuple[int, int]:
-        """Return (end, cylinder) of moving *io* between medium and buffer, begun at *start_ns*."""
+    def _media(self, cylinder: int, io: DiskIo, start_ns: int, settle_ns: int) -> tuple[int, int, int]:
+        """Return (begin, end, cylinder at the end) of moving *io* between medium and buffer, asked at *start_ns*."""
         config = self.config
-        target, track, offset, per_track = self.locate(io.sector)
+        target, track, offset, _ = self.locate(io.sector)
         at = start_ns + self.seek_ns(abs(target - cylinder)) + settle_ns
-        sector_ns = config.revolution_ns // per_track
+        sector_ns = self._rotation_ns(io.sector)
         skew_ns = track * config.head_switch_ns
-        angle = (offset * sector_ns + skew_ns - at) % config.revolution_ns
-        at += angle
+        begin = at + (offset * sector_ns + skew_ns - at) % config.revolution_ns
         last_cylinder, last_track, _, _ = self.locate(min(io.sector + io.sectors, self.sectors) - 1)
-        at += io.sectors * sector_ns + (last_track - track) * config.head_switch_ns
-        return at, last_cylinder
+        return begin, begin + io.sectors * sector_ns + (last_track - track) * config.head_switch_ns, last_cylinder
 
 
 def check(config: HddConfig) -> str | None:
