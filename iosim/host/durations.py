@@ -12,7 +12,10 @@ _FOLD_AT = 1 << 16
 
 
 class Durations:
-    """Durations in ns. They are collected as (value, count) and folded into the histogram when there are many."""
+    """Durations in ns, collected as they come and folded into the sums and the histogram when there are many.
+
+    `count`, `total_ns`, `min_ns` and `max_ns` are valid after `finish`.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -22,11 +25,10 @@ class Durations:
         self._loose: dict[int, int] = {}
         self._arrays: list[npt.NDArray[np.int64]] = []
         self._array_size = 0
-        self._histogram: HdrHistogram | None = None
+        self._histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
 
     def add(self, ns: int, n: int) -> None:
         """Add *n* durations of *ns* each."""
-        self._count(n, ns * n, ns, ns)
         loose = self._loose
         loose[ns] = loose.get(ns, 0) + n
         if len(loose) > _FOLD_AT:
@@ -34,33 +36,35 @@ class Durations:
 
     def add_array(self, ns: npt.NDArray[np.int64]) -> None:
         """Add each of *ns*."""
-        self._count(len(ns), int(ns.sum()), int(ns.min()), int(ns.max()))
         self._arrays.append(ns)
         self._array_size += len(ns)
         if self._array_size > 16 * _FOLD_AT:
             self._fold()
 
+    def finish(self) -> "Durations":
+        """Bring count, sum and extremes up to date."""
+        self._fold()
+        return self
+
     def percentile_ns(self, percentile: float) -> int:
         """Return the value at *percentile* (0 to 100), at most one part in a thousand above the exact one."""
         self._fold()
-        assert self._histogram is not None
         value = int(self._histogram.get_value_at_percentile(percentile))
         return min(max(value, self.min_ns), self.max_ns)
 
-    def _count(self, n: int, total_ns: int, min_ns: int, max_ns: int) -> None:
-        self.min_ns = min_ns if not self.count else min(self.min_ns, min_ns)
-        self.max_ns = max(self.max_ns, max_ns)
-        self.count += n
-        self.total_ns += total_ns
-
     def _fold(self) -> None:
-        if self._histogram is None:
-            self._histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        if self._arrays:
-            values, counts = np.unique(np.concatenate(self._arrays), return_counts=True)
-            for value, n in zip(values.tolist(), counts.tolist(), strict=True):
-                self._histogram.record_value(min(value, LONGEST_NS), n)
-            self._arrays, self._array_size = [], 0
-        for value, n in self._loose.items():
-            self._histogram.record_value(min(value, LONGEST_NS), n)
+        counts = self._loose
         self._loose = {}
+        if self._arrays:
+            values, times = np.unique(np.concatenate(self._arrays), return_counts=True)
+            for value, n in zip(values.tolist(), times.tolist(), strict=True):
+                counts[value] = counts.get(value, 0) + n
+            self._arrays, self._array_size = [], 0
+        if not counts:
+            return
+        self.min_ns = min(counts) if not self.count else min(self.min_ns, min(counts))
+        self.max_ns = max(self.max_ns, max(counts))
+        for value, n in counts.items():
+            self.count += n
+            self.total_ns += value * n
+            self._histogram.record_value(min(value, LONGEST_NS), n)

@@ -209,53 +209,58 @@ class HostThread:
         while True:
             try:
                 step = send(result)
+                result = None
+                while True:
+                    kind = type(step)
+                    if kind is Path:
+                        if not step.in_guest:
+                            ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
+                            step = send(None)
+                            continue
+                        if self.kicked:
+                            if ahead is not None:
+                                yield from self._spend(ahead)
+                                ahead = None
+                            step = send(step)
+                            continue
+                        ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
+                    elif kind is Call:
+                        callers.append(send)
+                        send = step.steps.send
+                        step = send(None)
+                        continue
+                    if ahead is not None:
+                        total = ahead.total_ns
+                        start = host.now_ns
+                        if total is not None and (not queue or queue[0][0] > start + total):
+                            host.now_ns = start + total
+                            host.turn = index
+                            request = self.request
+                            if request is not None and total:
+                                part = ahead.delivered() if self.delivering else ahead
+                                request.parts.append(part)
+                                request.mark_ns = start + total
+                                if request.log is not None:
+                                    request.log.append((start, self.name, part))
+                            if ahead.actions:
+                                for op, offset in ahead.actions:
+                                    self._trace(op, start + offset, None)
+                            ahead = None
+                        else:
+                            result = yield from self._spend(ahead)
+                            ahead = None
+                            if result is not None:
+                                break
+                    if kind is Sync or kind is Path:
+                        step = send(None)
+                        continue
+                    break
             except StopIteration as stop:
                 if not callers:
                     break
                 send = callers.pop()
                 result = stop.value
                 continue
-            result = None
-            kind = type(step)
-            if kind is Path:
-                if step.in_guest and self.kicked:
-                    if ahead is not None:
-                        yield from self._spend(ahead)
-                        ahead = None
-                    result = step
-                    continue
-                ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
-                if not step.in_guest:
-                    continue
-            elif kind is Call:
-                callers.append(send)
-                send = step.steps.send
-                continue
-            if ahead is not None:
-                total = ahead.total_ns
-                if total is None:
-                    result = yield from self._spend(ahead)
-                else:
-                    start = host.now_ns
-                    end = start + total
-                    if not queue or queue[0][0] > end:
-                        host.now_ns = end
-                        host.turn = index
-                        request = self.request
-                        if request is not None and total:
-                            part = ahead.delivered() if self.delivering else ahead
-                            request.parts.append(part)
-                            request.mark_ns = end
-                            if request.log is not None:
-                                request.log.append((start, self.name, part))
-                        if ahead.actions:
-                            for op, offset in ahead.actions:
-                                self._trace(op, start + offset, None)
-                    else:
-                        result = yield from self._spend(ahead)
-                ahead = None
-                if kind is Path:
-                    continue
             if kind is Run:
                 total = step.total_ns
                 if (
@@ -272,8 +277,6 @@ class HostThread:
                         self._settle_whole(step, start)
                         continue
                 result = yield from self._go_on(Progress(step, self.subject))
-            elif kind is Sync:
-                continue
             elif kind is Block:
                 ahead = yield from self._block(step)
             elif kind is Check:
@@ -290,9 +293,12 @@ class HostThread:
             elif kind is Leave:
                 send = callers.pop()
                 result = step
-            else:
-                assert kind is Progress, step
+            elif kind is Progress:
                 result = yield from self._go_on(step)
+            else:
+                assert kind is Path, step
+        if ahead is not None:
+            yield from self._spend(ahead)
         if self.busy is not None:
             self.busy.set(host.now_ns, 0)
 
@@ -640,10 +646,8 @@ class HostThread:
             if pattern is None:
                 pattern = self._holds[run] = hold_pattern(run)
             self.bql.held.add_pattern(pattern, begin_ns)
-        for start, template in run.parts:
-            start += begin_ns
-            for op, offset in template.actions:
-                self._did(op, start + offset, template)
+        for op, offset, kind in run.actions:
+            self._did(op, begin_ns + offset, kind)
 
     def _settle_until(self, progress: Progress, begin_ns: int, segment: int, access: int, item: int) -> None:
         """Account for what was executed before (segment, access, item), and move there."""
@@ -671,7 +675,7 @@ class HostThread:
                 continue
             if op is Op.DEVICE and progress.run.poll is not None:
                 progress.poll_value = progress.run.poll()
-            self._did(op, start, progress.template)
+            self._did(op, start, progress.template.kind)
 
     def _settle(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int, total_ns: int) -> None:
         """Account for *n* whole accesses executed from *start_ns* on."""
@@ -708,15 +712,15 @@ class HostThread:
         """Do what the items without time of a front or back did, each at its instant."""
         if drawn is None:
             for op, offset in template.actions:
-                self._did(op, start_ns + offset, template)
+                self._did(op, start_ns + offset, template.kind)
             return
         at = start_ns
         for item, cost in zip(template.items, item_costs(template, drawn, 0), strict=True):
             at += cost
             if item.op is not Op.SPEND:
-                self._did(item.op, at, template)
+                self._did(item.op, at, template.kind)
 
-    def _did(self, op: Op, at_ns: int, template: Template) -> None:
+    def _did(self, op: Op, at_ns: int, kind: AccessKind | None) -> None:
         """Account for an item without time that was executed at *at_ns* while nobody looked."""
         if op is Op.CHECK or op is Op.DEVICE:
             return
@@ -727,7 +731,7 @@ class HostThread:
             assert self.bql is not None
             self.bql.release(at_ns=at_ns)
         else:
-            self._trace(op, at_ns, template.kind)
+            self._trace(op, at_ns, kind)
 
     def _hold(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
         """Count the time that *n* accesses held the mutex."""
@@ -773,7 +777,11 @@ class HostThread:
         return alarm
 
     def _sleep_until(self, at_ns: int) -> Alarm:
-        alarm = self._sleep()
+        alarm = self._alarm
+        if self._alarm_twice:
+            alarm = self._sleep()
+        else:
+            alarm.callbacks = []
         self.host.set_alarm(alarm, at_ns, self.index)
         return alarm
 

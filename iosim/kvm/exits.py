@@ -141,14 +141,16 @@ class ExitAccount:
 
     def finish(self) -> dict[tuple[str, bool], Durations]:
         """Return the times of all exits that have ended."""
-        for run, times in self._whole_runs.items():
+        for run, runs in self._whole_runs.items():
             for template, n in run.segments:
                 if not template.exits or not template.whole:
                     continue
                 durations, (left, entered) = self._of(template)
                 ns = sum(item.cost.ns or 0 for item in template.items[left:entered] if item.cost is not None)
-                durations.add(ns, n * times)
+                durations.add(ns, n * runs)
         self._whole_runs = {}
+        for times in self.times.values():
+            times.finish()
         return self.times
 
     def _durations(self, reason: str, userspace: bool) -> Durations:

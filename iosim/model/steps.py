@@ -247,19 +247,18 @@ class Segment(NamedTuple):
 class Run:
     """A run of port accesses that nobody else can touch, to be executed as one event.
 
-    `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `parts` are the others
-    (begin within the run, template). *poll* is given for a loop that
-    reads a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells
-    what a read finds that was broken off.
+    `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `actions` are what the
+    others do without time: (op, ns from the begin, access), for constant costs. *poll* is given for a loop that reads
+    a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells what a
+    read finds that was broken off.
     """
 
     __slots__ = (
+        "actions",
         "by_stage",
         "exits",
         "hold_ns",
         "irq_lines",
-        "n_accesses",
-        "parts",
         "poll",
         "segments",
         "starts_in_root",
@@ -288,15 +287,18 @@ class Run:
         self.irq_lines = sum(template.irq_lines * n for template, n in whole)
         self.hold_ns = sum(template.hold_ns * n for template, n in whole)
         self.takes_lock = any(template.takes_lock for template, _ in segments)
-        parts = []
+        actions: list[tuple[Op, int, AccessKind | None]] = []
         start = 0
         for template, n in segments:
             if not template.whole:
                 assert n == 1
-                parts.append((start, template))
+                actions += [
+                    (op, start + at, template.kind)
+                    for op, at in template.actions
+                    if op is not Op.CHECK and op is not Op.DEVICE
+                ]
             start += template.const_ns * n
-        self.parts = tuple(parts)
-        self.n_accesses = sum(n for _, n in segments)
+        self.actions = tuple(actions)
 
     @classmethod
     def joined(cls, runs: "Sequence[Run]") -> "Run":
