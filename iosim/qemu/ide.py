@@ -207,28 +207,32 @@ class IDEDrive:
     # Bus master and flush
 
     def ide_dma_cb(self, write: bool) -> Submission | None:
-        """Read the PRD table and begin the transfer; without room for a sector the command ends, without interrupt."""
-        n = min(self.nsector, self.bus.prd_bytes // 512)
-        if not n:
+        """Read the PRD table and begin the transfer; with too short a table the command ends, without interrupt.
+
+        After a transfer that is shorter than its table the bus master stays active.
+        """
+        n = self.nsector
+        if self.bus.prd_bytes < n * 512:
             self.status = READY | SEEK
-            self.bus.ide_set_inactive()
+            self.bus.ide_set_inactive(stay_active=False)
             return None
+        stay_active = self.bus.prd_bytes > n * 512
         op = WRITE if write else READ
 
         def submit(thread: HostThread) -> Steps[None]:
             yield self.bus.paths.dma_cb
             yield self.bus.paths.map_pages(n)
-            yield from self._submit(thread, (op, self.position, n), lambda: self._ide_dma_done(n))
+            yield from self._submit(thread, (op, self.position, n), lambda: self._ide_dma_done(n, stay_active))
 
         return submit
 
-    def _ide_dma_done(self, n: int) -> Steps[None]:
+    def _ide_dma_done(self, n: int, stay_active: bool) -> Steps[None]:
         """ide_dma_cb at the end: the transfer is complete, the interrupt is raised, the bus master is idle."""
         yield self.bus.paths.dma_done
         self.position += n
         self.nsector -= n
         self.status = READY | SEEK
-        self.bus.ide_set_inactive()
+        self.bus.ide_set_inactive(stay_active)
         yield from self.bus.ide_set_irq()
 
     def _ide_flush_cache(self, thread: HostThread) -> Steps[None]:
@@ -444,7 +448,9 @@ class IDEBus:
             return self.bm_status
         if register is Reg.BM_COMMAND:
             return self.bm_command
-        return 0 if drive is None else drive.regs[register]
+        if drive is None:
+            return 0
+        return drive.error if register is Reg.FEATURE else drive.regs[register]
 
     def data(self, n_bytes: int) -> Submission | None:
         """Move *n_bytes* over the data port."""
@@ -498,10 +504,11 @@ class IDEBus:
         self.bm_status |= BM_DMAING
         return None if self._dma is None else self._dma()
 
-    def ide_set_inactive(self) -> None:
-        """The bus master is done."""
+    def ide_set_inactive(self, stay_active: bool) -> None:
+        """The transfer is over."""
         self._dma = None
-        self.bm_status &= ~BM_DMAING
+        if not stay_active:
+            self.bm_status &= ~BM_DMAING
 
     # Interrupt
 
