@@ -1,27 +1,28 @@
 """Scenario files: read, changed by --set, checked, with one line that says what is wrong; and written as resolved."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from iosim.model.errors import ScenarioError
+from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import DriveTable, Scenario, VmTable
 
 _RULES = {
     "missing": "is required",
     "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
     "int_parsing_size": "is too large",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be a text",
     "list_type": "must be a list",
-    "tuple_type": "must be a pair",
+    "tuple_type": "must be a list of two",
     "model_type": "must be a table",
     "dict_type": "must be a table",
     "model_attributes_type": "must be a table",
@@ -29,10 +30,16 @@ _RULES = {
     "string_pattern_mismatch": "may have letters, digits, '.', '_' and '-' only",
     "string_too_long": "must have at most 64 characters",
     "too_short": "must have at least one entry",
+    "int_from_float": "must be a whole number",
     "finite_number": "must be a finite number",
 }
-_BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
-_STRICT_BOUNDS = {"greater_than": ("above", "gt"), "less_than": ("below", "lt")}
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("above", "gt"),
+    "less_than": ("below", "lt"),
+}
 
 
 def load(path: str | Path, changes: Sequence[str] = ()) -> Scenario:
@@ -51,6 +58,10 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Scenario:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ScenarioError(f"{path}: is not TOML that can be read: too many brackets inside each other") from None
+    except ValueError:
+        raise ScenarioError(f"{path}: is not TOML that can be read: a number of more than 4300 digits") from None
     for change in changes:
         apply_change(data, change)
     return check(data, str(path))
@@ -61,7 +72,7 @@ def check(data: dict[str, Any], place: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda entry: entry["type"] not in ("extra_forbidden", "rule"))
+        first = min(error.errors(), key=lambda entry: entry["type"] not in ("extra_forbidden", "rule", "table_rule"))
         raise ScenarioError(f"{place}: {_describe(first, data)}") from None
 
 
@@ -71,29 +82,45 @@ def _describe(error: Any, data: dict[str, Any]) -> str:
     location = _without_tags(error["loc"], data)
     path = _key_path(location, data)
     context = error.get("ctx", {})
-    if kind == "rule":
-        text = context["text"]
-        if isinstance(value, dict | BaseModel):
-            return f"{path} {text}".strip() if path else text
-        return f"{path} {text}, got {value!r}"
+    if kind == "table_rule":
+        return f"{path}.{context['text']}" if path else str(context["text"])
     if kind == "extra_forbidden":
-        return f"{path} is not a key{_suggest(location, data)}"
-    if kind == "literal_error":
-        return f"{path} must be one of {context['expected'].replace(' or ', ', ')}, got {value!r}"
+        return f"{path} is not a key{_suggest(location)}"
     if kind == "union_tag_invalid":
-        tags = context["expected_tags"].replace("'", "")
-        return f"{path}.model must be one of {tags}, got {context['tag']!r}"
+        return f"{path}.model must be one of {context['expected_tags']}, got {shown(_tag(location, data))}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{path} {_RULES[kind]}"
+    if kind == "list_type" and isinstance(value, dict):
+        return f"{path} must be an array of tables, [[{_table_name(location)}]], got a table"
+    return f"{path} {_rule(kind, context, error['msg'])}, got {shown(value)}"
+
+
+def _rule(kind: str, context: dict[str, Any], message: str) -> str:
+    """Return the rule that a value breaks, as what follows its key."""
+    if kind == "rule":
+        return str(context["text"])
+    if kind == "literal_error":
+        allowed = context["expected"].replace(" or ", ", ")
+        return f"must be one of {allowed}" if ", " in allowed else f"must be {allowed}"
     if kind in _BOUNDS:
-        word, key = _BOUNDS[kind]
-        return f"{path} must be {word} {context[key]}, got {value!r}"
-    if kind in _STRICT_BOUNDS:
-        word, key = _STRICT_BOUNDS[kind]
-        return f"{path} must be {word} {context[key]}, got {value!r}"
-    if kind == "missing":
-        return f"{path} is required"
+        words, key = _BOUNDS[kind]
+        return f"must be {words} {Decimal(str(context[key])).normalize():f}"
     if kind == "too_long":
-        return f"{path} must have at most {context['max_length']} entries"
-    return f"{path} {_RULES.get(kind, error['msg'])}, got {value!r}"
+        return f"must have at most {context['max_length']} entries"
+    return _RULES.get(kind, message)
+
+
+def _tag(location: Sequence[Any], data: Any) -> object:
+    """Return the value of the key ``model`` of the table at *location*."""
+    node = data
+    for part in location:
+        node = node[part]
+    return node["model"]
+
+
+def _table_name(location: Sequence[Any]) -> str:
+    """Return the name of the array of tables at *location* as its header has it."""
+    return ".".join(part for part in location if isinstance(part, str))
 
 
 def _without_tags(location: tuple[Any, ...], data: Any) -> list[Any]:
@@ -119,14 +146,14 @@ def _key_path(location: Sequence[Any], data: Any) -> str:
         if isinstance(node, list) and isinstance(part, int):
             node = node[part] if part < len(node) else None
             name = node.get("name") if isinstance(node, dict) else None
-            parts.append(name if isinstance(name, str) and name else str(part))
+            parts.append(name if isinstance(name, str) and _NAME.fullmatch(name) else str(part))
         else:
             node = node.get(part) if isinstance(node, dict) else None
             parts.append(str(part))
     return ".".join(parts)
 
 
-def _suggest(location: Sequence[Any], data: Any) -> str:
+def _suggest(location: Sequence[Any]) -> str:
     """Return "; did you mean cache?" if a key of the table comes close."""
     table = _model_at(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), table, n=1)
@@ -168,7 +195,7 @@ def apply_change(data: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise ScenarioError(f"--set must be key.path=value, got {change!r}")
+        raise ScenarioError(f"--set must be key.path=value, got {shown(change)}")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:

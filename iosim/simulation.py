@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from iosim.model.costs import Profile, load_profile
-from iosim.model.errors import ScenarioError
+from iosim.model.costs import Profile, load_profile, shipped_profiles
+from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
@@ -24,9 +24,17 @@ def simulate(scenario: Scenario, folder: str | Path = ".", progress: Progress | 
     with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input.
     """
     folder = Path(folder)
-    profile = load_profile(scenario.host.profile, folder)
+    name = scenario.host.profile
+    if not name.endswith(".toml") and name not in shipped_profiles():
+        known = ", ".join(shipped_profiles())
+        raise ScenarioError(f"host.profile must be one of {known}, or a .toml file, got {shown(name)}")
+    profile = load_profile(name, folder)
     check_background(scenario)
-    return run_and_tabulate(scenario, profile, read_traces(scenario, folder), folder, progress)
+    traces = read_traces(scenario, folder)
+    try:
+        return run_and_tabulate(scenario, profile, traces, folder, progress)
+    except OverflowError:
+        raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
 
 
 def check_background(scenario: Scenario) -> None:
@@ -96,5 +104,5 @@ def read_traces(scenario: Scenario, folder: Path) -> dict[tuple[int, int], Trace
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
             if drive.driver != "libata":
-                check_size(trace, 1 << 28, f"{place}.driver, whose driver {drive.driver} knows LBA28 only")
+                check_size(trace, 1 << 28, f"{place}.driver {drive.driver} knows LBA28 only")
     return traces

@@ -4,19 +4,19 @@ Whatever its form, a cost becomes either one int64 or an int64 table of 4097 qua
 sampling is integer interpolation in that table: no result depends on a processor's floating point.
 """
 
+import re
 import tomllib
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from importlib import resources
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from iosim.model import draws, units
 from iosim.model.catalogue import CATALOGUE
-from iosim.model.errors import ProfileError
+from iosim.model.errors import ProfileError, shown
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -29,9 +29,14 @@ _FRACTION_MASK = (1 << _FRACTION_BITS) - 1
 _TAIL = 1 / (8 * TABLE_SIZE)
 """Distributions without end are cut at this probability (3e-5) on either side."""
 
-KINDS = ("published", "measured", "derived", "assumed", "included")
-"""published: in a paper or commit; measured: on the profile's machine; derived: computed from such figures by the rule
-in *source*; assumed: without a source; included: part of another figure, so zero here."""
+KINDS = {
+    "published": "in a paper or commit",
+    "measured": "on the profile's machine",
+    "derived": "computed from such figures by the rule in the source",
+    "assumed": "without a source",
+    "included": "part of another cost, so zero here",
+}
+"""What kind of evidence a figure has."""
 
 
 class Cost:
@@ -133,7 +138,7 @@ def load_profile(name: str, relative_to: FilePath | None = None) -> Profile:
             raise ProfileError(f"{path}: is not a text file") from None
         return parse_profile(text, str(path))
     if name not in shipped_profiles():
-        raise ProfileError(f"profile must be one of {', '.join(shipped_profiles())} or a .toml file, got {name!r}")
+        raise ProfileError(f"a profile is one of {', '.join(shipped_profiles())}, or a .toml file, got {shown(name)}")
     entry = resources.files("iosim") / "profiles" / f"{name}.toml"
     return parse_profile(entry.read_text(encoding="utf-8"), f"{name}.toml")
 
@@ -143,22 +148,26 @@ def parse_profile(text: str, place: str) -> Profile:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"{place}: {error}") from None
+        raise ProfileError(f"{place}: is not TOML: {error}") from None
+    except (RecursionError, ValueError):
+        raise ProfileError(f"{place}: is not TOML that can be read") from None
     head = {}
     for key in ("name", "title", "machine", "origin"):
         if not isinstance(data.get(key), str):
-            raise ProfileError(f"{place}: {key} must be a text")
+            raise ProfileError(f"{place}: {key} must be a text, got {shown(data.get(key))}")
         head[key] = data[key]
     if unknown := set(data) - {*head, "cycles_per_us", "cost"}:
         raise ProfileError(f"{place}: {min(unknown)} is not a key of a profile")
     cycles_per_us = data.get("cycles_per_us", 0)
-    if not isinstance(cycles_per_us, int) or cycles_per_us < 0:
-        raise ProfileError(f"{place}: cycles_per_us must be a positive whole number, got {cycles_per_us!r}")
+    if not isinstance(cycles_per_us, int) or isinstance(cycles_per_us, bool) or not 0 <= cycles_per_us <= 100_000:
+        raise ProfileError(f"{place}: cycles_per_us must be a whole number up to 100000, got {shown(cycles_per_us)}")
+    if not isinstance(data.get("cost", {}), dict):
+        raise ProfileError(f"{place}: cost must be a table, got {shown(data['cost'])}")
     entries = _flatten(data.get("cost", {}))
-    if missing := [key for key in CATALOGUE if key not in entries]:
-        raise ProfileError(f"{place}: cost.{missing[0]} is missing")
     if extra := [key for key in entries if key not in CATALOGUE]:
         raise ProfileError(f"{place}: cost.{extra[0]} is not a cost of the model")
+    if missing := [key for key in CATALOGUE if key not in entries]:
+        raise ProfileError(f"{place}: cost.{missing[0]} is missing")
     figures = {}
     for key in CATALOGUE:
         try:
@@ -184,9 +193,9 @@ def _figure(key: str, entry: dict[str, Any], cycles_per_us: int) -> Figure:
     entry = dict(entry)
     kind, source = entry.pop("kind", None), entry.pop("source", None)
     if kind not in KINDS:
-        raise ValueError(f"needs kind = one of {', '.join(KINDS)}, got {kind!r}")
+        raise ValueError(f"needs kind = one of {', '.join(KINDS)}, got {shown(kind)}")
     if not isinstance(source, str) or not source:
-        raise ValueError("needs source, a text")
+        raise ValueError(f"needs source, a text, got {shown(source)}")
     if kind == "included":
         if entry:
             raise ValueError("is included in another figure and has no value of its own")
@@ -202,19 +211,22 @@ def _ns(value: object, cycles_per_us: int) -> float:
     if isinstance(value, str) and value.endswith("cycles"):
         if not cycles_per_us:
             raise ValueError("is given in cycles, but the profile has no cycles_per_us")
+        text = value.removesuffix("cycles").strip().replace(",", "")
+        if not _CYCLES.fullmatch(text):
+            raise ValueError(f'must be a number of cycles such as "350 cycles", got {shown(value)}')
+        ns = float(text) * 1000 / cycles_per_us
+    else:
         try:
-            cycles = Decimal(value.removesuffix("cycles").strip().replace(",", ""))
-        except InvalidOperation:
-            raise ValueError(f'must be a number of cycles such as "350 cycles", got {value!r}') from None
-        if cycles < 0:
-            raise ValueError(f"must not be negative, got {value!r}")
-        return float(cycles * 1000 / cycles_per_us)
-    try:
-        return float(units.parse_ns(value))
-    except ValueError as error:
-        raise ValueError(f"{error}, got {value!r}") from None
+            ns = float(units.parse_ns(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, got {shown(value)}") from None
+    if ns > _LONGEST_NS:
+        raise ValueError(f"must be at most 1 h, got {shown(value)}")
+    return ns
 
 
+_CYCLES = re.compile(r"\d{1,15}(?:\.\d+)?", re.ASCII)
+_LONGEST_NS = 3_600_000_000_000
 _GRID = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
 
 
@@ -230,23 +242,29 @@ def _quantiles(entry: dict[str, Any], cycles_per_us: int) -> tuple[str, int | In
         return _from_mixture(entry["mixture"], cycles_per_us)
     if "distribution" in keys:
         return _from_distribution(entry, cycles_per_us)
-    raise ValueError("needs one of value, quantiles, mixture, distribution")
+    raise ValueError(f"needs one of value, quantiles, mixture, distribution, got {', '.join(sorted(keys)) or 'none'}")
 
 
 def _from_quantiles(points: Any, cycles_per_us: int) -> tuple[str, Int64Array]:
     if not isinstance(points, list) or len(points) < 2:
         raise ValueError("quantiles must be a list of at least two [probability, time]")
-    try:
-        probabilities = [float(p) for p, _ in points]
-        times = [_ns(t, cycles_per_us) for _, t in points]
-    except TypeError:
-        raise ValueError("quantiles must be a list of [probability, time]") from None
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or not _is_number(point[0]):
+            raise ValueError(f"quantiles must be a list of [probability, time], got {shown(point)} in it")
+    probabilities = [float(p) for p, _ in points]
+    times = [_ns(t, cycles_per_us) for _, t in points]
     if probabilities[0] != 0 or probabilities[-1] != 1 or sorted(set(probabilities)) != probabilities:
-        raise ValueError("quantiles must have rising probabilities from 0 to 1")
+        raise ValueError(f"quantiles must have rising probabilities from 0 to 1, got {shown(probabilities)}")
     if sorted(times) != times:
-        raise ValueError("quantiles must not fall")
+        after = next(i for i in range(1, len(times)) if times[i] < times[i - 1])
+        raise ValueError(f"quantiles must not fall, got {shown(points[after][1])} after {shown(points[after - 1][1])}")
     table = _average_preserving(np.array(probabilities), np.array(times))
     return f"{len(points)} quantiles, median {points[_nearest(probabilities, 0.5)][1]}", table
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether *value* is a number in TOML's sense and neither huge nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _nearest(values: list[float], target: float) -> int:
@@ -276,8 +294,8 @@ def _from_mixture(parts: Any, cycles_per_us: int) -> tuple[str, Int64Array]:
     for part in parts:
         entry = dict(part)
         weight = entry.pop("weight", None)
-        if not isinstance(weight, int | float) or not weight > 0:
-            raise ValueError(f"mixture needs a positive weight in each part, got {weight!r}")
+        if not _is_number(weight) or not 0 < weight <= 1e6:
+            raise ValueError(f"mixture needs a weight above 0 and at most 1000000 in each part, got {shown(weight)}")
         text, quantiles = _quantiles(entry, cycles_per_us)
         weights.append(float(weight))
         tables.append(np.full(TABLE_SIZE + 1, quantiles) if isinstance(quantiles, int) else quantiles)
@@ -302,17 +320,20 @@ def _from_distribution(entry: dict[str, Any], cycles_per_us: int) -> tuple[str, 
     entry = dict(entry)
     name = entry.pop("distribution")
     times = {key: _ns(value, cycles_per_us) for key, value in entry.items() if key != "sigma"}
+    for key in ("mean", "median", "high"):
+        if times.get(key) == 0:
+            raise ValueError(f"{key} must be longer than 0, got {shown(entry[key])}")
     inside = np.clip(_GRID, _TAIL, 1 - _TAIL)
     if name == "exponential" and set(entry) == {"mean"}:
         quantiles = stats.expon(scale=times["mean"]).ppf(inside)
     elif name == "uniform" and set(entry) == {"low", "high"}:
         if times["low"] > times["high"]:
-            raise ValueError("low must not exceed high")
+            raise ValueError(f"low must not exceed high, got {shown(entry['low'])} and {shown(entry['high'])}")
         quantiles = stats.uniform(times["low"], times["high"] - times["low"]).ppf(_GRID)
     elif name == "lognormal" and set(entry) == {"median", "sigma"}:
         sigma = entry["sigma"]
-        if not isinstance(sigma, int | float) or not 0 < sigma <= 4:
-            raise ValueError(f"sigma must be above 0 and at most 4, got {sigma!r}")
+        if not _is_number(sigma) or not 0 < sigma <= 4:
+            raise ValueError(f"sigma must be above 0 and at most 4, got {shown(sigma)}")
         quantiles = stats.lognorm(sigma, scale=times["median"]).ppf(inside)
     else:
         raise ValueError("distribution must be exponential (mean), uniform (low, high) or lognormal (median, sigma)")

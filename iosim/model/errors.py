@@ -1,5 +1,9 @@
 """What a user can mend: each error is one line that says where, which rule, and which value."""
 
+from datetime import date, datetime, time
+
+_LONGEST = 60
+
 
 class IosimError(Exception):
     """An error of the input. The command line prints it as one line and exits with status 2."""
@@ -19,3 +23,18 @@ class ProfileError(IosimError):
 
 class OutputError(IosimError):
     """The folder for the result cannot be used."""
+
+
+def shown(value: object) -> str:
+    """Return *value* as a message shows it: on one line, of bounded length, in the words of TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4300 digits.
+        return "a number of more than 4300 digits"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

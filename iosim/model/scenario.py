@@ -7,6 +7,7 @@ outside.
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,7 +24,13 @@ from iosim.model.ata import LBA28_MAX_COUNT, LBA48_MAX_COUNT, Transfer
 
 
 def _rule(text: str) -> PydanticCustomError:
+    """Return the error of one value that breaks the rule *text*."""
     return PydanticCustomError("rule", "{text}", {"text": text})
+
+
+def _table_rule(text: str) -> PydanticCustomError:
+    """Return the error of a table whose keys do not fit together; *text* begins with the key and has the values."""
+    return PydanticCustomError("table_rule", "{text}", {"text": text})
 
 
 def _time(value: object) -> int:
@@ -59,10 +66,20 @@ def _one_vcpu(value: object) -> object:
     return value
 
 
+def _no_cpus(value: object) -> object:
+    raise _rule("is not supported yet: leave it out, every thread has a CPU whenever it wants one")
+
+
+def _file_name(value: str) -> str:
+    if not value or "\0" in value:
+        raise _rule("must be the name of a file")
+    return value
+
+
 Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.exact_time, return_type=str)]
 Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
-Percent: TypeAlias = Annotated[int, Field(ge=0, le=100)]
+FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -79,7 +96,9 @@ class SpanWindow(_Table):
     @model_validator(mode="after")
     def _in_order(self) -> "SpanWindow":
         if self.end <= self.start:
-            raise _rule("end must come after start")
+            raise _table_rule(
+                f"end must come after start, got {units.exact_time(self.end)} and {units.exact_time(self.start)}"
+            )
         return self
 
 
@@ -104,7 +123,10 @@ class RunTable(_Table):
     @model_validator(mode="after")
     def _warmup_ends(self) -> "RunTable":
         if self.duration is not None and self.warmup >= self.duration:
-            raise _rule("warmup must be shorter than duration")
+            raise _table_rule(
+                f"warmup must be shorter than run.duration, "
+                f"got {units.exact_time(self.warmup)} and {units.exact_time(self.duration)}"
+            )
         return self
 
 
@@ -123,7 +145,7 @@ class EmpiricalDiskTable(_Table):
 
     name: Name
     model: Literal["empirical"]
-    table: str
+    table: FileName
     flush: Time | None = None
     servers: Count = 1
 
@@ -180,15 +202,9 @@ DiskTable: TypeAlias = Annotated[
 class HostTable(_Table):
     """[host]: the profile of costs and the disks that all VMs share."""
 
-    profile: str = "vmx-2013"
+    cpus: Annotated[None, BeforeValidator(_no_cpus)] = None
+    profile: FileName = "vmx-2013"
     disk: Annotated[list[DiskTable], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "cpus" in data:
-            raise _rule("cpus is not supported yet")
-        return data
 
 
 class BackgroundTable(_Table):
@@ -222,7 +238,7 @@ class DriveTable(_Table):
     disk: Name | None = None
     cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
     aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
-    trace: str
+    trace: FileName
     replay: Literal["open", "closed"] = "open"
 
     @property
@@ -233,7 +249,10 @@ class DriveTable(_Table):
     @model_validator(mode="after")
     def _bare_metal_is_lba28(self) -> "DriveTable":
         if self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT and "max_sectors" in self.model_fields_set:
-            raise _rule("max_sectors must be at most 256 with a bare-metal driver, which knows LBA28 only")
+            raise _table_rule(
+                f"max_sectors must be at most {LBA28_MAX_COUNT} with driver {self.driver}, which knows LBA28 only, "
+                f"got {self.max_sectors}"
+            )
         return self
 
 
@@ -261,14 +280,27 @@ class VmTable(_Table):
     def _indices_differ(self) -> "VmTable":
         taken = [drive.index for drive in self.drive if drive.index is not None]
         if len(set(taken)) != len(taken):
-            raise _rule(f"index {max(taken, key=taken.count)} is given to two drives")
+            raise _table_rule(f"drive has index {max(taken, key=taken.count)} twice")
         channels: dict[int, str] = {}
         for position, drive in zip(self.positions(), self.drive, strict=True):
             other = channels.setdefault(position >> 1, drive.driver)
             if other != drive.driver:
-                raise _rule("master and slave of one channel must have the same driver")
+                raise _table_rule(
+                    f"drive must have one driver for master and slave of a channel, got {other} and {drive.driver}"
+                )
             if position & 1 and drive.driver != "libata":
-                raise _rule("index must be 0 or 2 with a bare-metal driver, which knows the master of a channel only")
+                raise _table_rule(
+                    f"drive with driver {drive.driver} must have index 0 or 2, the master of a channel, got {position}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _clones_start_in_time(self) -> "VmTable":
+        if self.offset * (self.count - 1) >= units.MAX_NS:
+            raise _table_rule(
+                f"offset times the clones before the last must be shorter than 146 years, "
+                f"got {units.exact_time(self.offset)} times {self.count - 1}"
+            )
         return self
 
     def positions(self) -> list[int]:
@@ -288,15 +320,15 @@ class Scenario(_Table):
     def _names_agree(self) -> "Scenario":
         disks = [disk.name for disk in self.host.disk]
         if len(set(disks)) != len(disks):
-            raise _rule(f"host.disk name {max(disks, key=disks.count)} is given to two disks")
+            raise _table_rule(f"host.disk has the name {max(disks, key=disks.count)} twice")
         vms = [vm.name for vm in self.vm]
         if len(set(vms)) != len(vms):
-            raise _rule(f"vm name {max(vms, key=vms.count)} is given to two VMs")
+            raise _table_rule(f"vm has the name {max(vms, key=vms.count)} twice")
         for vm in self.vm:
             for number, drive in enumerate(vm.drive):
                 place = f"vm.{vm.name}.drive.{number}.disk"
                 if drive.disk is None and len(disks) > 1:
-                    raise _rule(f"{place} is required where there are several disks: {', '.join(disks)}")
+                    raise _table_rule(f"{place} is required where there are several disks: {', '.join(disks)}")
                 if drive.disk is not None and drive.disk not in disks:
-                    raise _rule(f"{place} must be one of {', '.join(disks)}, got {drive.disk!r}")
+                    raise _table_rule(f"{place} must be one of {', '.join(disks)}, got {drive.disk!r}")
         return self

@@ -1,15 +1,18 @@
 """The canonical CSV: ``time_us,op,sector,sectors``; times in decimal microseconds, R, W or F, units of 512 bytes."""
 
-from decimal import Decimal, InvalidOperation
+import io
+import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from iosim.model.errors import TraceError
+from iosim.model.errors import TraceError, shown
 from iosim.model.trace import OPS
-from iosim.traces.table import TraceTable
+from iosim.model.units import MAX_NS
+from iosim.traces.table import MAX_SECTOR, TraceTable
 
 HEADER = "time_us,op,sector,sectors"
 _COLUMNS = HEADER.split(",")
@@ -17,7 +20,8 @@ _TYPES = {"time_us": pa.float64(), "op": pa.string(), "sector": pa.int64(), "sec
 _NS_PER_US = 1000
 _EXACT_US = 4_000_000_000_000.0
 """Up to here (46 days) a float64 of microseconds holds three decimals exactly enough to be rounded to nanoseconds."""
-_INT64 = 1 << 63
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 def read(text: str, path: str) -> TraceTable:
@@ -28,7 +32,7 @@ def read(text: str, path: str) -> TraceTable:
     """
     if text.split("\n", 1)[0].rstrip("\r") != HEADER:
         got = text.split("\n", 1)[0].strip()
-        raise TraceError(f"{path}:1: the header must be {HEADER}, got {got[:60]!r}")
+        raise TraceError(f"{path}:1: the header must be {HEADER}, got {shown(got)}")
     table = _read_columns(text)
     return _read_lines(text, path) if table is None else table
 
@@ -37,7 +41,7 @@ def _read_columns(text: str) -> TraceTable | None:
     """Return the table, or None if a column does not read as plain numbers of the usual size."""
     try:
         table = csv.read_csv(
-            pa.py_buffer(text.encode()),
+            io.BytesIO(text.encode()),
             read_options=csv.ReadOptions(use_threads=False),
             parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
             convert_options=csv.ConvertOptions(column_types=_TYPES, null_values=[], check_utf8=False),
@@ -64,7 +68,7 @@ def _read_columns(text: str) -> TraceTable | None:
 def _read_lines(text: str, path: str) -> TraceTable:
     """Read line by line, and raise TraceError at the first line that does not fit."""
     rows = []
-    for number, line in enumerate(text.splitlines()[1:], start=2):
+    for number, line in enumerate(text.removesuffix("\n").split("\n")[1:], start=2):
         if not line.strip():
             raise TraceError(f"{path}:{number}: the line is blank")
         cells = line.split(",")
@@ -72,35 +76,30 @@ def _read_lines(text: str, path: str) -> TraceTable:
             raise TraceError(f"{path}:{number}: a line must have {len(_COLUMNS)} fields, got {len(cells)}")
         time, op, sector, sectors = cells
         if op not in OPS:
-            raise TraceError(f"{path}:{number}: op must be R, W or F, got {op!r}")
+            raise TraceError(f"{path}:{number}: op must be R, W or F, got {shown(op)}")
         rows.append((_ns(time, path, number), OPS.index(op), *_whole(sector, sectors, path, number), number))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
     return TraceTable(columns[0], columns[1].astype(np.uint8), columns[2], columns[3], columns[4], "csv")
 
 
 def _ns(text: str, path: str, number: int) -> int:
-    try:
-        us = Decimal(text.strip())
-    except InvalidOperation:
-        us = Decimal("nan")
-    if not us.is_finite():
-        raise TraceError(f"{path}:{number}: time_us must be a decimal number of microseconds, got {text!r}")
-    ns = us * _NS_PER_US
-    if abs(ns) >= _INT64:
-        raise TraceError(f"{path}:{number}: time_us must be below 146 years, got {text!r}")
+    if not _NUMBER.fullmatch(text.strip()):
+        raise TraceError(f"{path}:{number}: time_us must be a decimal number of microseconds, got {shown(text)}")
+    ns = Decimal(text.strip()) * _NS_PER_US
+    if abs(ns) >= MAX_NS:
+        raise TraceError(f"{path}:{number}: time_us must be below 146 years, got {shown(text)}")
     if ns != int(ns):
-        raise TraceError(f"{path}:{number}: time_us must be a whole number of nanoseconds, got {text!r}")
+        raise TraceError(f"{path}:{number}: time_us must be a whole number of nanoseconds, got {shown(text)}")
     return int(ns)
 
 
 def _whole(sector: str, sectors: str, path: str, number: int) -> tuple[int, int]:
     values = []
     for name, text in (("sector", sector), ("sectors", sectors)):
-        try:
-            value = int(text)
-        except ValueError:
-            raise TraceError(f"{path}:{number}: {name} must be a whole number, got {text!r}") from None
-        if abs(value) >= _INT64:
-            raise TraceError(f"{path}:{number}: {name} must end at or before 2^48, got {text!r}")
-        values.append(value)
+        if not _WHOLE.fullmatch(text.strip()):
+            raise TraceError(f"{path}:{number}: {name} must be a whole number, got {shown(text)}")
+        value = Decimal(text.strip())
+        if abs(value) > MAX_SECTOR:
+            raise TraceError(f"{path}:{number}: {name} must be at most 2^48, got {shown(text)}")
+        values.append(int(value))
     return values[0], values[1]

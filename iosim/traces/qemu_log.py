@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from iosim.model.errors import TraceError
+from iosim.model.errors import TraceError, shown
 from iosim.model.records import FLUSH, READ, WRITE
 from iosim.model.trace import OPS
+from iosim.model.units import MAX_NS
 from iosim.traces.table import TraceTable
 
 _LINE = re.compile(r"(?:\[?(?P<pid>\d+)@(?P<sec>\d+)\.(?P<usec>\d{6}):)?(?P<event>[a-z_0-9]+)(?: |$)(?P<rest>.*)")
@@ -78,12 +79,14 @@ def read(text: str, path: str) -> TraceTable:
             raise TraceError(f"{path}:{number}: the log has no time stamps (QEMU: -msg timestamp=on)")
         access = _WRITE.match(match["rest"])
         if access is None:
-            raise TraceError(f"{path}:{number}: is no ide_ioport_write of QEMU 2.11 to 10.2, got {line[:60]!r}")
+            raise TraceError(f"{path}:{number}: is no ide_ioport_write of QEMU 2.11 to 10.2, got {shown(line)}")
         port, value = int(access["port"], 16), int(access["value"], 16)
         base = port & ~7
         if base not in channels:
             continue
         at = _stamp_ns(match) - first_ns
+        if abs(at) >= MAX_NS:
+            raise TraceError(f"{path}:{number}: time must be below 146 years, got {shown(match['sec'])} s")
         channel = channels[base]
         register = port & 7
         if register != 7:

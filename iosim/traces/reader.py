@@ -5,7 +5,7 @@ import hashlib
 import zlib
 from pathlib import Path
 
-from iosim.model.errors import TraceError
+from iosim.model.errors import TraceError, shown
 from iosim.model.trace import Trace
 from iosim.traces import canonical, qemu_log
 from iosim.traces.table import to_trace
@@ -22,8 +22,6 @@ def read_trace(path: str | Path, format_name: str | None = None) -> Trace:
     raw = _bytes(Path(path))
     sha256 = hashlib.sha256(raw).hexdigest()
     text = _text(Path(path), raw)
-    if not text.strip():
-        raise TraceError(f"{path}: is empty")
     name = format_name or _recognise(str(path), text)
     return to_trace(READERS[name](text, str(path)), str(path), sha256)
 
@@ -50,6 +48,8 @@ def _text(path: Path, raw: bytes) -> str:
             raw = gzip.decompress(raw)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise TraceError(f"{path}: is not a whole gzip file: {error}") from None
+    if not raw.strip():
+        raise TraceError(f"{path}: is empty")
     if b"\0" in raw[:65536]:
         raise TraceError(f"{path}: is not a text file")
     try:
@@ -64,8 +64,8 @@ def _recognise(path: str, text: str) -> str:
         return "csv"
     if qemu_log.looks_like(head):
         return "qemu-log"
-    first = head.split("\n", 1)[0].strip()[:60]
+    first = head.split("\n", 1)[0].strip()
     raise TraceError(
         f"{path}:1: is no known trace: a canonical CSV begins with {canonical.HEADER}, "
-        f"a QEMU log has ide_ events, got {first!r}"
+        f"a QEMU log has ide_ events, got {shown(first)}"
     )

@@ -1,6 +1,8 @@
 """The canonical table of requests, and the rules that every trace keeps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,7 @@ class TraceTable:
 
 
 def to_trace(table: TraceTable, path: str, sha256: str) -> Trace:
-    """Return the trace of *table*. Raises TraceError with ``file:line`` for the first request that breaks a rule.
+    """Return the trace of *table*. Raises TraceError with ``file:line`` for the first line that breaks a rule.
 
     The rules: at least one request; times not negative and not going back; reads and writes of at least one sector
     within 2^48; flushes with sector 0 and length 0.
@@ -37,32 +39,42 @@ def to_trace(table: TraceTable, path: str, sha256: str) -> Trace:
     if not len(table.times_ns):
         raise TraceError(f"{path}: has no requests")
     flush = table.ops == OPS.index("F")
-    first, count = table.sectors_first, table.sectors_count
-    rules: list[tuple[npt.NDArray[np.bool_], str, npt.NDArray[np.int64]]] = [
-        (table.times_ns < 0, "time must not be negative", table.times_ns),
-        (table.times_ns > MAX_NS, "time must be below 146 years", table.times_ns),
-        (first < 0, "sector must not be negative", first),
-        (flush & ((first != 0) | (count != 0)), "a flush must have sector 0 and 0 sectors", count),
-        (~flush & (count <= 0), "a read or write must have at least 1 sector", count),
-        (~flush & (first + count > MAX_SECTOR), "sectors must end at or before 2^48", first),
+    times, first, count = table.times_ns, table.sectors_first, table.sectors_count
+    rules: list[tuple[npt.NDArray[np.bool_], Callable[[int], str]]] = [
+        (times < 0, lambda at: f"time must not be negative, got {_us(times[at])}"),
+        (times >= MAX_NS, lambda at: f"time must be below 146 years, got {_us(times[at])}"),
+        (
+            np.r_[False, times[1:] < times[:-1]],
+            lambda at: f"time must not go back, got {_us(times[at])} after {_us(times[at - 1])}",
+        ),
+        (first < 0, lambda at: f"sector must not be negative, got {first[at]}"),
+        (
+            flush & ((first != 0) | (count != 0)),
+            lambda at: f"a flush must have sector 0 and 0 sectors, got {first[at]} and {count[at]}",
+        ),
+        (~flush & (count <= 0), lambda at: f"a read or write must have at least 1 sector, got {count[at]}"),
+        (
+            ~flush & (first > MAX_SECTOR - count),
+            lambda at: f"sectors must end at or before 2^48, got {int(first[at]) + int(count[at])}",
+        ),
     ]
-    for broken, rule, values in rules:
-        if broken.any():
-            at = int(broken.argmax())
-            shown = values[at] / 1000 if values is table.times_ns else values[at]
-            raise TraceError(f"{path}:{table.lines[at]}: {rule}, got {shown:.15g}")
-    back = np.flatnonzero(np.diff(table.times_ns) < 0)
-    if len(back):
-        at = int(back[0]) + 1
-        now, before = table.times_ns[at] / 1000, table.times_ns[at - 1] / 1000
-        raise TraceError(f"{path}:{table.lines[at]}: time must not go back, got {now:.15g} us after {before:.15g} us")
-    return Trace(table.times_ns, table.ops, first, count, path, sha256)
+    broken = [(int(where.argmax()), number) for number, (where, _) in enumerate(rules) if where.any()]
+    if broken:
+        at, number = min(broken)
+        raise TraceError(f"{path}:{table.lines[at]}: {rules[number][1](at)}")
+    return Trace(times, table.ops, first, count, path, sha256, table.lines)
+
+
+def _us(ns: int) -> str:
+    """Return *ns* as a trace has it: decimal microseconds, every digit."""
+    return f"{(Decimal(int(ns)) / 1000).normalize():f} us"
 
 
 def check_size(trace: Trace, sectors: int, place: str) -> None:
-    """Raise TraceError if a request of *trace* goes beyond a drive of *sectors* sectors, given at *place*."""
+    """Raise TraceError if a request of *trace* goes beyond a drive of *sectors* sectors, as *place* asks."""
     beyond = trace.sectors_first + trace.sectors_count > sectors
     if beyond.any():
         at = int(beyond.argmax())
         end = int(trace.sectors_first[at] + trace.sectors_count[at])
-        raise TraceError(f"{trace.path}: request {at} ends at sector {end}, beyond the {sectors} sectors of {place}")
+        line = "" if trace.lines is None else f":{trace.lines[at]}"
+        raise TraceError(f"{trace.path}{line}: sectors must end at or before {sectors} ({place}), got {end}")
