@@ -1,33 +1,41 @@
 """Running scenarios from the command line: one, or a batch with a folder each and a joint table."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from iosim import scenario_file
-from iosim.model.errors import IosimError, OutputError
-from iosim.model.scenario import Scenario
+from iosim.model.errors import IosimError, OutputError, ScenarioError
+from iosim.model.scenario import EmpiricalDiskTable, Scenario
 from iosim.model.units import human_time, three_digits
-from iosim.results.result import Result, check_target, write
+from iosim.results.result import Result, check_target, is_result, write
 from iosim.results.summary import counted
-from iosim.results.terminal import show
+from iosim.results.terminal import WIDE, empty_table, percent, show
 from iosim.simulation import simulate
 
 JOINT = "batch.csv"
 
 
-def run_all(paths: list[Path], out: Path | None, changes: list[str], console: Console, errors: Console) -> int:
-    """Run every scenario of *paths* and return the worst exit status: 0, or 2 for what the user can mend.
+def run_all(
+    paths: list[Path],
+    out: Path | None,
+    changes: list[str],
+    console: Console,
+    errors: Console,
+    complain: Callable[[str], int],
+) -> int:
+    """Run every scenario of *paths* and return the worst exit status: 0, or what *complain* returned.
 
     A single one goes to *out* itself, several go to folders of their names below it. One that fails does not stop
-    the others.
+    the others: *complain* is called with what is wrong. Progress is shown on *errors* if it is a terminal.
     """
-    from iosim.cli import fail
-
     targets = _targets(paths, out)
     status = 0
     rows = []
@@ -35,27 +43,28 @@ def run_all(paths: list[Path], out: Path | None, changes: list[str], console: Co
         try:
             result = _run_one(path, target, changes, errors)
         except IosimError as error:
-            status = max(status, fail(str(error)))
+            status = max(status, complain(str(error)))
             continue
         if len(paths) > 1:
-            console.rule(str(path), align="left", style="bold")
+            console.print(Text(f"{path}\n", style="bold reverse"))
         show(result, console)
-        console.print(f"\nWritten to {target}/", highlight=False)
+        console.print(Text(f"Written to {target}/\n" if len(paths) > 1 else f"Written to {target}/"), soft_wrap=True)
         rows.append(joint_row(path, target, result))
     if len(paths) > 1 and rows:
-        base = targets[0].parent
-        pd.DataFrame(rows).to_csv(base / JOINT, index=False)
-        console.print()
-        console.print(joint_table(rows))
-        console.print(f"Written to {base / JOINT}", highlight=False)
+        joint = targets[0].parent / JOINT
+        _write_joint(rows, joint)
+        console.print(joint_table(rows, console))
+        console.print(Text(f"Written to {joint}"), soft_wrap=True)
     return status
 
 
 def _targets(paths: list[Path], out: Path | None) -> list[Path]:
-    """Return the folder of each result. Raises OutputError if two would be the same."""
+    """Return the folder of each result. Raises OutputError if two would be the same, or a batch inside a result."""
     base = Path("reports") if out is None else out
     if len(paths) == 1:
         return [base / paths[0].stem if out is None else out]
+    if is_result(base):
+        raise OutputError(f"{base}: is the result of one scenario; choose another folder for a batch")
     targets = [base / path.stem for path in paths]
     for target in targets:
         if targets.count(target) > 1:
@@ -63,9 +72,22 @@ def _targets(paths: list[Path], out: Path | None) -> list[Path]:
     return targets
 
 
+def _write_joint(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write the joint table, whole or not at all. Raises OutputError."""
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pd.DataFrame(rows).to_csv(made, index=False)
+        made.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror or error}") from None
+    finally:
+        made.unlink(missing_ok=True)
+
+
 def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> Result:
     scenario = scenario_file.load(path, changes)
     check_target(target)
+    _check_inputs(scenario, path.parent, target)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,10 +98,27 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> R
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(path.stem, total=None)
-        result = simulate(scenario, path.parent, lambda done, total: bar.update(task, completed=done, total=total))
+        try:
+            result = simulate(scenario, path.parent, lambda done, total: bar.update(task, completed=done, total=total))
+        except ScenarioError as error:
+            raise ScenarioError(f"{path}: {error}") from None
         bar.update(task, description=f"{path.stem}: writing")
         write(result, target, scenario_file.to_toml(relocated(scenario, path.parent, target)))
     return result
+
+
+def _check_inputs(scenario: Scenario, folder: Path, target: Path) -> None:
+    """Raise OutputError if *target*, which is replaced whole, holds a file that the scenario reads."""
+    for name in file_names(scenario):
+        if (folder / name).resolve().is_relative_to(target.resolve()):
+            raise OutputError(f"{target}: holds {folder / name}, which the scenario reads; choose another folder")
+
+
+def file_names(scenario: Scenario) -> list[str]:
+    """Return the names of the files that *scenario* reads, as it has them."""
+    profile = [scenario.host.profile] if scenario.host.profile.endswith(".toml") else []
+    tables = [disk.table for disk in scenario.host.disk if isinstance(disk, EmpiricalDiskTable)]
+    return profile + tables + [drive.trace for vm in scenario.vm for drive in vm.drive]
 
 
 def relocated(scenario: Scenario, old: Path, new: Path) -> Scenario:
@@ -100,14 +139,14 @@ def relocated(scenario: Scenario, old: Path, new: Path) -> Scenario:
     return scenario_file.check(data, str(new))
 
 
-def joint_row(path: Path, target: Path, result: Result) -> dict[str, object]:
+def joint_row(path: Path, target: Path, result: Result) -> dict[str, Any]:
     """Return one line of the joint table of a batch."""
     table = counted(result.requests)
     counts = result.summary["requests"]
     latency = table["latency_ns"]
     busiest = result.resources.sort_values("utilisation", ascending=False, kind="stable").iloc[0]
     stages = result.summary["stages_ns"]
-    largest = max(stages, key=lambda name: stages[name]["total"])
+    largest = max(stages, key=lambda name: stages[name]["total"]) if len(table) else None
     return {
         "scenario": path.stem,
         "in": counts["in"],
@@ -126,23 +165,25 @@ def joint_row(path: Path, target: Path, result: Result) -> dict[str, object]:
     }
 
 
-def joint_table(rows: list[dict[str, object]]) -> Table:
-    """Return the joint table of a batch for the terminal."""
-    grid = Table(title="All scenarios", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    names = ("scenario", "done", "requests/s", "mean", "p50", "p99", "exits", "largest stage", "busiest", "utilisation")
-    for name in names:
-        grid.add_column(name, justify="left" if name in ("scenario", "largest stage", "busiest") else "right")
+def joint_table(rows: list[dict[str, Any]], console: Console) -> Table:
+    """Return the joint table of a batch for the terminal: long names are folded, numbers stay whole."""
+    names = ("scenario", "done", "req/s", "mean", "p50", "p99", "exits", "largest stage", "busiest", "busy")
+    left = ("scenario", "largest stage", "busiest")
+    grid = empty_table("All scenarios", left, names, gap=2 if console.width >= WIDE else 1)
+    for column in grid.columns:
+        if column.header in left:
+            column.no_wrap, column.overflow, column.min_width = False, "fold", 8
     for row in rows:
-        times = [row["mean_ns"], row["p50_ns"], row["p99_ns"]]
+        times = (row["mean_ns"], row["p50_ns"], row["p99_ns"])
         exits = row["exits_per_request"]
         grid.add_row(
             str(row["scenario"]),
             f"{row['done']:,}",
-            f"{row['throughput_per_s']:,.0f}",
-            *(human_time(t) if isinstance(t, float) else "-" for t in times),
-            three_digits(exits) if isinstance(exits, float) else "-",
-            str(row["largest_stage"]),
+            three_digits(row["throughput_per_s"]),
+            *("-" if time is None else human_time(time) for time in times),
+            "-" if exits is None else three_digits(exits),
+            str(row["largest_stage"] or "-"),
             str(row["busiest"]),
-            f"{row['utilisation']:.1%}",
+            percent(row["utilisation"]),
         )
     return grid

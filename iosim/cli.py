@@ -17,6 +17,11 @@ app = typer.Typer(
 trace_app = typer.Typer(help="Look at traces of requests.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 
+USER_ERROR = 2
+"""Exit status for what the user can mend."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the result (default: reports/<scenario name>).")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a key of the scenario: key.path=value; may be repeated.")
@@ -39,12 +44,9 @@ def run(
     engine: Annotated[str, typer.Option(callback=_engine, help="simpy, compiled or auto.")] = "auto",
 ) -> None:
     """Run one scenario or a batch, write the results and show them."""
-    from rich.console import Console
+    from iosim import batch, screen
 
-    from iosim import batch
-
-    console = Console()
-    status = batch.run_all(scenarios, out, list(changes or []), console, Console(stderr=True))
+    status = batch.run_all(scenarios, out, list(changes or []), screen.stdout(), screen.stderr(), complain)
     raise typer.Exit(status)
 
 
@@ -53,15 +55,13 @@ def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:
     """List the cost profiles, or show every figure of one with its source."""
-    from rich.console import Console
-
+    from iosim import screen
     from iosim.profile_view import list_profiles, show_profile
 
-    console = Console()
     if name is None:
-        list_profiles(console)
+        list_profiles(screen.stdout())
     else:
-        show_profile(console, name)
+        show_profile(screen.stdout(), name)
 
 
 @trace_app.command("check")
@@ -72,7 +72,7 @@ def trace_check(
     """Check traces against the rules; say for each that it is fine, or the first line that is not."""
     from iosim.trace_view import check
 
-    raise typer.Exit(check(paths, format_name))
+    raise typer.Exit(check(paths, format_name, complain))
 
 
 @trace_app.command("info")
@@ -81,9 +81,10 @@ def trace_info(
     format_name: Annotated[str | None, typer.Option("--format", help="csv or qemu-log (default: by content).")] = None,
 ) -> None:
     """Say what a trace is like: requests, rates, sizes, addresses."""
+    from iosim import screen
     from iosim.trace_view import info
 
-    info(path, format_name)
+    info(screen.stdout(), path, format_name)
 
 
 @app.command()
@@ -98,27 +99,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line: what the user can mend is one line on stderr and exit status 2."""
     try:
         command: Any = typer.main.get_command(app)
-        status = command.main(arguments, standalone_mode=False)
+        status = command.main(arguments, standalone_mode=False) or 0
     except IosimError as error:
-        status = fail(str(error))
-    except typer.Exit as done:
-        status = done.exit_code
-    except typer.Abort:
-        status = 130
-    except KeyboardInterrupt:
-        status = 130
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        status = fail(error.format_message())
-    sys.exit(status or 0)
+        status = complain(str(error))
+    except typer.TyperException as error:
+        # Without a command the help has been printed already, and nothing is left to say.
+        status = complain(error.format_message()) if error.format_message() else USER_ERROR
+    except (typer.Abort, KeyboardInterrupt):
+        print("iosim: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)
 
 
-def fail(message: str) -> int:
-    """Print *message* as one line on stderr; returns 2, the exit status for what the user can mend."""
-    line = " ".join(message.split())
-    print(f"iosim: {line}", file=sys.stderr)
-    return 2
+def complain(message: str) -> int:
+    """Print *message* as one line on stderr and return the exit status for it."""
+    print(f"iosim: {' '.join(message.split())}", file=sys.stderr)
+    return USER_ERROR
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Traces on the terminal: whether they keep the rules, and what they are like."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from iosim.model.errors import TraceError
+from iosim.model.errors import TraceError, shown
 from iosim.model.trace import OPS, Trace
 from iosim.model.units import SECTOR_BYTES, human_time, three_digits
 from iosim.traces.reader import READERS, format_of, read_trace
@@ -15,27 +16,27 @@ from iosim.traces.reader import READERS, format_of, read_trace
 _NAMES = {"R": "reads", "W": "writes", "F": "flushes"}
 
 
-def check(paths: list[Path], format_name: str | None) -> int:
-    """Check every trace; print a line for each that is fine. Returns 0, or 2 if one is not."""
-    from iosim.cli import fail
+def check(paths: list[Path], format_name: str | None, complain: Callable[[str], int]) -> int:
+    """Check every trace; print a line for each that is fine, and *complain* of the others.
 
+    Returns 0, or what *complain* returned.
+    """
     _known(format_name)
     status = 0
     for path in paths:
         try:
             trace = read_trace(path, format_name)
         except TraceError as error:
-            status = max(status, fail(str(error)))
+            status = max(status, complain(str(error)))
             continue
         print(f"{path}: fine: {len(trace):,} requests over {human_time(_span_ns(trace))}")
     return status
 
 
-def info(path: Path, format_name: str | None) -> None:
+def info(console: Console, path: Path, format_name: str | None) -> None:
     """Print what the trace is like. Raises TraceError."""
     _known(format_name)
     trace = read_trace(path, format_name)
-    console = Console()
     span = _span_ns(trace)
     grid = Table(box=None, pad_edge=False, show_header=False)
     grid.add_column(no_wrap=True)
@@ -76,7 +77,7 @@ def info(path: Path, format_name: str | None) -> None:
 
 def _known(format_name: str | None) -> None:
     if format_name is not None and format_name not in READERS:
-        raise TraceError(f"--format must be one of {', '.join(READERS)}, got {format_name!r}")
+        raise TraceError(f"--format must be one of {', '.join(READERS)}, got {shown(format_name)}")
 
 
 def _span_ns(trace: Trace) -> int:

@@ -47,23 +47,31 @@ class Result:
 
 
 def check_target(folder: Path) -> None:
-    """Raise OutputError unless *folder* is absent, empty, or a result of an earlier run."""
+    """Raise OutputError unless *folder* can be made, is empty, or is a result of an earlier run."""
     try:
-        if not folder.exists():
+        place = folder.resolve()
+        if not place.exists():
+            above = next(parent for parent in place.parents if parent.exists() or parent.is_symlink())
+            if not above.is_dir():
+                raise OutputError(f"{folder}: cannot be made, {above.name} is not a folder")
             return
-        if not folder.is_dir():
+        if not place.is_dir():
             raise OutputError(f"{folder}: is not a folder")
-        if any(folder.iterdir()) and not _is_result(folder):
+        if Path.cwd().is_relative_to(place):
+            raise OutputError(f"{folder}: is the working folder or above it; choose another folder")
+        if any(place.iterdir()) and not is_result(place):
             raise OutputError(f"{folder}: is not empty and no result of an earlier run; choose another folder")
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OutputError(f"{folder}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _is_result(folder: Path) -> bool:
+def is_result(folder: Path) -> bool:
+    """Tell whether *folder* holds a result, by its summary."""
     try:
-        return "summary_version" in json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        summary = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(summary, dict) and "summary_version" in summary and "iosim" in summary
 
 
 def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = True) -> None:
@@ -72,11 +80,12 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
     A result of an earlier run is replaced. Raises OutputError.
     """
     check_target(folder)
+    shown, folder = folder, folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}") from None
+        raise OutputError(f"{shown}: {error.strerror or error}") from None
     try:
         made.chmod(0o755)
         for name, table in result.tables().items():
@@ -89,7 +98,7 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
         (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
         _replace(made, folder)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}") from None
+        raise OutputError(f"{shown}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -103,8 +112,8 @@ def _replace(made: Path, folder: Path) -> None:
         folder.rename(old)
     try:
         made.rename(folder)
-    except OSError:
-        if old is not None:
+    except BaseException:  # An interrupt too: the earlier result comes back.
+        if old is not None and not folder.exists():
             old.rename(folder)
         raise
     if old is not None:

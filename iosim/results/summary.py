@@ -1,6 +1,7 @@
 """summary.json: the run in one small versioned document."""
 
 import platform
+from fractions import Fraction
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +20,11 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "simpy")
 def counted(requests: pd.DataFrame) -> pd.DataFrame:
     """Return the requests that statistics count: done, and arrived after the warm-up."""
     return requests[(requests["status"] == "ok") & ~requests["warmup"]]
+
+
+def is_resolved(percentile: str, n: int) -> bool:
+    """Tell whether *n* requests say anything of *percentile*: at least one of them must lie beyond it."""
+    return n * (100 - Fraction(percentile)) >= 100
 
 
 def latency_percentiles(latency_ns: "pd.Series[int]") -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The result on the terminal: what a person understands at a glance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,65 +9,132 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim.model.stages import Stage
-from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
+from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
-from iosim.results.summary import counted
+from iosim.results.summary import counted, is_resolved
 
-SHOWN_PERCENTILES = (50, 90, 95, 99, 99.5, 99.9)
-BAR_WIDTH = 30
+SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
+WIDE = 110
+"""From this width on the table of exits has its percentiles and perf's own notation of times."""
+BUSY = 0.9
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def show(result: Result, console: Console) -> None:
-    """Print requests, latency, stages, exits and the busiest resources."""
-    console.print(
-        Group(
-            headline(result),
-            "",
-            latency_table(result),
-            "",
-            stage_table(result),
-            "",
-            exit_table(result),
-            "",
-            resource_table(result),
-        )
-    )
+    """Print requests, latency, stages, exits, the busiest resources, and what to keep in mind."""
+    blocks: list[Any] = [
+        headline(result),
+        latency_table(result, console.width),
+        stage_table(result, console),
+        exit_table(result, console.width),
+        resource_table(result, console),
+    ]
+    if found := cautions(result):
+        blocks.append(Text("\n".join(("Keep in mind", *(f"- {line}" for line in found)))))
+    console.print(Group(*(part for block in blocks for part in (block, ""))))
 
 
 def headline(result: Result) -> Text:
     """Return what was simulated and how it ended, in a few lines."""
     summary = result.summary
+    scenario = result.scenario
     counts = summary["requests"]
-    end_ns = summary["end_ns"]
+    n_vms = sum(vm.count for vm in scenario.vm)
+    n_drives = sum(vm.count * len(vm.drive) for vm in scenario.vm)
+    disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk)
     text = Text()
-    text.append(f"{counts['done']:,} requests done", style="bold")
-    text.append(f", {counts['failed']:,} failed, {counts['unfinished']:,} unfinished, in {human_time(end_ns)}")
+    text.append(f"{_number(n_vms, 'VM')}, {_number(n_drives, 'drive')}, ")
+    text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")
+    text.append(f"{_number(counts['done'], 'request')} done", style="bold")
+    text.append(f", {counts['failed']:,} failed, {counts['unfinished']:,} unfinished")
+    text.append(f", in {human_time(summary['end_ns'])} of simulated time")
     if counts["in"] < counts["in_trace"]:
-        text.append(f" ({counts['in_trace'] - counts['in']:,} of the traces had not arrived)")
-    text.append("\n")
-    text.append(f"{summary['throughput_per_s']:,.0f} requests/s, {summary['bytes_per_s'] / 1e6:,.2f} MB/s")
+        text.append(f"; {counts['in_trace'] - counts['in']:,} of the traces had not arrived")
+    text.append(f"\n{three_digits(summary['throughput_per_s'])} requests/s, ")
+    text.append(f"{three_digits(summary['bytes_per_s'] / 1e6)} MB/s")
     if counts["warmup"]:
-        text.append(f", without the {counts['warmup']:,} requests of the warm-up")
+        text.append(f", without the {_number(counts['warmup'], 'request')} of the warm-up, here and below")
     per = summary["per_request"]
     if per["exits"] is not None:
         text.append(
-            f"\nper request: {per['exits']:,.1f} exits ({per['userspace_exits']:,.1f} to QEMU), "
-            f"{per['irqs']:.2g} interrupts, {per['irq_line_ioctls']:,.1f} IRQ-line ioctls"
+            f"\nper request: {three_digits(per['exits'])} exits ({three_digits(per['userspace_exits'])} to QEMU), "
+            f"{three_digits(per['irqs'])} interrupts, {three_digits(per['irq_line_ioctls'])} IRQ-line ioctls"
         )
     return text
 
 
-def latency_table(result: Result) -> Table:
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def cautions(result: Result) -> list[str]:
+    """Return reasons to doubt the figures, each in a sentence."""
+    found = []
+    resources = result.resources
+    busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
+    if len(busy):
+        first = busy.iloc[0]
+        others = f" ({_number(len(busy) - 1, 'other resource')} for {BUSY:.0%} or more)" if len(busy) > 1 else ""
+        found.append(
+            f"{first['resource']} is busy for {first['utilisation']:.0%} of the time{others}: "
+            "requests queue, and their latency depends on the length of the run."
+        )
+    n = len(counted(result.requests))
+    missing = [p for p in SHOWN_PERCENTILES if not is_resolved(p, n)]
+    if n and missing:
+        found.append(f"{_number(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}.")
+    profile = result.summary["profile"]
+    assumed, total = profile["figures"]["assumed"], sum(profile["figures"].values())
+    if assumed:
+        found.append(
+            f"{assumed} of the {total} costs in {profile['name']} are assumed; "
+            f"iosim profiles {profile['name']} says which."
+        )
+    return found
+
+
+def _unit(middle_ns: float, longest_ns: float, ms_from: float) -> str:
+    """Return the unit of a whole table: us, ms from *ms_from* milliseconds on, s from 100 s on.
+
+    The longest time, a thousand times over, counts like the one in the middle: it must fit into its column.
+    """
+    ns = max(middle_ns, longest_ns / 1000)
+    if ns >= 100e9:
+        return "s"
+    return "ms" if ns >= ms_from * 1e6 else "us"
+
+
+def _cell(value: float) -> str:
+    """Return *value* with three significant digits, but no more than three decimals."""
+    if 0 < value < 0.001:
+        return "<0.001"
+    return f"{value:.3f}" if 0 < value < 1 else three_digits(value)
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return *share* in percent; what is above 0 never reads as 0."""
+    least = 10.0 ** -(decimals + 2)
+    return f"<{least * 100:g}%" if 0 < share < least / 2 else f"{share:.{decimals}%}"
+
+
+def empty_table(title: str, left: Sequence[str], names: Sequence[str], gap: int = 1) -> Table:
+    """Return an empty table with columns *names*, those in *left* left-justified, *gap* blanks between two."""
+    grid = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0)
+    )
+    for name in names:
+        grid.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return grid
+
+
+def latency_table(result: Result, width: int) -> Table:
     """Return mean, extremes and percentiles of the latency, for each operation and for all."""
     table = counted(result.requests)
-    grid = Table(title="Latency in the guest", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    unit = human_unit(float(table["latency_ns"].median())) if len(table) else "us"
-    grid.add_column(unit)
-    for name in ("requests", "mean", "min", *(f"p{p:g}" for p in SHOWN_PERCENTILES), "max"):
-        grid.add_column(name, justify="right")
+    unit = _unit(table["latency_ns"].median(), table["latency_ns"].max(), 10) if len(table) else "us"
+    names = ("", "requests", "mean", "min", *(f"p{p}" for p in SHOWN_PERCENTILES), "max")
+    grid = empty_table(f"Latency in the guest ({unit})", ("",), names, gap=2 if width >= WIDE else 1)
     groups = {"all": table} | {
-        name: table[table["op"] == op] for op, name in (("R", "read"), ("W", "write"), ("F", "flush"))
+        name: table[table["op"] == op] for op, name in (("R", "reads"), ("W", "writes"), ("F", "flushes"))
     }
     for name, group in groups.items():
         if len(group) and (name == "all" or len(group) < len(table)):
@@ -75,88 +143,79 @@ def latency_table(result: Result) -> Table:
 
 
 def _latencies(latency: "pd.Series[int]", scale: int) -> list[str]:
-    percentiles = [latency.quantile(p / 100) for p in SHOWN_PERCENTILES]
-    # A percentile needs at least one request beyond it.
-    known = [len(latency) * (100 - p) >= 100 for p in SHOWN_PERCENTILES]
-    cells = [three_digits(v / scale) if k else "-" for v, k in zip(percentiles, known, strict=True)]
-    return [
-        three_digits(latency.mean() / scale),
-        three_digits(latency.min() / scale),
-        *cells,
-        three_digits(latency.max() / scale),
+    percentiles = [
+        _cell(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
+        for p in SHOWN_PERCENTILES
     ]
+    ends = [_cell(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
+    return [*ends[:2], *percentiles, ends[2]]
 
 
-def bar(share: float, width: int = BAR_WIDTH) -> str:
-    """Return a bar of *share* (0 to 1) of *width* characters, in eighths."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (_EIGHTHS[rest] if rest else "")
+def bar(share: float, width: int, console: Console) -> str:
+    """Return a bar of *share* (0 to 1) of *width* characters, in eighths of one where the encoding has them."""
+    if not console.encoding.startswith("utf"):
+        return "#" * round(share * width)
+    eighths = round(share * width * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).strip()
 
 
-def stage_table(result: Result) -> Table:
-    """Return every stage in the order of the path: mean, share, percentiles, bar."""
-    stages: dict[str, dict[str, Any]] = result.summary["stages_ns"]
-    grid = Table(
-        title="Where the time of a request goes", title_justify="left", box=None, pad_edge=False, title_style="bold"
-    )
-    unit = human_unit(max((s["mean"] or 0) for s in stages.values()))
+def stage_table(result: Result, console: Console) -> Table:
+    """Return for every stage, in the order of the path, its time and share of all time, as a bar too."""
+    table = counted(result.requests)
+    stages = result.summary["stages_ns"]
+    latency = table["latency_ns"]
+    unit = _unit(latency.mean(), latency.max(), 100) if len(table) else "us"
     scale = NS_PER_UNIT[unit]
-    grid.add_column("stage", no_wrap=True)
-    for name in (f"mean {unit}", "p50", "p99", "share"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("", no_wrap=True)
-    largest = max((s["share"] for s in stages.values()), default=0) or 1
+    names = ("stage", "mean", "p50", "p99", "share", " ")
+    grid = empty_table(f"Where the time of a request goes ({unit})", ("stage", " "), names, gap=2)
+    largest = max((figures["share"] for figures in stages.values()), default=0) or 1
     for stage in Stage:
         figures = stages[stage.label]
         if not figures["total"]:
             grid.add_row(stage.label, *(["-"] * 4), "", style="dim")
             continue
-        percentile = figures["percentile"]
+        times = (figures["mean"], figures["percentile"]["50.000000"], figures["percentile"]["99.000000"])
         grid.add_row(
             stage.label,
-            three_digits(figures["mean"] / scale),
-            three_digits(percentile["50.000000"] / scale),
-            three_digits(percentile["99.000000"] / scale),
-            f"{figures['share']:.1%}",
-            Text(bar(figures["share"] / largest), style="cyan"),
+            *(_cell(time / scale) for time in times),
+            percent(figures["share"]),
+            Text(bar(figures["share"] / largest, max(10, min(40, console.width - 60)), console), style="cyan"),
         )
+    if len(table):
+        times = (latency.mean(), latency.quantile(0.5), latency.quantile(0.99))
+        grid.add_row("latency", *(_cell(float(time) / scale) for time in times), "100.0%", style="bold")
     return grid
 
 
-def exit_table(result: Result) -> Table:
-    """Return the exits by reason in the layout of ``perf kvm stat``, with per request, p50 and p99 beside."""
+def exit_table(result: Result, width: int) -> Table:
+    """Return the exits by reason in the layout of ``perf kvm stat``, with the number per request beside.
+
+    A wide table also says which exits return to QEMU, and has p50 and p99 where one vCPU had the exits.
+    """
+    wide = width >= WIDE
+    perf = ("Samples", "Samples%", "Time%", "Min Time", "Max Time", "Avg time")
+    names = ("VM-EXIT", "to QEMU", *perf, "p50", "p99", "per request") if wide else ("VM-EXIT", *perf, "per req")
+    grid = empty_table("VM exits", ("VM-EXIT",), names)
     exits = result.exits
-    grid = Table(title="VM exits", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    names = ("VM-EXIT", "to QEMU", "Samples", "Samples%", "Time%", "Min Time", "Max Time", "Avg time", "p50", "p99")
-    for name in (*names, "per request"):
-        grid.add_column(name, justify="left" if name == "VM-EXIT" else "right", no_wrap=True)
     n_requests = max(1, len(counted(result.requests)))
     samples, time = int(exits["count"].sum()), int(exits["total_ns"].sum())
-    grouped = exits.groupby(["reason", "userspace"], sort=False)
-    rows = []
-    for (reason, userspace), group in grouped:
+    groups = list(exits.groupby(["reason", "userspace"], sort=True))
+    for (reason, userspace), group in sorted(groups, key=lambda item: -int(item[1]["count"].sum())):
         count, total = int(group["count"].sum()), int(group["total_ns"].sum())
-        one = len(group) == 1
-        rows.append(
-            (
-                count,
-                reason,
-                "yes" if userspace else "no",
-                f"{count:,}",
-                f"{count / samples:.2%}",
-                f"{total / time:.2%}" if time else "-",
-                _us(int(group["min_ns"].min())),
-                _us(int(group["max_ns"].max())),
-                _us(total / count),
-                _us(int(group["p50_ns"].iloc[0])) if one else "-",
-                _us(int(group["p99_ns"].iloc[0])) if one else "-",
-                f"{count / n_requests:.2f}",
-            )
-        )
-    for _, *cells in sorted(rows, key=lambda row: (-row[0], row[1], row[2])):
-        grid.add_row(*cells)
-    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{time / 1000:,.2f}us."
+        times = (int(group["min_ns"].min()), int(group["max_ns"].max()), total / count)
+        shares = (f"{count:,}", percent(count / samples, 2), percent(total / time, 2) if time else "-")
+        per_request = f"{count / n_requests:,.2f}"
+        if not wide:
+            marked = f"{reason} *" if userspace else str(reason)
+            grid.add_row(marked, *shares, *(human_time(t).replace(" ", "") for t in times), per_request)
+            continue
+        percentiles = ("p50_ns", "p99_ns")
+        inner = [_us(int(group[name].iloc[0])) if len(group) == 1 else "-" for name in percentiles]
+        where = "yes" if userspace else "no"
+        grid.add_row(str(reason), where, *shares, *(_us(t) for t in times), *inner, per_request)
+    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{_us(time)}."
+    if not wide and exits["userspace"].any():
+        grid.caption += "\n* returns to QEMU"
     grid.caption_justify = "left"
     return grid
 
@@ -166,19 +225,23 @@ def _us(ns: float) -> str:
     return f"{ns / 1000:,.2f}us"
 
 
-def resource_table(result: Result, most: int = 8) -> Table:
+def resource_table(result: Result, console: Console, most: int = 8) -> Table:
     """Return the busiest resources."""
     resources = result.resources.sort_values("utilisation", ascending=False, kind="stable").head(most)
-    grid = Table(title="Busiest", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for name in ("resource", "servers", "utilisation", "mean queue", "max queue", ""):
-        grid.add_column(name, justify="left" if name in ("resource", "") else "right", no_wrap=True)
+    names = ("resource", "servers", "utilisation", "mean queue", "max queue", " ")
+    grid = empty_table("Busiest", ("resource", " "), names, gap=2)
+    longest = max((len(str(name)) for name in resources["resource"]), default=0)
     for row in resources.itertuples():
+        share = float(str(row.utilisation))
         grid.add_row(
             Text(str(row.resource)),
             str(row.servers),
-            f"{row.utilisation:.1%}",
-            three_digits(float(row.mean_queue)),
+            percent(share),
+            _cell(float(str(row.mean_queue))),
             str(row.max_queue),
-            Text(bar(float(row.utilisation)), style="magenta"),
+            Text(bar(share, max(5, min(40, console.width - longest - 48)), console), style="magenta"),
         )
+    if len(result.resources) > most:
+        grid.caption = f"and {len(result.resources) - most} more in resources.parquet"
+        grid.caption_justify = "left"
     return grid
