@@ -2,7 +2,7 @@
 
 Numbers are those of arch/x86/include/uapi/asm/vmx.h. *kernel* says what usually becomes of the exit: True, handled in
 the kernel (the handler returns 1); False, passed to userspace (it returns 0). *userspace* lists the KVM_EXIT codes
-that the handler may pass to userspace, with the circumstances in domain terms.
+that the handler may pass to userspace, the usual one first.
 """
 
 from enum import IntEnum
