@@ -47,10 +47,11 @@ def cost_key(register: Reg, is_write: bool) -> str:
 class BoundAccess:
     """A spec on one channel: how it looks from outside, what the guest spends before it, which field it writes.
 
-    The runs are what it becomes when it is coalesced, made when first needed: alone, or around its submission.
+    The runs are what it becomes when it is coalesced, made when first needed: alone, many in a loop, or around its
+    submission.
     """
 
-    __slots__ = ("back", "field", "front", "kind", "path", "register", "run")
+    __slots__ = ("back", "field", "front", "kind", "path", "polls", "register", "run")
 
     def __init__(self, kind: AccessKind, path: Path, register: Reg, field: int) -> None:
         self.kind = kind
@@ -58,6 +59,7 @@ class BoundAccess:
         self.register = register
         self.field = field
         self.run: Run | None = None
+        self.polls: Run | None = None
         self.front: Run | None = None
         self.back: Run | None = None
 

@@ -1,6 +1,7 @@
 """The guest as its virtual CPU executes it: what happens in non-root mode between an entry and the next exit."""
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from iosim.guest.access import BoundAccess, DataBlock, Section
@@ -371,8 +372,8 @@ class GuestCpu:
         """Way down, submission, way back of an access."""
         if access.front is None:
             assert self._templates is not None
-            front, back = self._templates.submission(access.kind, access.path)
-            access.front, access.back = Run([Segment(front, 1)]), Run([Segment(back, 1)])
+            templates = self._templates.submission(access.kind, access.path)
+            access.front, access.back = (Run([Segment(template, 1)]) for template in templates)
         back = access.back
         assert back is not None
         yield access.front
@@ -413,8 +414,11 @@ class GuestCpu:
             elif done(channel.read(access.register)):
                 value = yield from self.exact_access(access)
             else:
-                template = self._templates.round_trip(access.kind, access.path)
-                value = yield Run([Segment(template, POLLS_PER_RUN)], lambda: channel.read(access.register))
+                if access.polls is None:
+                    template = self._templates.round_trip(access.kind, access.path)
+                    read = partial(channel.read, access.register)
+                    access.polls = Run([Segment(template, POLLS_PER_RUN)], read)
+                value = yield access.polls
                 if value is None:
                     continue
             if done(value):

@@ -122,6 +122,19 @@ class Level:
         self._area += int((ends_ns - starts_ns).sum())
         self._add_to_bins(starts_ns, ends_ns, np.ones(len(starts_ns), dtype=np.int64))
 
+    def add_within(self, start_ns: int, end_ns: int, area: int) -> bool:
+        """Add *area* (level x ns, of a level of 1 at most) if [start, end) lies in one bin; tell whether it does."""
+        self.timeline.grow_to(end_ns)
+        width = self.timeline.width_ns
+        at = start_ns // width
+        if end_ns > (at + 1) * width:
+            return False
+        self._bins[at] += area
+        self._area += area
+        if not self.highest:
+            self.highest = 1
+        return True
+
     def restart(self, now_ns: int) -> None:
         """The warm-up ends at *now_ns*: totals count from here."""
         self.set(now_ns, self.value)

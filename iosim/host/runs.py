@@ -5,21 +5,33 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iosim.host.drawing import DrawPlan
 from iosim.host.levels import Pattern
 from iosim.model.costs import Int64Array
 from iosim.model.draws import Subject
-from iosim.model.steps import Run, Segment, Template
+from iosim.model.steps import Run, Template
 
 
 class Progress:
     """The position in a run: segment, access within it, and item within that if an access was broken off.
 
-    `draws` holds, per segment, the costs that are drawn (n accesses x variable items), None if the segment has none:
-    they are drawn when the run begins, under the same numbers that exit-by-exit execution gives them. `left_ns` is
-    what remains of the item, `item_start_ns` when it began if it is under way; `durations` are those of the accesses.
+    What is drawn is drawn when the run begins, under the same numbers that exit-by-exit execution gives it. `left_ns`
+    is what remains of the item, `item_start_ns` when it began if it is under way.
     """
 
-    __slots__ = ("access", "draws", "item", "item_start_ns", "left_ns", "poll_value", "run", "segment", "subject")
+    __slots__ = (
+        "_draws",
+        "access",
+        "drawn",
+        "item",
+        "item_start_ns",
+        "left_ns",
+        "plan",
+        "poll_value",
+        "run",
+        "segment",
+        "subject",
+    )
 
     def __init__(self, run: Run, subject: Subject) -> None:
         self.run = run
@@ -30,9 +42,22 @@ class Progress:
         self.left_ns: int | None = None
         self.item_start_ns: int | None = None
         self.poll_value = 0
-        self.draws: list[Int64Array | None] | None = None
+        self.plan: DrawPlan | None = None
+        self.drawn: Int64Array | None = None
+        self._draws: list[Int64Array | None] | None = None
         if run.total_ns is None:
-            self.draws = [_draw(subject, segment) for segment in run.segments]
+            if run.plan is None:
+                run.plan = DrawPlan(run)
+            self.plan = run.plan
+            self.drawn = run.plan.draw(subject)
+
+    @property
+    def draws(self) -> list[Int64Array | None] | None:
+        """The drawn costs per segment (n accesses x variable items); None if the run has none."""
+        if self._draws is None and self.plan is not None:
+            assert self.drawn is not None
+            self._draws = self.plan.by_segment(self.drawn)
+        return self._draws
 
     @property
     def at_access(self) -> bool:
@@ -65,8 +90,8 @@ class Progress:
 
     def remaining_ns(self) -> int:
         """Return how long the accesses from here on take, undisturbed."""
-        if self.segment == 0 and self.access == 0 and self.run.total_ns is not None:
-            return self.run.total_ns
+        if self.segment == 0 and self.access == 0:
+            return self.run.const_ns if self.drawn is None else self.run.const_ns + int(self.drawn.sum())
         return sum(total for _, _, _, total in self.parts())
 
     def parts(self) -> list[tuple[int, int, int, int]]:
@@ -190,23 +215,6 @@ def _draws_per_access(template: Template) -> dict[int, int]:
         assert cost is not None
         per_access[cost.what] = per_access.get(cost.what, 0) + 1
     return per_access
-
-
-def _draw(subject: Subject, segment: Segment) -> Int64Array | None:
-    template, n = segment
-    if not template.variable:
-        return None
-    drawn = np.empty((n, len(template.variable)), dtype=np.int64)
-    per_access = _draws_per_access(template)
-    first = {what: subject.take(what, count * n) for what, count in per_access.items()}
-    seen: dict[int, int] = {}
-    for column, position in enumerate(template.variable):
-        cost = template.items[position].cost
-        assert cost is not None
-        j = seen.get(cost.what, 0)
-        seen[cost.what] = j + 1
-        drawn[:, column] = cost.sample_strided(subject, first[cost.what] + j, per_access[cost.what], n)
-    return drawn
 
 
 class End(Enum):

@@ -1,12 +1,14 @@
 """A host thread as one SimPy process: it runs the steps that the functions of the path yield."""
 
 from collections.abc import Callable, Generator
+from operator import add
 from typing import Any, Protocol
 
+from iosim.host.drawing import DrawPlan
 from iosim.host.environment import Alarm, Host
 from iosim.host.levels import Level, Pattern
 from iosim.host.mutex import Mutex
-from iosim.host.runs import End, Outcome, Progress, hold_pattern, holds, item_costs
+from iosim.host.runs import End, Outcome, Progress, hold_pattern, holds
 from iosim.model.costs import Cost, Int64Array
 from iosim.model.draws import Subject
 from iosim.model.records import Request
@@ -49,6 +51,13 @@ class Tracer(Protocol):
 
     def whole_run(self, run: Run, start_ns: int) -> None:
         """All round trips of a run with constant costs."""
+
+    def drawn_run(self, plan: DrawPlan, drawn: Int64Array) -> None:
+        """All round trips of a run with drawn costs."""
+
+    @property
+    def logs_ports(self) -> bool:
+        """Whether every port access is logged, each at its time."""
 
     def pending(self) -> bool:
         """Tell whether anything waits for vcpu_enter_guest to look at it."""
@@ -613,9 +622,13 @@ class HostThread:
     def _settle_rest(self, progress: Progress, begin_ns: int) -> None:
         """Account for all accesses from the present position to the end of the run, executed from *begin_ns*."""
         run = progress.run
-        if run.total_ns is not None and progress.segment == 0 and progress.access == 0:
-            self._settle_whole(run, begin_ns)
-            return
+        if progress.segment == 0 and progress.access == 0:
+            if run.total_ns is not None:
+                self._settle_whole(run, begin_ns)
+                return
+            if self.tracer is None or not self.tracer.logs_ports:
+                self._settle_drawn(progress, begin_ns)
+                return
         start = begin_ns
         for index, first, n, total in progress.parts():
             drawn = None if progress.draws is None else progress.draws[index]
@@ -648,6 +661,39 @@ class HostThread:
             self.bql.held.add_pattern(pattern, begin_ns)
         for op, offset, kind in run.actions:
             self._did(op, begin_ns + offset, kind)
+
+    def _settle_drawn(self, progress: Progress, begin_ns: int) -> None:
+        """Account for a run of whole round trips with drawn costs, executed as a whole from *begin_ns*."""
+        run, plan, drawn = progress.run, progress.plan, progress.drawn
+        assert plan is not None
+        assert drawn is not None
+        end = begin_ns + progress.remaining_ns()
+        request = self.request
+        if request is not None:
+            request.stages = list(map(add, request.stages, plan.stage_sums(drawn)))
+            request.mark_ns = end
+            if request.log is not None:
+                request.log.append((begin_ns, self.name, run, drawn))
+        owner = self.owner
+        if owner is not None:
+            owner.exits += run.exits
+            owner.userspace_exits += run.userspace_exits
+            owner.irq_line_ioctls += run.irq_lines
+        if run.exits:
+            assert self.tracer is not None
+            self.tracer.drawn_run(plan, drawn)
+        for index, offset, costs in plan.parts(drawn):
+            self._settle_part(run.segments[index].template, costs, begin_ns + offset)
+        if run.takes_lock:
+            assert self.bql is not None
+            held = self.bql.held
+            if held.add_within(begin_ns, end, plan.hold_ns(drawn)):
+                return
+            start = begin_ns
+            for index, first, n, total in progress.parts():
+                part = None if progress.draws is None else progress.draws[index]
+                self._hold(run.segments[index].template, None if part is None else part[first:], n, start)
+                start += total
 
     def _settle_until(self, progress: Progress, begin_ns: int, segment: int, access: int, item: int) -> None:
         """Account for what was executed before (segment, access, item), and move there."""
@@ -695,7 +741,7 @@ class HostThread:
             if request.log is not None:
                 request.log.append((start_ns, self.name, template, drawn, n))
         if not template.whole:
-            self._settle_part(template, drawn, start_ns)
+            self._settle_part(template, [] if drawn is None else drawn[0].tolist(), start_ns)
             return
         owner = self.owner
         if owner is not None:
@@ -708,17 +754,15 @@ class HostThread:
         if template.holds:
             self._hold(template, drawn, n, start_ns)
 
-    def _settle_part(self, template: Template, drawn: Int64Array | None, start_ns: int) -> None:
-        """Do what the items without time of a front or back did, each at its instant."""
-        if drawn is None:
-            for op, offset in template.actions:
-                self._did(op, start_ns + offset, template.kind)
-            return
+    def _settle_part(self, template: Template, drawn: list[int], start_ns: int) -> None:
+        """Do what the items without time of a front or back did, each at its instant; *drawn* are the drawn costs."""
         at = start_ns
-        for item, cost in zip(template.items, item_costs(template, drawn, 0), strict=True):
-            at += cost
-            if item.op is not Op.SPEND:
+        costs = iter(drawn)
+        for item in template.items:
+            if item.cost is None:
                 self._did(item.op, at, template.kind)
+            else:
+                at += next(costs) if item.cost.ns is None else item.cost.ns
 
     def _did(self, op: Op, at_ns: int, kind: AccessKind | None) -> None:
         """Account for an item without time that was executed at *at_ns* while nobody looked."""

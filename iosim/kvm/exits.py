@@ -2,13 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from iosim.host.drawing import DrawPlan, exit_items
 from iosim.host.durations import Durations
 from iosim.host.runs import offsets, starts
 from iosim.host.thread import HostThread
 from iosim.kvm.exit_table import ExitReason, KvmExit
 from iosim.model.costs import Int64Array
 from iosim.model.records import Request
-from iosim.model.steps import AccessKind, Op, Run, Template
+from iosim.model.steps import AccessKind, Run, Template
 
 _IO = ExitReason.IO_INSTRUCTION.name
 _NAMES = {reason: reason.name for reason in ExitReason}
@@ -123,6 +124,22 @@ class ExitAccount:
                     self._log_many(template, None, n, start)
                 start += template.const_ns * n
 
+    def drawn_run(self, plan: DrawPlan, drawn: Int64Array) -> None:
+        """All round trips of a run with the drawn costs *drawn*. Not if port accesses are logged."""
+        ns = plan.exit_ns(drawn)
+        if plan.all_userspace:
+            self._durations(_IO, True).add_array(ns)
+            return
+        for userspace in (False, True):
+            mine = ns[plan.userspace == userspace]
+            if len(mine):
+                self._durations(_IO, userspace).add_array(mine)
+
+    @property
+    def logs_ports(self) -> bool:
+        """Whether every port access is logged."""
+        return self._log is not None
+
     def round_trips(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
         """*n* round trips of *template*; with constant costs *drawn* is None."""
         durations, (left, entered) = self._of(template)
@@ -161,9 +178,7 @@ class ExitAccount:
 
     def _of(self, template: Template) -> tuple[Durations, tuple[int, int]]:
         """Return where the exit of a template is counted, and the positions of its kvm_exit and kvm_entry."""
-        positions = {item.op: i for i, item in enumerate(template.items) if item.op in (Op.EXIT, Op.ENTRY)}
-        durations = self._durations(_IO, template.userspace_exits > 0)
-        return durations, (positions[Op.EXIT], positions[Op.ENTRY])
+        return self._durations(_IO, template.userspace_exits > 0), exit_items(template)
 
     def _log_access(self, kind: AccessKind, now_ns: int) -> None:
         assert self._log is not None

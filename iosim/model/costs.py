@@ -6,6 +6,7 @@ sampling is integer interpolation in that table: no result depends on a processo
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path as FilePath
@@ -62,16 +63,11 @@ class Cost:
             ((self._table[index + 1] - low) * ((number >> _FRACTION_SHIFT) & _FRACTION_MASK)) >> _FRACTION_BITS
         )
 
-    def sample_strided(self, subject: draws.Subject, first: int, stride: int, n: int) -> Int64Array:
-        """Return the costs of the draws numbered first, first + stride ... (n of them); counts nothing."""
+    @property
+    def array(self) -> Int64Array:
+        """The quantile table: TABLE_SIZE + 1 values in ns."""
         assert self._array is not None
-        ks = np.uint64(first) + np.uint64(stride) * np.arange(n, dtype=np.uint64)
-        numbers = draws.draw_many(subject.identity, self.what, ks)
-        index = (numbers >> np.uint64(_INDEX_SHIFT)).astype(np.int64)
-        low = self._array[index]
-        fraction = ((numbers >> np.uint64(_FRACTION_SHIFT)) & np.uint64(_FRACTION_MASK)).astype(np.int64)
-        result: Int64Array = low + (((self._array[index + 1] - low) * fraction) >> _FRACTION_BITS)
-        return result
+        return self._array
 
     @property
     def mean_ns(self) -> float:
@@ -85,6 +81,24 @@ class Cost:
         if self._array is None:
             return float(self.ns or 0)
         return float(np.interp(q * TABLE_SIZE, np.arange(TABLE_SIZE + 1), self._array))
+
+
+class CostTables:
+    """The quantile tables of several costs, to sample many of them at once."""
+
+    def __init__(self, costs: Sequence[Cost]) -> None:
+        self._arrays = np.concatenate([cost.array for cost in costs])
+
+    def sample(
+        self, identity: int, whats: npt.NDArray[np.uint64], ks: npt.NDArray[np.uint64], rows: Int64Array
+    ) -> Int64Array:
+        """Return, element by element, what `Cost.sample` gives cost number *rows* at its draw *ks* for *whats*."""
+        numbers = draws.draw_many(identity, whats, ks)
+        index = (numbers >> np.uint64(_INDEX_SHIFT)).astype(np.int64) + rows * (TABLE_SIZE + 1)
+        low = self._arrays[index]
+        fraction = ((numbers >> np.uint64(_FRACTION_SHIFT)) & np.uint64(_FRACTION_MASK)).astype(np.int64)
+        result: Int64Array = low + (((self._arrays[index + 1] - low) * fraction) >> _FRACTION_BITS)
+        return result
 
 
 @dataclass(frozen=True)

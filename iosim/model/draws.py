@@ -45,9 +45,11 @@ def draw(identity_hash: int, what: int, k: int) -> int:
     return mix(identity_hash ^ mix((what + k * _GOLDEN) & _MASK))
 
 
-def draw_many(identity_hash: int, what: int, ks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return ``draw(identity_hash, what, k)`` for each k of *ks*, element by element the same numbers."""
-    return _mix_many(np.uint64(identity_hash) ^ _mix_many(np.uint64(what) + ks * np.uint64(_GOLDEN)))
+def draw_many(
+    identity_hash: int, whats: npt.NDArray[np.uint64] | int, ks: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """Return ``draw(identity_hash, what, k)`` for each k and its what (or one what for all), element by element the same numbers."""
+    return _mix_many(np.uint64(identity_hash) ^ _mix_many(whats + ks * np.uint64(_GOLDEN)))
 
 
 def _mix_many(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

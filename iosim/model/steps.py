@@ -250,15 +250,17 @@ class Run:
     `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `actions` are what the
     others do without time: (op, ns from the begin, access), for constant costs. *poll* is given for a loop that reads
     a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells what a
-    read finds that was broken off.
+    read finds that was broken off. `plan` is where who executes the run keeps how its drawn costs lie.
     """
 
     __slots__ = (
         "actions",
         "by_stage",
+        "const_ns",
         "exits",
         "hold_ns",
         "irq_lines",
+        "plan",
         "poll",
         "segments",
         "starts_in_root",
@@ -270,6 +272,7 @@ class Run:
     def __init__(self, segments: Sequence[Segment], poll: Callable[[], int] | None = None) -> None:
         self.segments = tuple(segments)
         self.poll = poll
+        self.plan: Any = None
         self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
         stages: dict[int, int] = {}
@@ -298,6 +301,7 @@ class Run:
                     if op is not Op.CHECK and op is not Op.DEVICE
                 ]
             start += template.const_ns * n
+        self.const_ns = start
         self.actions = tuple(actions)
 
     @classmethod

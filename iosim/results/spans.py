@@ -1,5 +1,7 @@
 """Spans: where a request was from when to when, function by function; what timelines are drawn from."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -72,7 +74,7 @@ def _frame(log: KeptLog, rows: _Rows) -> pd.DataFrame:
     )
 
 
-def _expand(rows: _Rows, entry: tuple[object, ...]) -> None:
+def _expand(rows: _Rows, entry: tuple[Any, ...]) -> None:
     """Add the spans of one entry of a request's log (`iosim.host.thread` and `iosim.model.records` write them)."""
     start, thread, what = entry[0], entry[1], entry[2]
     assert isinstance(start, int)
@@ -91,14 +93,14 @@ def _expand(rows: _Rows, entry: tuple[object, ...]) -> None:
         _items(rows, thread, start, what.items, costs)
     elif isinstance(what, Run):
         at = start
-        for template, n in what.segments:
-            for _ in range(n):
-                at = _items(rows, thread, at, template.items, None)
+        draws = what.plan.by_segment(entry[3]) if len(entry) > 3 else [None] * len(what.segments)
+        for (template, n), drawn in zip(what.segments, draws, strict=True):
+            at = _template(rows, thread, at, template, drawn, n)
     else:
         assert isinstance(what, Template)
         _, _, _, drawn, n = entry
         assert isinstance(n, int)
-        _template(rows, thread, start, what, drawn, n)  # type: ignore[arg-type]
+        _template(rows, thread, start, what, drawn, n)
 
 
 def _items(rows: _Rows, thread: str, start: int, items: tuple[Item, ...], costs: list[int] | None) -> int:
@@ -111,7 +113,7 @@ def _items(rows: _Rows, thread: str, start: int, items: tuple[Item, ...], costs:
     return start
 
 
-def _template(rows: _Rows, thread: str, start: int, template: Template, drawn: Int64Array | None, n: int) -> None:
+def _template(rows: _Rows, thread: str, start: int, template: Template, drawn: Int64Array | None, n: int) -> int:
     for access in range(n):
         costs = None
         if drawn is not None:
@@ -119,3 +121,4 @@ def _template(rows: _Rows, thread: str, start: int, template: Template, drawn: I
             for column, position in enumerate(template.variable):
                 costs[position] = int(drawn[access, column])
         start = _items(rows, thread, start, template.items, costs)
+    return start

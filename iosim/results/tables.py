@@ -33,7 +33,7 @@ SUBBUCKETS = 8
 """Buckets of the latency histogram in `series` per factor of two."""
 
 
-def _categorical(codes: Int64Array, names: Sequence[str]) -> pd.Categorical:
+def _categorical(codes: Int64Array, names: Sequence[str]) -> "pd.Categorical[str]":
     return pd.Categorical.from_codes(codes.tolist(), pd.Index(names))
 
 
