@@ -74,9 +74,9 @@ def exact_size(size: int) -> str:
 
 
 def human_unit(ns: float) -> str:
-    """Return the unit in which a time of *ns* nanoseconds reads best: ns, us, ms or s."""
+    """Return the unit in which a time of *ns* nanoseconds reads best with three digits: ns, us, ms or s."""
     for unit in ("s", "ms", "us"):
-        if abs(ns) >= NS_PER_UNIT[unit]:
+        if float(f"{abs(ns):.3g}") >= NS_PER_UNIT[unit]:
             return unit
     return "ns"
 
@@ -91,7 +91,7 @@ def three_digits(value: float) -> str:
     """Return *value* with three significant digits and no exponent; more digits left of the point are kept."""
     if value == 0:
         return "0"
-    magnitude = abs(value)
+    magnitude = float(f"{abs(value):.3g}")
     decimals = 2 if magnitude < 10 else 1 if magnitude < 100 else 0
     if magnitude < 1:
         return f"{value:.3g}" if magnitude >= 1e-4 else f"{value:.2e}"
