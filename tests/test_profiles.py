@@ -114,3 +114,18 @@ def test_quantiles_of_a_sample_keep_its_mean() -> None:
     values = make.points(pd.Series([10.0] * 999 + [1010.0]))
     steps = zip(make.PROBABILITIES, make.PROBABILITIES[1:], values, values[1:], strict=False)
     assert sum((q - p) * (a + b) / 2 for p, q, a, b in steps) == pytest.approx(11.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "cycles"),
+    [
+        ("vmx-2013", "share of the 1,762 cycles", 1_762),
+        ("vmx-2013", "share of the 3,525 cycles", 3_525),
+        ("vmx-2017", "share of the 1,391 cycles", 1_391),
+        ("vmx-2017", "share of the 3,870 cycles", 3_870),
+    ],
+)
+def test_shares_of_a_published_figure_add_up_to_it(name: str, source: str, cycles: int) -> None:
+    shares = [figure["value"] for figure in written(name).values() if figure["source"].startswith(source)]
+    assert len(shares) > 10
+    assert sum(int(share.removesuffix(" cycles").replace(",", "")) for share in shares) == cycles
