@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -15,8 +16,13 @@ from iosim.model.units import MAX_NS
 from iosim.traces.table import MAX_SECTOR, TraceTable
 
 HEADER = "time_us,op,sector,sectors"
-_COLUMNS = HEADER.split(",")
-_TYPES = {"time_us": pa.float64(), "op": pa.string(), "sector": pa.int64(), "sectors": pa.int64()}
+COLUMNS = HEADER.split(",")
+TYPES: dict[str, pa.DataType] = {
+    "time_us": pa.float64(),
+    "op": pa.string(),
+    "sector": pa.int64(),
+    "sectors": pa.int64(),
+}
 _NS_PER_US = 1000
 _EXACT_US = 4_000_000_000_000.0
 """Up to here (46 days) a float64 of microseconds holds three decimals exactly enough to be rounded to nanoseconds."""
@@ -44,10 +50,15 @@ def _read_columns(text: str) -> TraceTable | None:
             io.BytesIO(text.encode()),
             read_options=csv.ReadOptions(use_threads=False),
             parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-            convert_options=csv.ConvertOptions(column_types=_TYPES, null_values=[], check_utf8=False),
+            convert_options=csv.ConvertOptions(column_types=TYPES, null_values=[], check_utf8=False),
         )
     except pa.ArrowInvalid:
         return None
+    return from_columns(table, 2, "csv")
+
+
+def from_columns(table: pa.Table, first_line: int, format_name: str) -> TraceTable | None:
+    """Return *table*, whose columns have `TYPES` and no nulls, if all values are of the usual size; otherwise None."""
     times = table["time_us"].to_numpy()
     ops = pd.Index(OPS).get_indexer(pd.Index(table["op"].to_numpy()))
     scaled = times * _NS_PER_US
@@ -60,26 +71,35 @@ def _read_columns(text: str) -> TraceTable | None:
         ops.astype(np.uint8),
         table["sector"].to_numpy(),
         table["sectors"].to_numpy(),
-        np.arange(2, len(table) + 2, dtype=np.int64),
-        "csv",
+        np.arange(first_line, first_line + len(table), dtype=np.int64),
+        format_name,
     )
 
 
 def _read_lines(text: str, path: str) -> TraceTable:
     """Read line by line, and raise TraceError at the first line that does not fit."""
-    rows = []
-    for number, line in enumerate(text.removesuffix("\n").split("\n")[1:], start=2):
-        if not line.strip():
-            raise TraceError(f"{path}:{number}: the line is blank")
-        cells = line.split(",")
-        if len(cells) != len(_COLUMNS):
-            raise TraceError(f"{path}:{number}: a line must have {len(_COLUMNS)} fields, got {len(cells)}")
-        time, op, sector, sectors = cells
+
+    def rows() -> Iterator[list[str]]:
+        for number, line in enumerate(text.removesuffix("\n").split("\n")[1:], start=2):
+            if not line.strip():
+                raise TraceError(f"{path}:{number}: the line is blank")
+            cells = line.split(",")
+            if len(cells) != len(COLUMNS):
+                raise TraceError(f"{path}:{number}: a line must have {len(COLUMNS)} fields, got {len(cells)}")
+            yield cells
+
+    return from_rows(rows(), path, 2, "csv")
+
+
+def from_rows(rows: Iterable[list[str]], path: str, first_line: int, format_name: str) -> TraceTable:
+    """Return the table of *rows*, four texts each. Raises TraceError at the first one that does not fit."""
+    values = []
+    for number, (time, op, sector, sectors) in enumerate(rows, start=first_line):
         if op not in OPS:
             raise TraceError(f"{path}:{number}: op must be R, W or F, got {shown(op)}")
-        rows.append((_ns(time, path, number), OPS.index(op), *_whole(sector, sectors, path, number), number))
-    columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
-    return TraceTable(columns[0], columns[1].astype(np.uint8), columns[2], columns[3], columns[4], "csv")
+        values.append((_ns(time, path, number), OPS.index(op), *_whole(sector, sectors, path, number), number))
+    columns = np.array(values, dtype=np.int64).reshape(-1, 5).T
+    return TraceTable(columns[0], columns[1].astype(np.uint8), columns[2], columns[3], columns[4], format_name)
 
 
 def _ns(text: str, path: str, number: int) -> int:

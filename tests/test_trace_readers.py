@@ -1,0 +1,205 @@
+"""Readers: the same requests from every form of a trace, and the line or row of what is wrong in one line."""
+
+import gzip
+import io
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from iosim.model.errors import TraceError
+from iosim.traces import read_trace
+from iosim.traces.reader import format_of
+
+TEXT = "time_us,op,sector,sectors\n0,W,8,1\n0.5,R,268435455,256\n1000.001,F,0,0\n"
+ROWS = [(0, "W", 8, 1), (500, "R", 268_435_455, 256), (1_000_001, "F", 0, 0)]
+COLUMNS: dict[str, list[Any]] = {
+    "time_us": [0.0, 0.5, 1000.001],
+    "op": ["W", "R", "F"],
+    "sector": [8, 268_435_455, 0],
+    "sectors": [1, 256, 0],
+}
+
+
+def rows(path: Path, format_name: str | None = None) -> list[tuple[int, str, int, int]]:
+    trace = read_trace(path, format_name)
+    return [(int(trace.times_ns[n]), *trace.row(n)) for n in range(len(trace))]
+
+
+def zst(text: str) -> bytes:
+    packed = pa.compress(text.encode(), codec="zstd", asbytes=True)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def as_parquet(columns: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "format_name"),
+    [
+        (TEXT.encode(), "csv"),
+        (TEXT.replace("\n", "\r\n").encode(), "csv"),
+        (TEXT.removesuffix("\n").encode(), "csv"),
+        (gzip.compress(TEXT.encode()), "csv"),
+        (zst(TEXT), "csv"),
+        (zst(TEXT[:40]) + zst(TEXT[40:]), "csv"),
+        (as_parquet(COLUMNS), "parquet"),
+        (as_parquet({"extra": [7, 8, 9]} | {name: COLUMNS[name] for name in reversed(COLUMNS)}), "parquet"),
+        (as_parquet(COLUMNS | {"time_us": [Decimal("0"), Decimal("0.5"), Decimal("1000.001")]}), "parquet"),
+        (as_parquet(COLUMNS | {"op": pa.array(["W", "R", "F"]).dictionary_encode()}), "parquet"),
+        (as_parquet(COLUMNS | {"sector": pa.array([8, 268_435_455, 0], pa.uint32())}), "parquet"),
+        (gzip.compress(as_parquet(COLUMNS)), "parquet"),
+    ],
+    ids=[
+        "csv",
+        "carriage returns",
+        "no newline at the end",
+        "gz",
+        "zst",
+        "zst of two frames",
+        "parquet",
+        "parquet in another order with another column",
+        "parquet with decimal times",
+        "parquet with a dictionary",
+        "parquet with unsigned sectors",
+        "gz of parquet",
+    ],
+)
+def test_the_same_requests_from_every_form(tmp_path: Path, content: bytes, format_name: str) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(content)
+    assert rows(path) == rows(path, format_name) == ROWS
+    assert format_of(path) == format_name
+
+
+@pytest.mark.parametrize(
+    ("time_us", "ns"),
+    [
+        ("4000000000000.001", 4_000_000_000_000_001),
+        ("3999999999999.999", 3_999_999_999_999_999),
+        ("1795359131431863.007", 1_795_359_131_431_863_007),
+        ("0.001", 1),
+        ("1e3", 1_000_000),
+        (" 7 ", 7000),
+    ],
+)
+def test_times_are_read_to_the_nanosecond(tmp_path: Path, time_us: str, ns: int) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(f"time_us,op,sector,sectors\n{time_us},W,0,1\n")
+    assert rows(path) == [(ns, "W", 0, 1)]
+
+
+def test_parquet_times_beyond_a_float_are_read_to_the_nanosecond(tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+    path.write_bytes(as_parquet(COLUMNS | {"time_us": [0, 1, 1_795_359_131_431_863]}))
+    assert [ns for ns, *_ in rows(path)] == [0, 1000, 1_795_359_131_431_863_000]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"time_us": [0.0, None, 1.0]}, "2: time_us must be a decimal number of microseconds, got 'None'"),
+        ({"time_us": [0.0, float("nan"), 1.0]}, "2: time_us must be a decimal number of microseconds, got 'nan'"),
+        ({"time_us": [0.0, 0.0001, 1.0]}, "2: time_us must be a whole number of nanoseconds, got '0.0001'"),
+        ({"time_us": [1.0, 2.0, 0.5]}, "3: time must not go back, got 0.5 us after 2 us"),
+        ({"op": ["W", "R", "D"]}, "3: op must be R, W or F, got 'D'"),
+        ({"sector": [8.5, 0.0, 0.0]}, "1: sector must be a whole number, got '8.5'"),
+        ({"sector": [8, -1, 0]}, "2: sector must not be negative, got -1"),
+        (
+            {"sectors": pa.array([1, 1 << 63, 0], pa.uint64())},
+            "2: sectors must be at most 2^48, got '9223372036854775808'",
+        ),
+    ],
+)
+def test_a_bad_row_of_parquet_is_named(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    path = tmp_path / "trace.parquet"
+    path.write_bytes(as_parquet(COLUMNS | changed))
+    with pytest.raises(TraceError) as error:
+        read_trace(path)
+    assert str(error.value) == f"{path}:{message}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zst(TEXT)[:-3], "is cut short: its zstd data has no end"),
+        (zst(TEXT) + b"more", "is a damaged zstd file"),
+        (zst(""), "is empty"),
+        (as_parquet(COLUMNS)[:-3], "is a damaged Parquet file"),
+        (b"PAR1", "is a damaged Parquet file"),
+        (as_parquet({name: [] for name in COLUMNS}), "has no requests"),
+        (
+            as_parquet({"time_us": [0.0], "lba": [0]}),
+            "the columns must be time_us, op, sector, sectors, got 'time_us, lba'",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_unpacked_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(content)
+    with pytest.raises(TraceError) as error:
+        read_trace(path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_csv_is_no_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(TEXT)
+    with pytest.raises(TraceError) as error:
+        read_trace(path, "parquet")
+    assert str(error.value) == f"{path}: is a damaged Parquet file"
+
+
+# QEMU's log: registers as the device decodes them.
+
+
+def log(*accesses: tuple[int, int, int]) -> str:
+    """A log of register writes (microseconds, port, value), between lines of other events."""
+    lines = ["11@100.000000:bmdma_write bmdma: writeb 0x0 : 0x00"]
+    for us, port, value in accesses:
+        stamp = f"11@100.{us:06}"
+        lines.append(
+            f"{stamp}:ide_ioport_write IDE PIO wr @ 0x{port:x} (Register); val 0x{value:02x}; bus 0x5 IDEState 0x6"
+        )
+        lines.append(f"{stamp}:ioapic_set_irq vector: 14 level: 0")
+    return "\n".join(lines) + "\n"
+
+
+def task_file(us: int, *values: int, command: int) -> list[tuple[int, int, int]]:
+    """Writes of the registers 1f2 to 1f6, one a microsecond, and the command."""
+    return [(us + n, 0x1F2 + n, value) for n, value in enumerate(values)] + [(us + 9, 0x1F7, command)]
+
+
+def test_log_lba28_with_device_bits_and_a_count_of_zero(tmp_path: Path) -> None:
+    path = tmp_path / "q.trace"
+    path.write_text(log(*task_file(10, 0, 0x01, 0x02, 0x03, 0xE4, command=0xCA)))
+    assert rows(path) == [(10_000, "W", 0x04030201, 256)]
+
+
+def test_log_lba48_takes_the_registers_written_before(tmp_path: Path) -> None:
+    path = tmp_path / "q.trace"
+    high = task_file(10, 0x01, 0x0A, 0x0B, 0x0C, command=0)[:4]
+    path.write_text(log(*high, *task_file(20, 0x02, 0x01, 0x02, 0x03, 0xE0, command=0x25)))
+    assert rows(path) == [(10_000, "R", 0x0C0B0A030201, 0x0102)]
+
+
+def test_log_flush_and_a_command_that_is_no_request(tmp_path: Path) -> None:
+    path = tmp_path / "q.trace"
+    path.write_text(log((5, 0x1F6, 0xA0), (6, 0x1F7, 0xEC), (50, 0x1F6, 0xA0), (60, 0x1F7, 0xE7)))
+    assert rows(path) == [(50_000, "F", 0, 0)]
+
+
+def test_log_of_two_drives_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.trace"
+    path.write_text(log((5, 0x1F6, 0xA0), (6, 0x1F7, 0xE7), (50, 0x1F6, 0xB0), (60, 0x1F7, 0xE7)))
+    with pytest.raises(TraceError) as error:
+        read_trace(path)
+    expected = f"{path}: shows requests of several drives (0x1f0 master, 0x1f0 slave); only one is supported yet"
+    assert str(error.value) == expected
