@@ -87,12 +87,14 @@ def _describe(error: Any, data: dict[str, Any]) -> str:
     if kind == "extra_forbidden":
         return f"{path} is not a key{_suggest(location)}"
     if kind == "union_tag_invalid":
-        return f"{path}.model must be one of {context['expected_tags']}, got {shown(_tag(location, data))}"
+        tags = context["expected_tags"].replace("'", "")
+        return f"{path}.model must be one of {tags}, got {shown(_tag(location, data))}"
     if kind in ("missing", "union_tag_not_found"):
         return f"{path} {_RULES[kind]}"
     if kind == "list_type" and isinstance(value, dict):
         return f"{path} must be an array of tables, [[{_table_name(location)}]], got a table"
-    return f"{path} {_rule(kind, context, error['msg'])}, got {shown(value)}"
+    got = context["actual_length"] if kind in ("too_long", "too_short") else shown(value)
+    return f"{path} {_rule(kind, context, error['msg'])}, got {got}"
 
 
 def _rule(kind: str, context: dict[str, Any], message: str) -> str:
@@ -149,7 +151,7 @@ def _key_path(location: Sequence[Any], data: Any) -> str:
             parts.append(name if isinstance(name, str) and _NAME.fullmatch(name) else str(part))
         else:
             node = node.get(part) if isinstance(node, dict) else None
-            parts.append(str(part))
+            parts.append(part if isinstance(part, str) and _NAME.fullmatch(part) else shown(part))
     return ".".join(parts)
 
 

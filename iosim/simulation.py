@@ -46,7 +46,7 @@ def check_background(scenario: Scenario) -> None:
             try:
                 background_exit(table)
             except ScenarioError as error:
-                raise ScenarioError(f"vm.{vm.name}.background.{number}: {error}") from None
+                raise ScenarioError(f"vm.{vm.name}.background.{number}.{error}") from None
 
 
 def run_and_tabulate(

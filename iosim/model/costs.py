@@ -206,7 +206,7 @@ def _flatten(tables: Any) -> dict[str, dict[str, Any]]:
 def _figure(key: str, entry: dict[str, Any], cycles_per_us: int) -> Figure:
     entry = dict(entry)
     kind, source = entry.pop("kind", None), entry.pop("source", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"needs kind = one of {', '.join(KINDS)}, got {shown(kind)}")
     if not isinstance(source, str) or not source:
         raise ValueError(f"needs source, a text, got {shown(source)}")
@@ -350,7 +350,10 @@ def _from_distribution(entry: dict[str, Any], cycles_per_us: int) -> tuple[str, 
             raise ValueError(f"sigma must be above 0 and at most 4, got {shown(sigma)}")
         quantiles = stats.lognorm(sigma, scale=times["median"]).ppf(inside)
     else:
-        raise ValueError("distribution must be exponential (mean), uniform (low, high) or lognormal (median, sigma)")
+        raise ValueError(
+            "distribution must be exponential (mean), uniform (low, high) or lognormal (median, sigma), "
+            f"got {shown(name)} with {', '.join(sorted(entry)) or 'nothing'}"
+        )
     details = ", ".join(f"{key} {value}" for key, value in entry.items())
     return f"{name}, {details}", _to_int(quantiles)
 

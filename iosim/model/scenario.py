@@ -211,7 +211,7 @@ class BackgroundTable(_Table):
     """[[vm.background]]: exits of the guest beside its disk I/O."""
 
     reason: str
-    rate: Annotated[float, Field(gt=0, le=1e6)]
+    rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     arrivals: Literal["periodic", "poisson"] = "poisson"
     kvm_exit: str | None = None
 
