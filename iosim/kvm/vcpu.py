@@ -37,7 +37,8 @@ class Vcpu:
 
     `irr` holds raised interrupts that have not been injected, oldest edge first; `event` is KVM_REQ_EVENT;
     `irq_window` says that the guest could not take one and an exit will tell when it can. `signal_pending` makes
-    KVM_RUN return EINTR. A fault makes the guest's next stay end in that exit.
+    KVM_RUN return EINTR. A fault makes the guest's next stay end in that exit. `halted` is KVM_MP_STATE_HALTED: a
+    signal leaves it as it is; `asleep` says that the thread waits in HLT, in the kernel or in QEMU.
     """
 
     def __init__(self, thread: HostThread, binder: Binder, kernel: str, guest: Any, account_log: Any = None) -> None:
@@ -52,6 +53,7 @@ class Vcpu:
         self.run = KvmRun()
         self.exit: Exit | None = None
         self.halted = False
+        self.asleep = False
         self.irr: list[Irq] = []
         self.event = False
         self.irq_window = False
@@ -83,8 +85,12 @@ class Vcpu:
         return self.event or self.signal_pending or (self.fault is not None and not self.thread.kicked)
 
     def runnable(self) -> bool:
-        """kvm_arch_vcpu_runnable, and a signal: whether a halted vCPU has a reason to go on."""
-        return bool(self.irr) or self.signal_pending or self.fault is not None or self.guest.has_work()
+        """Whether a vCPU that waits in HLT has a reason to wake up: something to do, or a signal."""
+        return self.signal_pending or self.has_work()
+
+    def has_work(self) -> bool:
+        """kvm_arch_vcpu_runnable, cpu_has_work: whether a halted vCPU is halted no more. A signal is no reason."""
+        return bool(self.irr) or self.fault is not None or self.guest.has_work()
 
     def accept_irq(self, irq: Irq) -> None:
         """__apic_accept_irq: set IRR and KVM_REQ_EVENT, wake the vCPU or kick it out of the guest."""
@@ -104,8 +110,8 @@ class Vcpu:
             self.thread.kick()
 
     def wake_up(self) -> bool:
-        """kvm_vcpu_wake_up: wake the vCPU if it is halted and blocked; tell whether it was."""
-        if self.halted and self.thread.blocked:
+        """kvm_vcpu_wake_up: wake the vCPU if it sleeps in HLT; tell whether it did."""
+        if self.asleep and self.thread.blocked:
             self.thread.wake()
             return True
         return False
@@ -133,7 +139,7 @@ class Vcpu:
     def vcpu_run(self) -> Steps[int]:
         """vcpu_run (__vcpu_run in 3.10): enter the guest or block, until userspace has something to do."""
         while True:
-            if self.halted:
+            if self.halted and not self.signal_pending:
                 yield from self.kvm_vcpu_block()
                 r = 1
             else:
@@ -229,10 +235,12 @@ class Vcpu:
             self._go_on()
             self._adjust_polling(0)
         else:
+            self.asleep = True
             yield self._halt
 
     def _woken(self) -> Path:
         """The vCPU is woken: how it waited decides what the wake-up costs."""
+        self.asleep = False
         halted_ns = self.thread.host.now_ns - self._blocked_ns
         self._go_on()
         path = self._wake_polling if halted_ns <= self._halt_poll_ns else self._wake_asleep
@@ -240,7 +248,9 @@ class Vcpu:
         return path
 
     def _go_on(self) -> None:
-        """Not halted any more: from here on the thread works for what ended the halt."""
+        """Not halted any more: from here on the thread works for what ended the halt. A signal ends only the sleep."""
+        if not self.has_work():
+            return
         self.halted = False
         if self.irr:
             self.begin_delivery(self.irr[0])

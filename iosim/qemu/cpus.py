@@ -97,21 +97,22 @@ class KvmCpu:
         yield Unlock(self.bql)
 
     def qemu_kvm_wait_io_event(self) -> Steps[None]:
-        """Outside of kvm_cpu_exec: eat signals; wait without the BQL while the CPU is halted in userspace."""
+        """Outside of kvm_cpu_exec: wait without the BQL while the CPU is halted in userspace; eat signals."""
         yield self._wait_io
         yield SYNC
-        self.vcpu.signal_pending = False
-        if self.halted and not self.vcpu.runnable():
+        vcpu = self.vcpu
+        if self.halted and not vcpu.runnable():
             yield Unlock(self.bql)
-            self.vcpu.halted = True
-            while not self.vcpu.runnable():
+            vcpu.asleep = True
+            while not vcpu.runnable():
                 yield Block()
-            self.vcpu.halted = False
+            vcpu.asleep = False
             yield Lock(self.bql)
+        vcpu.signal_pending = False
 
     def kvm_arch_process_async_events(self) -> bool:
         """Whether the CPU stays halted: it was halted by KVM_EXIT_HLT and nothing has come for it."""
-        if self.halted and self.vcpu.runnable():
+        if self.halted and self.vcpu.has_work():
             self.halted = False
         return self.halted
 
@@ -208,7 +209,7 @@ class KvmCpu:
         yield SYNC
         reason = self.vcpu.run.exit_reason
         if reason is KvmExit.HLT:
-            if self.vcpu.runnable():
+            if self.vcpu.has_work():
                 return 0
             self.halted = True
             return EXCP_HLT
