@@ -157,7 +157,7 @@ class KvmCpu:
         if per_access:
             yield Lock(self.bql)
         yield SYNC
-        if ret < 0:
+        if ret < 0 and not self.stopped:
             self._stop("internal-error")
         self.exit_request = False
         return ret
