@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim import scenario_file
-from iosim.model.errors import IosimError, OutputError, ScenarioError
+from iosim.model.errors import IosimError, OutputError, ScenarioError, reason
 from iosim.model.scenario import EmpiricalDiskTable, Scenario
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result, check_target, is_result, write
@@ -79,7 +79,7 @@ def _write_joint(rows: list[dict[str, Any]], path: Path) -> None:
         pd.DataFrame(rows).to_csv(made, index=False)
         made.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from None
+        raise OutputError(f"{path}: {reason(error)}") from None
     finally:
         made.unlink(missing_ok=True)
 

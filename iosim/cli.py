@@ -99,15 +99,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line: what the user can mend is one line on stderr and exit status 2."""
     try:
         command: Any = typer.main.get_command(app)
-        status = command.main(arguments, standalone_mode=False) or 0
+        status = command.main(arguments, prog_name="iosim", standalone_mode=False) or 0
     except IosimError as error:
         status = complain(str(error))
     except typer.TyperException as error:
         # Without a command the help has been printed already, and nothing is left to say.
         status = complain(error.format_message()) if error.format_message() else USER_ERROR
     except (typer.Abort, KeyboardInterrupt):
-        print("iosim: interrupted", file=sys.stderr)
         status = INTERRUPTED
+    if status == INTERRUPTED:
+        print("iosim: interrupted", file=sys.stderr)
     sys.exit(status)
 
 

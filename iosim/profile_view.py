@@ -33,14 +33,14 @@ def show_profile(console: Console, name: str) -> None:
     for what, text in (("machine", profile.machine), ("origin", profile.origin)):
         _print(console, f"{what}: {text}")
     key_width = max(map(len, CATALOGUE))
-    console.print(Text(f"\n{'cost':{key_width}}  {'mean':>8}  {'p99':>8}  {'kind':9}  stage", style="bold"))
+    console.print(Text(f"\n{'cost':{key_width}} {'mean':>8} {'p99':>8}  {'kind':9} stage", style="bold"))
     for key, row in CATALOGUE.items():
         figure = profile.figures[key]
         cost = figure.cost
         included = figure.kind == "included"
         mean = "-" if included else human_time(cost.mean_ns)
         p99 = "-" if cost.ns is not None else human_time(cost.quantile_ns(0.99))
-        line = f"{key:{key_width}}  {mean:>8}  {p99:>8}  {figure.kind:9}  {row.stage.label}"
+        line = f"{key:{key_width}} {mean:>8} {p99:>8}  {figure.kind:9} {row.stage.label}"
         console.print(Text(line), soft_wrap=True)
         source = f"in {figure.source}" if included else figure.source
         _print(console, f"{row.function}: {source}", indent="    ")

@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 """Called now and then with (requests ended, requests in all)."""
 
 _FLUSH_ROWS = 4096
-_PROGRESS_EVERY = 512
+_PROGRESS_EVERY = 64
 
 
 class Collector:
@@ -175,6 +175,8 @@ def run_machine(
         for drive in vm.drives
     }
     collector = Collector(sizes, scenario, progress)
+    if progress is not None:
+        progress(0, collector.total)
     collector_box.append(collector)
     host = machine.host
 

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from iosim.model.errors import ScenarioError, shown
+from iosim.model.errors import ScenarioError, reason, shown
 from iosim.model.scenario import DriveTable, Scenario, VmTable
 
 _RULES = {
@@ -51,7 +51,7 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Scenario:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror or error}") from None
+        raise ScenarioError(f"{path}: {reason(error)}") from None
     except UnicodeDecodeError:
         raise ScenarioError(f"{path}: is not a text file") from None
     try:

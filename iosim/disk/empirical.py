@@ -8,7 +8,7 @@ import numpy as np
 
 from iosim.disk.model import DiskIo
 from iosim.model.costs import TABLE_SIZE
-from iosim.model.errors import ScenarioError
+from iosim.model.errors import ScenarioError, reason
 from iosim.model.records import FLUSH, READ, WRITE
 from iosim.model.units import MAX_NS
 
@@ -64,7 +64,7 @@ def load_empirical(path: Path, flush_ns: int | None, where: str) -> EmpiricalDis
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except OSError as error:
-        raise ScenarioError(f"{where} cannot be read: {path}: {error.strerror or error}") from None
+        raise ScenarioError(f"{where} cannot be read: {path}: {reason(error)}") from None
     except UnicodeDecodeError:
         raise ScenarioError(f"{path}: is not a text file") from None
     if not rows or rows[0] != ["op", "sectors", "probability", "ns"]:

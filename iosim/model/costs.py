@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from iosim.model import draws, units
 from iosim.model.catalogue import CATALOGUE
-from iosim.model.errors import ProfileError, shown
+from iosim.model.errors import ProfileError, reason, shown
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -147,7 +147,7 @@ def load_profile(name: str, relative_to: FilePath | None = None) -> Profile:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise ProfileError(f"{path}: {error.strerror or error}") from None
+            raise ProfileError(f"{path}: {reason(error)}") from None
         except UnicodeDecodeError:
             raise ProfileError(f"{path}: is not a text file") from None
         return parse_profile(text, str(path))

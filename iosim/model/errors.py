@@ -1,5 +1,6 @@
 """What a user can mend: each error is one line that says where, which rule, and which value."""
 
+import os
 from datetime import date, datetime, time
 
 _LONGEST = 60
@@ -23,6 +24,11 @@ class ProfileError(IosimError):
 
 class OutputError(IosimError):
     """The folder for the result cannot be used."""
+
+
+def reason(error: OSError) -> str:
+    """Return why the system refused: its own words, whatever library met it."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from iosim.model.errors import OutputError
+from iosim.model.errors import OutputError, reason
 from iosim.model.scenario import Scenario
 
 MARKER = "summary.json"
@@ -61,8 +61,10 @@ def check_target(folder: Path) -> None:
             raise OutputError(f"{folder}: is the working folder or above it; choose another folder")
         if any(place.iterdir()) and not is_result(place):
             raise OutputError(f"{folder}: is not empty and no result of an earlier run; choose another folder")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise OutputError(f"{folder}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: {reason(error)}") from None
+    except (RuntimeError, ValueError):
+        raise OutputError(f"{folder}: is no name of a folder") from None
 
 
 def is_result(folder: Path) -> bool:
@@ -85,7 +87,7 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise OutputError(f"{shown}: {error.strerror or error}") from None
+        raise OutputError(f"{shown}: {reason(error)}") from None
     try:
         made.chmod(0o755)
         for name, table in result.tables().items():
@@ -98,7 +100,7 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
         (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
         _replace(made, folder)
     except OSError as error:
-        raise OutputError(f"{shown}: {error.strerror or error}") from None
+        raise OutputError(f"{shown}: {reason(error)}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

@@ -230,6 +230,7 @@ def resource_table(result: Result, console: Console, most: int = 8) -> Table:
     resources = result.resources.sort_values("utilisation", ascending=False, kind="stable").head(most)
     names = ("resource", "servers", "utilisation", "mean queue", "max queue", " ")
     grid = empty_table("Busiest", ("resource", " "), names, gap=2)
+    grid.columns[0].no_wrap, grid.columns[0].overflow = False, "fold"
     longest = max((len(str(name)) for name in resources["resource"]), default=0)
     for row in resources.itertuples():
         share = float(str(row.utilisation))

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from iosim.model.errors import TraceError, shown
+from iosim.model.errors import TraceError, reason, shown
 from iosim.model.trace import Trace
 from iosim.traces import canonical, parquet, qemu_log
 from iosim.traces.table import TraceTable, to_trace
@@ -50,7 +50,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TraceError(f"{path}: {error.strerror or error}") from None
+        raise TraceError(f"{path}: {reason(error)}") from None
 
 
 def _unpacked(raw: bytes, path: str) -> bytes:
