@@ -168,22 +168,24 @@ def stage_table(result: Result, console: Console) -> Table:
     scale = NS_PER_UNIT[unit]
     names = ("stage", "mean", "p50", "p99", "share", " ")
     grid = empty_table(f"Where the time of a request goes ({unit})", ("stage", " "), names, gap=2)
+    known = is_resolved("99", len(table))
     largest = max((figures["share"] for figures in stages.values()), default=0) or 1
     for stage in Stage:
         figures = stages[stage.label]
         if not figures["total"]:
             grid.add_row(stage.label, *(["-"] * 4), "", style="dim")
             continue
-        times = (figures["mean"], figures["percentile"]["50.000000"], figures["percentile"]["99.000000"])
         grid.add_row(
             stage.label,
-            *(_cell(time / scale) for time in times),
+            _cell(figures["mean"] / scale),
+            _cell(figures["percentile"]["50.000000"] / scale),
+            _cell(figures["percentile"]["99.000000"] / scale) if known else "-",
             percent(figures["share"]),
             Text(bar(figures["share"] / largest, max(10, min(40, console.width - 60)), console), style="cyan"),
         )
     if len(table):
-        times = (latency.mean(), latency.quantile(0.5), latency.quantile(0.99))
-        grid.add_row("latency", *(_cell(float(time) / scale) for time in times), "100.0%", style="bold")
+        mean, median, high = (_cell(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
+        grid.add_row("latency", mean, median, high if known else "-", "100.0%", style="bold")
     return grid
 
 
