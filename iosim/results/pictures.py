@@ -133,7 +133,7 @@ def _stages(result: "Result", axes: "Axes") -> None:
         )
     axes.set_xlim(0, max(values, default=1) * 1.25)
     axes.set_xlabel(f"mean time per request ({unit})")
-    axes.set_title(f"Where the time of a request goes: {human_time(total)} on average of {len(table):,}")
+    axes.set_title(f"Where the time of a request goes: {human_time(total)} on average, {len(table):,} requests")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
 
