@@ -1,0 +1,83 @@
+"""``python -m benchmarks``: every figure of docs/performance.md, as rates and ratios within this one run."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.workload import constant, m_m_1, run
+from iosim.model.costs import load_profile
+
+ROUNDS = 5
+DMA_GAP_NS, PIO_GAP_NS = 400_000, 6_000_000
+FEW, MANY = 100_000, 1_000_000
+
+
+def main() -> None:
+    """Measure and print; with ``memory N`` only the peak memory of N requests."""
+    if sys.argv[1:2] == ["memory"]:
+        run(constant("vmx-2017"), int(sys.argv[2]), DMA_GAP_NS)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return
+    console = Console()
+    fixed, measured = constant("vmx-2017"), load_profile("pvm-nested")
+    rates = _best(
+        {
+            "SimPy M/M/1, customers": lambda: m_m_1(40_000),
+            "4 KiB DMA writes": lambda: run(fixed, 15_000, DMA_GAP_NS),
+            "4 KiB PIO writes": lambda: run(fixed, 15_000, PIO_GAP_NS, transfer="pio"),
+            "eight VMs, 4 KiB DMA writes": lambda: run(fixed, 2_000, 8 * DMA_GAP_NS, count=8),
+            "4 KiB DMA writes, pvm-nested": lambda: run(measured, 4_000, 4 * DMA_GAP_NS),
+            "4 KiB PIO writes, pvm-nested": lambda: run(measured, 1_000, 10 * PIO_GAP_NS, transfer="pio"),
+        }
+    )
+    base = rates["SimPy M/M/1, customers"]
+    table = Table(title=f"Requests per second (best of {ROUNDS}), ratio to M/M/1", title_justify="left")
+    for name in ("", "per second", "ratio"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rate / base:.3f}")
+    console.print(table)
+
+    table = Table(title="4 KiB PIO writes: coalesced against exit by exit", title_justify="left")
+    for name in ("costs", "exit by exit, per second", "coalesced, per second", "ratio"):
+        table.add_column(name, justify="left" if name == "costs" else "right")
+    for name, profile in (("constant", fixed), ("pvm-nested", measured)):
+        pair = _best(
+            {
+                "exact": lambda p=profile: run(p, 60, 10 * PIO_GAP_NS, transfer="pio", exact=True),  # type: ignore[misc]
+                "coalesced": lambda p=profile: run(p, 3_000, 10 * PIO_GAP_NS, transfer="pio"),  # type: ignore[misc]
+            },
+            rounds=2,
+        )
+        ratio = pair["coalesced"] / pair["exact"]
+        table.add_row(name, f"{pair['exact']:,.1f}", f"{pair['coalesced']:,.0f}", f"{ratio:,.0f}")
+    console.print(table)
+
+    few, many = _peak(FEW), _peak(MANY)
+    slope = (many - few) / (MANY - FEW)
+    console.print(
+        f"Peak memory: {few / 1e6:,.0f} MB with {FEW:,} requests, {many / 1e6:,.0f} MB with {MANY:,}: "
+        f"{slope:,.0f} bytes per request"
+    )
+
+
+def _best(measurements: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the best of *rounds* of each, taken in turn so that all of them see the same machine."""
+    best = dict.fromkeys(measurements, 0.0)
+    for _ in range(rounds):
+        for name, measure in measurements.items():
+            best[name] = max(best[name], measure())
+    return best
+
+
+def _peak(n: int) -> int:
+    """Return the peak resident memory in bytes of a process that simulates *n* requests and makes all tables."""
+    command = [sys.executable, "-m", "benchmarks", "memory", str(n)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+main()
