@@ -6,9 +6,10 @@ its main loop, its 64 workers.
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path as FilePath
+from typing import Protocol
 
 from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, Ssd, SsdConfig, hdd, load_empirical
 from iosim.guest.access import AccessBinder
@@ -51,6 +52,19 @@ def vm_names(vm: VmTable) -> list[str]:
     return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
 
 
+class RequestAccount(Protocol):
+    """Who keeps the account of the requests."""
+
+    def request_arrived(self, request: Request) -> None:
+        """A request has entered a guest."""
+
+    def request_ended(self, request: Request) -> None:
+        """A request is done or has failed."""
+
+    def never_arrive(self, n: int) -> None:
+        """*n* requests of the traces will not come any more."""
+
+
 class ChannelLevels:
     """How many requests wait for each channel of a VM, and whether the channel is busy."""
 
@@ -81,16 +95,15 @@ class VirtualMachine:
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
         traces: list[Trace],
-        ended: Callable[[Request], None],
-        arrived: Callable[[Request], None],
+        images: dict[str, int],
+        account: "RequestAccount",
     ) -> None:
         self.name = vm_names(table)[clone]
         self.host = host
         self.threads: list[HostThread] = []
         self.seed = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
-        self._ended = ended
-        self._arrived = arrived
+        self._account = account
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
         self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
@@ -106,11 +119,15 @@ class VirtualMachine:
         self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
         positions = table.positions()
         self.drives: list[Drive] = []
+        self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            self.qemu.ide_create_drive(position, sectors, disk, drive.cache == "directsync", drive.multiple)
+            first = images.get(disk.name, 0)
+            images[disk.name] = first + sectors
+            self.qemu.ide_create_drive(position, sectors, disk, first, drive.cache == "directsync", drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
+            self._feeders.append(feeder)
             self.drives.append(
                 Drive(
                     self.name,
@@ -119,7 +136,7 @@ class VirtualMachine:
                     drive.mode,
                     drive.multiple if drive.mode is Transfer.PIO else 1,
                     sectors,
-                    self._max_sectors(drive),
+                    drive.max_sectors,
                     drive.cache != "directsync",
                     partial(self._completed, feeder),
                 )
@@ -135,10 +152,6 @@ class VirtualMachine:
             thread.start(self._background(thread, background))
         if table.event:
             self._thread("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
-
-    @staticmethod
-    def _max_sectors(drive: DriveTable) -> int:
-        return drive.max_sectors if drive.driver == "libata" else min(drive.max_sectors, 256)
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
@@ -180,7 +193,7 @@ class VirtualMachine:
     # What happens to the VM
 
     def _completed(self, feeder: "Arrivals", request: Request) -> None:
-        self._ended(request)
+        self._account.request_ended(request)
         feeder.completed()
 
     def _events(self, events: list[EventTable]) -> Steps[None]:
@@ -214,6 +227,7 @@ class VirtualMachine:
                 self.fail(request)
         for drive in self.drives:
             drive.queue.bus.request = None
+        self._account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
 
     def fail(self, request: Request) -> None:
         """End a request with status error at this instant; one that was never issued counts as issued now."""
@@ -222,11 +236,11 @@ class VirtualMachine:
         if request.issue_ns < 0:
             request.issue_ns = self.host.now_ns
         request.done_ns = self.host.now_ns
-        self._ended(request)
+        self._account.request_ended(request)
 
     def arrive(self, request: Request) -> None:
         """A request comes to the guest, or to nobody if the VM is no more."""
-        self._arrived(request)
+        self._account.request_arrived(request)
         if self.kernel.dead:
             self.fail(request)
         else:
@@ -260,6 +274,10 @@ class Arrivals:
             row = next(self._rows, None)
             if row is not None:
                 self._arrive(row)
+
+    def never_arrive(self) -> int:
+        """The VM is no more: return how many requests will not come (closed replay: none follows one that is lost)."""
+        return sum(1 for _ in self._rows) if self._closed and self._number else 0
 
     def _arrive(self, row: tuple[int, str, int, int]) -> None:
         _, op, sector, sectors = row
@@ -347,14 +365,14 @@ class Machine:
         profile: Profile,
         traces: dict[tuple[int, int], Trace],
         folder: FilePath,
-        ended: Callable[[Request], None],
-        arrived: Callable[[Request], None],
+        account: RequestAccount,
     ) -> None:
         self.host = Host(exact=scenario.run.exact_exits)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
+        images: dict[str, int] = {}
         for at, table in enumerate(scenario.vm):
             versions = (table.qemu, table.kernel)
             if versions not in recorders:
@@ -372,9 +390,16 @@ class Machine:
                         recorders[versions],
                         self.disks,
                         mine,
-                        ended,
-                        arrived,
+                        images,
+                        account,
                     )
+                )
+
+        for disk in self.disks.values():
+            if isinstance(disk.model, Hdd) and images.get(disk.name, 0) > disk.model.config.capacity():
+                raise ScenarioError(
+                    f"host.disk.{disk.name}: has {disk.model.config.capacity()} sectors, "
+                    f"the images on it need {images[disk.name]}"
                 )
 
     def threads(self) -> Iterator[HostThread]:

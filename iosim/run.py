@@ -3,13 +3,12 @@
 import heapq
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from iosim.host import HostThread
-from iosim.machine import END_THREAD, WARMUP_THREAD, Machine
+from iosim.machine import END_THREAD, WARMUP_THREAD, Machine, vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
 from iosim.model.records import STATUSES, UNFINISHED, PartSums, Request
@@ -70,8 +69,16 @@ class Collector:
         self.ended += 1
         if self._progress is not None and self.ended % _PROGRESS_EVERY == 0:
             self._progress(self.ended, self.total)
+        self._stop_at_end()
+
+    def _stop_at_end(self) -> None:
         if self.ended == self.total and self.stop is not None:
             self.stop()
+
+    def never_arrive(self, n: int) -> None:
+        """*n* requests of the traces will not come: with closed replay none follows one that is lost."""
+        self.total -= n
+        self._stop_at_end()
 
     def finish(self, end_ns: int) -> None:
         """The run is over: what is still on its way is unfinished."""
@@ -121,6 +128,7 @@ class Collector:
             self._flush()
         if request.log is not None:
             self._keep(request, slot, warmup)
+            request.log = None
 
     def _keep(self, request: Request, slot: int, warmup: bool) -> None:
         latency = request.done_ns - request.arrival_ns
@@ -159,25 +167,16 @@ def run_machine(
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
     relative to.
     """
-    collector_box: list[Collector] = []
-    machine = Machine(
-        scenario,
-        profile,
-        traces,
-        folder,
-        lambda request: collector_box[0].request_ended(request),
-        lambda request: collector_box[0].request_arrived(request),
-    )
     sizes = {
-        (vm.name, drive.index): len(traces[at, drive.index])
-        for at, vms in _by_table(machine, scenario)
-        for vm in vms
-        for drive in vm.drives
+        (name, index): len(traces[at, index])
+        for at, table in enumerate(scenario.vm)
+        for name in vm_names(table)
+        for index in range(len(table.drive))
     }
     collector = Collector(sizes, scenario, progress)
+    machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
-    collector_box.append(collector)
     host = machine.host
 
     duration = scenario.run.duration
@@ -199,15 +198,6 @@ def run_machine(
     return RawResult.collect(machine, scenario, collector.array, collector.kept(), end_ns, collector.arrived)
 
 
-def _by_table(machine: Machine, scenario: Scenario) -> list[tuple[int, list[Any]]]:
-    """Return the VMs of each [[vm]] table, with its number."""
-    result, at = [], 0
-    for number, table in enumerate(scenario.vm):
-        result.append((number, machine.vms[at : at + table.count]))
-        at += table.count
-    return result
-
-
 def _start(machine: Machine, number: int, name: str, steps: Steps[None]) -> None:
     HostThread(machine.host, number, name, Subject(0)).start(steps)
 
@@ -221,7 +211,7 @@ def _end_warmup(machine: Machine) -> None:
     """From here on totals count; what is under way is settled up to now."""
     now = machine.host.now_ns
     for thread in machine.threads():
-        thread.split()
+        thread.cut()
     for vm in machine.vms:
         vm.qemu.bql.settle(now)
         vm.qemu.vcpu.account.restart()

@@ -51,7 +51,7 @@ class PortGuest:
         self.qemu.machine_init(win2k_install_hack)
         self.disk = Disk(self.host, "sda", ConstantDisk(DISK_NS, FLUSH_NS), 1)
         for position in range(drives):
-            self.qemu.ide_create_drive(position, 1 << 30, self.disk, directsync, 16)
+            self.qemu.ide_create_drive(position, 1 << 30, self.disk, 0, directsync, 16)
         self.cpu = GuestCpu(vcpu_thread, None)
         self.qemu.qemu_init_vcpu(self.cpu, vcpu_thread, None, self.stopped.append)
         kernel_of_guest: Any = self

@@ -128,7 +128,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     servers = draw(st.sampled_from([1, 2]))
     disks = [
         {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
-        {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd"},
+        {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd", "heads": 64},
     ]
     return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": draw(profiles())}
 

@@ -146,11 +146,14 @@ class GuestKernel:
     def die(self) -> list[Request]:
         """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
         self.dead = True
+        now = self._cpu.thread.host.now_ns
         lost = []
         for queue in self._queues.values():
             lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
             queue.command = None
             queue.waiting.clear()
+            self._levels.busy(queue.number).set(now, 0)
+            self._levels.queue(queue.number).set(now, 0)
         self._ready.clear()
         return lost
 

@@ -7,7 +7,7 @@ import numpy as np
 from iosim.model.costs import Cost, CostTables, Int64Array
 from iosim.model.draws import Subject
 from iosim.model.stages import N_STAGES
-from iosim.model.steps import Op, Run, Template
+from iosim.model.steps import Run
 
 
 class DrawPlan:
@@ -33,14 +33,13 @@ class DrawPlan:
         stages_const = np.zeros(N_STAGES, dtype=np.int64)
         for template, n in run.segments:
             spent = [(at, item.cost) for at, item in enumerate(template.items) if item.cost is not None]
-            left, entered = exit_items(template) if template.whole and template.exits else (0, 0)
+            left, entered = template.exit_range
             held = {at for lock, unlock in template.holds for at in range(lock, unlock)}
             first_exit = len(exit_const)
             if entered:
-                const = sum(cost.ns or 0 for at, cost in spent if left <= at < entered)
-                exit_const += [const] * n
+                exit_const += [template.between(left, entered)] * n
                 userspace += [template.userspace_exits > 0] * n
-            hold_const += n * sum(cost.ns or 0 for at, cost in spent if at in held)
+            hold_const += template.hold_ns * n
             per_access: dict[int, int] = {}
             mine = []
             for at, cost in spent:
@@ -97,6 +96,10 @@ class DrawPlan:
         first = np.array([subject.take(what, n) for what, n in self._counts], dtype=np.uint64)
         return self._tables.sample(subject.identity, self._what, self._local + first[self._slot], self._slot)
 
+    def tail(self, drawn: Int64Array, segment: int) -> Int64Array:
+        """Return the part of *drawn* that belongs to *segment* and those behind it."""
+        return drawn[sum(n * width for n, width in self._sizes[:segment]) :]
+
     def by_segment(self, drawn: Int64Array) -> list[Int64Array | None]:
         """Return the costs of each segment, n accesses x variable items; None where nothing is drawn."""
         result: list[Int64Array | None] = []
@@ -132,9 +135,3 @@ class DrawPlan:
     def hold_ns(self, drawn: Int64Array) -> int:
         """Return how long the mutex is held in all."""
         return int(drawn[self._held].sum()) + self._hold_const
-
-
-def exit_items(template: Template) -> tuple[int, int]:
-    """Return the positions of kvm_exit and kvm_entry in a round trip."""
-    positions = {item.op: i for i, item in enumerate(template.items) if item.op in (Op.EXIT, Op.ENTRY)}
-    return positions[Op.EXIT], positions[Op.ENTRY]

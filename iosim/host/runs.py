@@ -1,5 +1,6 @@
 """How far a thread has come in a run of port accesses."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from iosim.host.drawing import DrawPlan
 from iosim.host.levels import Pattern
 from iosim.model.costs import Int64Array
 from iosim.model.draws import Subject
-from iosim.model.steps import Run, Template
+from iosim.model.steps import Run, Segment, Template
 
 
 class Progress:
@@ -33,7 +34,7 @@ class Progress:
         "subject",
     )
 
-    def __init__(self, run: Run, subject: Subject) -> None:
+    def __init__(self, run: Run, subject: Subject, drawn: Int64Array | None = None) -> None:
         self.run = run
         self.subject = subject
         self.segment = 0
@@ -49,7 +50,8 @@ class Progress:
             if run.plan is None:
                 run.plan = DrawPlan(run)
             self.plan = run.plan
-            self.drawn = run.plan.draw(subject)
+            assert self.plan is not None
+            self.drawn = self.plan.draw(subject) if drawn is None else drawn
 
     @property
     def draws(self) -> list[Int64Array | None] | None:
@@ -73,6 +75,13 @@ class Progress:
     def template(self) -> Template:
         """The template of the present access."""
         return self.run.segments[self.segment].template
+
+    def tail(self) -> "Progress":
+        """Return the same position as the begin of a run of its own: that of the segments that remain."""
+        rest = self.run.tail(self.segment)
+        if self.plan is None or self.drawn is None:
+            return Progress(rest, self.subject)
+        return Progress(rest, self.subject, self.plan.tail(self.drawn, self.segment))
 
     def costs(self) -> list[int]:
         """Return the cost in ns of each item of the present access (0 for items without time)."""
@@ -195,16 +204,15 @@ def holds(template: Template, drawn: Int64Array | None, n: int, start_ns: int) -
     return np.concatenate(taken), np.concatenate(released)
 
 
-def hold_pattern(run: Run) -> Pattern:
-    """Return the holds of a run with constant costs."""
-    assert run.total_ns is not None
+def hold_pattern(segments: Sequence[Segment]) -> Pattern:
+    """Return the holds of accesses in a row, with constant costs."""
     parts = []
     start = 0
-    for template, n in run.segments:
+    for template, n in segments:
         if template.holds:
             parts.append(holds(template, None, n, start))
         start += template.const_ns * n
-    return Pattern(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), run.total_ns)
+    return Pattern(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), start)
 
 
 def _draws_per_access(template: Template) -> dict[int, int]:

@@ -25,6 +25,7 @@ from iosim.model.steps import (
     Op,
     Path,
     Run,
+    Segment,
     Steps,
     Sync,
     Template,
@@ -106,7 +107,7 @@ class HostThread:
         self._run_start_ns = 0
         self._asked_ns: int | None = None
         self._then: Callable[[], Path | None] | None = None
-        self._holds: dict[Run, Pattern] = {}
+        self._holds: dict[Run | Template, Pattern] = {}
 
     def start(self, steps: Steps[None]) -> None:
         """Create the thread; it takes its first turn at the present instant."""
@@ -181,6 +182,13 @@ class HostThread:
         elif entered_ns is not None:
             self._set_alarm(entered_ns)
         return True
+
+    def cut(self) -> None:
+        """Settle what has been executed by now, tracepoints included; the rest goes on."""
+        self.split()
+        if self._path is not None:
+            path, costs, start = self._path
+            self._path = (self._charge_partly(path, costs, start, self.host.now_ns), None, self.host.now_ns)
 
     def settle(self, now_ns: int) -> None:
         """Charge what is under way up to *now_ns*, the end of the run."""
@@ -371,6 +379,7 @@ class HostThread:
             self._path = (path, costs, start)
             self.mode = path.mode
             yield self._sleep_until(end)
+            path, costs, start = self._path
             self._path = None
             self.mode = Mode.ROOT
             if self.kicked and path.mode is Mode.GUEST:
@@ -499,6 +508,9 @@ class HostThread:
         host = self.host
         run = progress.run
         while not progress.done:
+            if progress.segment and not progress.access and progress.at_access:
+                progress = progress.tail()
+                run = progress.run
             alone = not self.kicked and self._is_private(run)
             if alone and progress.segment == 0 and run.starts_in_root:
                 alone = not self._is_pending()
@@ -657,7 +669,7 @@ class HostThread:
             assert self.bql is not None
             pattern = self._holds.get(run)
             if pattern is None:
-                pattern = self._holds[run] = hold_pattern(run)
+                pattern = self._holds[run] = hold_pattern(run.segments)
             self.bql.held.add_pattern(pattern, begin_ns)
         for op, offset, kind in run.actions:
             self._did(op, begin_ns + offset, kind)
@@ -782,7 +794,14 @@ class HostThread:
         if not template.holds:
             return
         assert self.bql is not None
-        self.bql.held.add_many(*holds(template, drawn, n, start_ns))
+        held = self.bql.held
+        if drawn is not None or n > 1:
+            held.add_many(*holds(template, drawn, n, start_ns))
+            return
+        pattern = self._holds.get(template)
+        if pattern is None:
+            pattern = self._holds[template] = hold_pattern([Segment(template, 1)])
+        held.add_pattern(pattern, start_ns)
 
     def _charge(self, item: Item, start_ns: int, end_ns: int) -> None:
         request = self.request
@@ -796,12 +815,13 @@ class HostThread:
     def _charge_partly(self, path: Path, costs: list[int] | None, start_ns: int, now_ns: int) -> Path:
         """Charge the items of a path that was cut at *now_ns*, and return what is left of it."""
         start = start_ns
+        inclusive = self.host.turn > self.index
         for position, item in enumerate(path.items):
             if item.cost is None:
                 self._trace(item.op, start, None)
                 continue
             cost = (item.cost.ns or 0) if costs is None else costs[position]
-            if cost and start + cost > now_ns:
+            if cost and (start + cost > now_ns or (start + cost == now_ns and not inclusive)):
                 self._charge(item, start, now_ns)
                 return _rest(path, position, start + cost - now_ns, costs)
             self._charge(item, start, start + cost)

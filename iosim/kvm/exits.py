@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from iosim.host.drawing import DrawPlan, exit_items
+from iosim.host.drawing import DrawPlan
 from iosim.host.durations import Durations
 from iosim.host.runs import offsets, starts
 from iosim.host.thread import HostThread
@@ -104,12 +104,6 @@ class ExitAccount:
             self._durations(self._reason, self._userspace).add(now_ns - self._exit_ns, 1)
             self._exit_ns = None
 
-    def irq_line(self) -> None:
-        """One KVM_IRQ_LINE ioctl by this vCPU's thread."""
-        owner = self._thread.owner
-        if owner is not None:
-            owner.irq_line_ioctls += 1
-
     def pending(self) -> bool:
         """Tell whether something waits for vcpu_enter_guest to look at it."""
         return bool(self._vcpu.pending())
@@ -142,10 +136,10 @@ class ExitAccount:
 
     def round_trips(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
         """*n* round trips of *template*; with constant costs *drawn* is None."""
-        durations, (left, entered) = self._of(template)
+        durations = self._durations(_IO, template.userspace_exits > 0)
+        left, entered = template.exit_range
         if drawn is None:
-            ns = sum(item.cost.ns or 0 for item in template.items[left:entered] if item.cost is not None)
-            durations.add(ns, n)
+            durations.add(template.between(left, entered), n)
         else:
             durations.add_array(offsets(template, drawn, n, entered) - offsets(template, drawn, n, left))
         if self._log is not None:
@@ -162,9 +156,8 @@ class ExitAccount:
             for template, n in run.segments:
                 if not template.exits or not template.whole:
                     continue
-                durations, (left, entered) = self._of(template)
-                ns = sum(item.cost.ns or 0 for item in template.items[left:entered] if item.cost is not None)
-                durations.add(ns, n * runs)
+                durations = self._durations(_IO, template.userspace_exits > 0)
+                durations.add(template.between(*template.exit_range), n * runs)
         self._whole_runs = {}
         for times in self.times.values():
             times.finish()
@@ -176,10 +169,6 @@ class ExitAccount:
             self.times[key] = Durations()
         return self.times[key]
 
-    def _of(self, template: Template) -> tuple[Durations, tuple[int, int]]:
-        """Return where the exit of a template is counted, and the positions of its kvm_exit and kvm_entry."""
-        return self._durations(_IO, template.userspace_exits > 0), exit_items(template)
-
     def _log_access(self, kind: AccessKind, now_ns: int) -> None:
         assert self._log is not None
         owner = self._thread.owner
@@ -189,7 +178,7 @@ class ExitAccount:
     def _log_many(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
         if template.kind is None:
             return
-        _, (left, _) = self._of(template)
+        left, _ = template.exit_range
         begins = starts(template, drawn, n, start_ns) + offsets(template, drawn, n, left)
         for at in begins.tolist():
             self._log_access(template.kind, at)

@@ -10,7 +10,7 @@ from typing import Any
 from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, Binder, Path, Steps
+from iosim.model.steps import SYNC, Binder, Op, Steps
 
 
 class Irq:
@@ -37,8 +37,9 @@ class IrqChip:
         self.ioctls_per_change = ioctls_per_change
         self.vcpu: Any = None
         self._level: dict[int, int] = {}
-        self._lower_path = binder.path("kvm.irq_line", stage=Stage.QEMU_DISPATCH)
-        self._raise_path = binder.path("kvm.irq_line")
+        self._lower_path = binder.path(Op.IRQ_LINE, "kvm.irq_line", stage=Stage.QEMU_DISPATCH)
+        self._raise_path = binder.path(Op.IRQ_LINE, "kvm.irq_line")
+        self._again_path = binder.path("kvm.irq_line")
         self._edge_path = binder.path("kvm.deliver_edge")
 
     def kvm_set_irq(self, gsi: int, level: int) -> bool:
@@ -47,15 +48,10 @@ class IrqChip:
         self._level[gsi] = level
         return edge
 
-    def lower(self, count_ioctl: Callable[[], None]) -> Steps[None]:
+    def lower(self) -> Steps[None]:
         """The ioctls of qemu_irq_lower, made by a vCPU within a register access; the level is set by the device."""
         for _ in range(self.ioctls_per_change):
-            count_ioctl()
             yield self._lower_path
-
-    def lower_path(self) -> Path:
-        """The cost of one lowering ioctl."""
-        return self._lower_path
 
     def raise_line(self, gsi: int, request: Request | None, left: Callable[[], None]) -> Steps[None]:
         """The ioctls of qemu_irq_raise for *request*; *left* is called when the interrupt is on its way.
@@ -64,9 +60,9 @@ class IrqChip:
         2. the second one, if there is one, finds the line high.
         """
         for number in range(self.ioctls_per_change):
-            if request is not None:
+            if number and request is not None:
                 request.irq_line_ioctls += 1
-            yield self._raise_path
+            yield self._again_path if number else self._raise_path
             if number == 0:
                 edge = self.kvm_set_irq(gsi, 1)
                 if edge:

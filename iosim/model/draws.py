@@ -48,7 +48,7 @@ def draw(identity_hash: int, what: int, k: int) -> int:
 def draw_many(
     identity_hash: int, whats: npt.NDArray[np.uint64] | int, ks: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.uint64]:
-    """Return ``draw(identity_hash, what, k)`` for each k and its what (or one what for all), element by element the same numbers."""
+    """Return ``draw(identity_hash, what, k)`` for each k and its what, or one what for all."""
     return _mix_many(np.uint64(identity_hash) ^ _mix_many(whats + ks * np.uint64(_GOLDEN)))
 
 

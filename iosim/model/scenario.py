@@ -246,9 +246,17 @@ class DriveTable(_Table):
         """PIO mode or DMA."""
         return Transfer(self.transfer)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_metal_default(cls, data: Any) -> Any:
+        """A bare-metal driver, which knows LBA28 only, splits at 256 sectors unless told otherwise."""
+        if isinstance(data, dict) and data.get("driver") in ("bare-poll", "bare-irq") and "max_sectors" not in data:
+            return {**data, "max_sectors": LBA28_MAX_COUNT}
+        return data
+
     @model_validator(mode="after")
     def _bare_metal_is_lba28(self) -> "DriveTable":
-        if self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT and "max_sectors" in self.model_fields_set:
+        if self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT:
             raise _table_rule(
                 f"max_sectors must be at most {LBA28_MAX_COUNT} with driver {self.driver}, which knows LBA28 only, "
                 f"got {self.max_sectors}"
@@ -268,7 +276,7 @@ class VmTable(_Table):
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
     win2k_install_hack: bool = False
     drive: Annotated[list[DriveTable], Field(min_length=1, max_length=4)]
-    background: list[BackgroundTable] = []
+    background: Annotated[list[BackgroundTable], Field(max_length=32)] = []
     event: list[EventTable] = []
 
     @property

@@ -185,6 +185,7 @@ class Template:
         "actions",
         "by_stage",
         "const_ns",
+        "exit_range",
         "exits",
         "hold_ns",
         "holds",
@@ -213,9 +214,12 @@ class Template:
         self.takes_lock = self._count(Op.LOCK) + self._count(Op.UNLOCK) > 0
         self.whole = self.exits == self._count(Op.ENTRY) and self._count(Op.LOCK) == self._count(Op.UNLOCK)
         self.holds = self._pairs(Op.LOCK, Op.UNLOCK) if self.whole else ()
-        self.hold_ns = sum(
-            item.cost.ns or 0 for lock, unlock in self.holds for item in self.items[lock:unlock] if item.cost
-        )
+        self.exit_range = self._pairs(Op.EXIT, Op.ENTRY)[0] if self.whole and self.exits else (0, 0)
+        self.hold_ns = sum(self.between(lock, unlock) for lock, unlock in self.holds)
+
+    def between(self, first: int, last: int) -> int:
+        """Return the constant costs in ns of the items from *first* up to, not including, *last*."""
+        return sum(item.cost.ns or 0 for item in self.items[first:last] if item.cost is not None)
 
     def _count(self, op: Op) -> int:
         return sum(item.op is op for item in self.items)
@@ -264,6 +268,7 @@ class Run:
         "poll",
         "segments",
         "starts_in_root",
+        "tails",
         "takes_lock",
         "total_ns",
         "userspace_exits",
@@ -273,6 +278,7 @@ class Run:
         self.segments = tuple(segments)
         self.poll = poll
         self.plan: Any = None
+        self.tails: dict[int, Run] = {}
         self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
         stages: dict[int, int] = {}
@@ -303,6 +309,12 @@ class Run:
             start += template.const_ns * n
         self.const_ns = start
         self.actions = tuple(actions)
+
+    def tail(self, segment: int) -> "Run":
+        """Return the run of what remains from *segment* on. Made once."""
+        if segment not in self.tails:
+            self.tails[segment] = Run(self.segments[segment:])
+        return self.tails[segment]
 
     @classmethod
     def joined(cls, runs: "Sequence[Run]") -> "Run":

@@ -24,19 +24,27 @@ CompletionFunc: TypeAlias = Callable[[], Steps[None]]
 
 
 class BlockBackend:
-    """One drive's backend: raw over file on one disk of the host.
+    """One drive's backend: raw over a file that lies from sector *first* on on one disk of the host.
 
     *fua* (cache=directsync): each write is followed by a flush before it is done, as a second job of the pool.
     `write_gen` and `flushed_gen` decide whether a flush has anything to do (QEMU 2.7 and later).
     """
 
     def __init__(
-        self, binder: Binder, version: QemuVersion, pool: ThreadPool, main_loop: MainLoop, disk: Disk, fua: bool
+        self,
+        binder: Binder,
+        version: QemuVersion,
+        pool: ThreadPool,
+        main_loop: MainLoop,
+        disk: Disk,
+        first: int,
+        fua: bool,
     ) -> None:
         self._version = version
         self._pool = pool
         self._main_loop = main_loop
         self._disk = disk
+        self._first = first
         self._fua = fua
         self._write_gen = 0
         self._flushed_gen = 0
@@ -108,7 +116,7 @@ class BlockBackend:
         assert coroutine.thread is not None
         yield SYNC
         self._let_go(coroutine.thread)
-        job = DiskJob(self._disk, request, op, sector, sectors)
+        job = DiskJob(self._disk, request, op, self._first + sector, sectors)
         self._pool.thread_pool_submit_aio(PoolElement(request, job, coroutine))
         yield QEMU_COROUTINE_YIELD
         yield self._resume

@@ -185,7 +185,13 @@ class KvmCpu:
         return 0
 
     def _exit_mmio(self) -> Steps[int]:
+        if self.version.bql_per_access:
+            yield self._lock
+            yield Lock(self.bql)
         yield self._physical_memory
+        if self.version.bql_per_access:
+            yield self._unlock
+            yield Unlock(self.bql)
         return 0
 
     def _exit_irq_window_open(self) -> Steps[int]:
@@ -246,7 +252,7 @@ class KvmCpu:
             yield self._unmodelled_port
         else:
             bus, register = found
-            yield from bus.access(self.thread, self.vcpu.account, register, access)
+            yield from bus.access(self.thread, register, access)
         if self.version.bql_per_access:
             yield self._unlock
             yield Unlock(self.bql)

@@ -461,7 +461,7 @@ class IDEBus:
         """Tell whether the access lowers INTRQ."""
         return register is Reg.COMMAND and (not write or self.version.command_lowers_irq)
 
-    def access(self, thread: HostThread, account: Any, register: Reg, access: Access) -> Steps[None]:
+    def access(self, thread: HostThread, register: Reg, access: Access) -> Steps[None]:
         """One item of a port access, in the vCPU thread under the BQL: state first, then costs, then a submission."""
         kind = access.kind
         submission = None
@@ -474,7 +474,7 @@ class IDEBus:
         yield self.paths.access(register, kind.write, kind.width)
         if self.lowers_irq(register, kind.write):
             yield self.paths.irq_lower
-            yield from self._irqchip.lower(account.irq_line)
+            yield from self._irqchip.lower()
         if register is Reg.COMMAND and kind.write:
             yield self.paths.exec_cmd
             if self.wants_irq:

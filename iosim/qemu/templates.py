@@ -42,9 +42,6 @@ class _Recording:
     def note(self, op: Op) -> None:
         self.items.append(action(op))
 
-    def irq_line(self) -> None:
-        self.note(Op.IRQ_LINE)
-
 
 class _ScriptedGuest:
     """A guest that leaves by the same exit again and again, and has nothing to do when it is halted."""
@@ -72,8 +69,8 @@ class _RecordedBus(IDEBus):
         self.recording.note(Op.DEVICE)
         return super().read(register)
 
-    def access(self, thread: HostThread, account: Any, register: Reg, access: Access) -> Steps[None]:
-        yield from super().access(thread, account, register, access)
+    def access(self, thread: HostThread, register: Reg, access: Access) -> Steps[None]:
+        yield from super().access(thread, register, access)
         self.recording.note(Op.SUBMIT)
 
 

@@ -65,12 +65,14 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(self, position: int, sectors: int, disk: Disk, directsync: bool, multiple: int) -> None:
-        """Put a drive on its channel: raw format over a file on *disk*.
+    def ide_create_drive(
+        self, position: int, sectors: int, disk: Disk, first: int, directsync: bool, multiple: int
+    ) -> None:
+        """Put a drive on its channel: raw format over a file that begins at sector *first* of *disk*.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, directsync)
+        backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, first, directsync)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
