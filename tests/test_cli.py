@@ -252,7 +252,7 @@ def test_interrupt_leaves_the_earlier_result_and_nothing_else(tmp_path: Path) ->
     os.close(terminal)
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in shown
-    assert shown.endswith(b"iosim: interrupted")
+    assert shown.rstrip().endswith(b"iosim: interrupted")
     assert names(tmp_path) == {"scenario.toml", "trace.csv", "out"}
     assert names(old) == {"summary.json"}
 
