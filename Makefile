@@ -1,10 +1,11 @@
 # make demo: the main job on a shipped real trace. make test: every check. Both need Python 3.11 or newer, nothing else.
+# make bench: speed and memory, by hand. make fuzz: many new random cases of coalesced against exit-by-exit execution.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint types clean
+.PHONY: demo test bench fuzz lint types clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +19,9 @@ demo: $(STAMP)
 
 test: lint types $(STAMP)
 	$(BIN)/python -m pytest
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -n 0 --hypothesis-profile=fuzz --hypothesis-show-statistics tests/test_coalescing.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

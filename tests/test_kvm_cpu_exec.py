@@ -111,7 +111,7 @@ def test_hardware_reason_of_an_unknown_exit_is_in_kvm_run(returned: Any) -> None
 @pytest.mark.parametrize(
     ("exit_", "branch"),
     [
-        (declared(R.EPT_MISCONFIG, K.MMIO), 2),  # post_run, cpu_physical_memory_rw
+        (declared(R.EPT_MISCONFIG, K.MMIO), 4),  # post_run, mutex_lock, cpu_physical_memory_rw, mutex_unlock
         (declared(R.CR_ACCESS, K.SET_TPR), 2),  # post_run, arch_handle_exit
         (declared(R.PENDING_INTERRUPT, K.IRQ_WINDOW_OPEN), 2),  # post_run, wait_io_event
         (Exit(R.EPT_VIOLATION, errno=errno.EAGAIN), 2),

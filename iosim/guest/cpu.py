@@ -187,12 +187,15 @@ class GuestCpu:
         self.drawn_apart = None
 
     def set_aside(self) -> None:
-        """Somebody else's interrupt comes first: what the thread carries waits in the guest."""
+        """Somebody else's interrupt comes first: what the thread carries waits in the guest.
+
+        A request that the thread was about to bring to the guest is no part of what was interrupted.
+        """
         thread = self.thread
         self.drawn_apart = self._subject_to_restore = None
         frame = self._stack[-1]
-        frame.request = None if thread.delivering else thread.request
-        frame.owner = None if thread.delivering else thread.owner
+        if not thread.delivering:
+            frame.request, frame.owner = thread.request, thread.owner
         if thread.request is not None:
             thread.request.wait_in(Stage.GUEST_QUEUE, thread.name)
 
