@@ -183,7 +183,7 @@ def test_registers_are_put_only_when_qemu_has_changed_them() -> None:
 # the end of one KVM_RUN to the next: post_run, handle_io, each item's cpu_io, address_space_rw and the three functions,
 # pre_run, mutex_unlock; before the first one put_registers, pre_run, mutex_unlock.
 @pytest.mark.parametrize(
-    ("qemu", "reads", "words"), [("7.2", 5 * 400, 256 * 400), ("1.6", 300 + 5 * 900, 300 + 400 + 256 * 500)]
+    ("qemu", "reads", "words"), [("7.2", 5 * 400, 400 + 255 * 100), ("1.6", 300 + 5 * 900, 300 + 400 + 500 + 255 * 100)]
 )
 def test_time_that_the_bql_is_held(qemu: str, reads: int, words: int) -> None:
     def status(guest: PortGuest) -> Code:

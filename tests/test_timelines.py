@@ -182,7 +182,7 @@ PIO_READ = {
     + NEW  # R 3f6 of SEL
     + (NEW_COMMAND - UNLOCK)
     + (NEW + NEW_STATUS + 2 * NEW_BM)  # IRQ
-    + 2 * NS + 128 * 6 * NS  # post_run, handle_io; each item from address_space_rw to mutex_unlock
+    + 2 * NS + 6 * NS + 127 * NS  # post_run, handle_io; the first item from address_space_rw to mutex_unlock; pio_item
     + NEW  # R 3f6
     + NEW_STATUS,
     "qemu_submit": 7 * NS,  # ide_sector_read, blk_aio_prwv, coroutine, two nodes, raw_co_prw, thread pool
@@ -199,7 +199,7 @@ def test_one_pio_read(exact: bool) -> None:
     result = run([{"transfer": "pio"}], (ARRIVAL, "R", 0, 1), exact)
     assert stages(result.requests.iloc[0]) == PIO_READ
     assert times(result) == [(1_000_000, 1_000_400, 1_000_000 + sum(PIO_READ.values()))]
-    assert sum(PIO_READ.values()) == 276_500
+    assert sum(PIO_READ.values()) == 213_000
 
 
 FLUSH = {

@@ -204,6 +204,7 @@ def exit_costs(w: Writer, folder: Path) -> None:
     w.table("qemu.ide_data_writel", of(wide, "data_w", "qemu_us"), QEMU_EXIT, qemu + "w30_outl_8: data_w")
     for key in ("qemu.ide_data_readw", "qemu.ide_data_readl"):
         w.constant(key, f"{round(1000 * ITEM)}ns", "derived", "rc4_repinsw_64: 23.57 us of QEMU for 512 items")
+    w.constant("qemu.pio_item", f"{round(1000 * ITEM)}ns", "derived", "rc4_repinsw_64: 23.57 us of QEMU for 512 items")
     w.table("qemu.bmdma_write", of(later, "bm_w", "qemu_us"), QEMU_EXIT, qemu + "dma_w_*: bm_w")
     w.table("qemu.bmdma_read", of(dma_irq, "bm_r", "qemu_us"), QEMU_EXIT, qemu + "dma_w_irq_*: bm_r")
     del pio_irq

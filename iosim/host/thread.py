@@ -188,7 +188,9 @@ class HostThread:
         self.split()
         if self._path is not None:
             path, costs, start = self._path
-            self._path = (self._charge_partly(path, costs, start, self.host.now_ns), None, self.host.now_ns)
+            position, start = self._charge_finished(path, costs, start, self.host.now_ns)
+            costs = None if costs is None else costs[position:]
+            self._path = (Path(path.items[position:], path.mode), costs, start)
 
     def settle(self, now_ns: int) -> None:
         """Charge what is under way up to *now_ns*, the end of the run."""
@@ -814,6 +816,16 @@ class HostThread:
 
     def _charge_partly(self, path: Path, costs: list[int] | None, start_ns: int, now_ns: int) -> Path:
         """Charge the items of a path that was cut at *now_ns*, and return what is left of it."""
+        position, start = self._charge_finished(path, costs, start_ns, now_ns)
+        if position == len(path.items):
+            return Path((), path.mode)
+        item = path.items[position]
+        cost = (item.cost.ns or 0 if item.cost else 0) if costs is None else costs[position]
+        self._charge(item, start, now_ns)
+        return _rest(path, position, start + cost - now_ns, costs)
+
+    def _charge_finished(self, path: Path, costs: list[int] | None, start_ns: int, now_ns: int) -> tuple[int, int]:
+        """Charge the items that have ended and pass their tracepoints; return the next item and when it began."""
         start = start_ns
         inclusive = self.host.turn > self.index
         for position, item in enumerate(path.items):
@@ -822,11 +834,10 @@ class HostThread:
                 continue
             cost = (item.cost.ns or 0) if costs is None else costs[position]
             if cost and (start + cost > now_ns or (start + cost == now_ns and not inclusive)):
-                self._charge(item, start, now_ns)
-                return _rest(path, position, start + cost - now_ns, costs)
+                return position, start
             self._charge(item, start, start + cost)
             start += cost
-        return Path((), path.mode)
+        return len(path.items), start
 
     # Sleep
 

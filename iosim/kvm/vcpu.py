@@ -139,11 +139,9 @@ class Vcpu:
     def vcpu_run(self) -> Steps[int]:
         """vcpu_run (__vcpu_run in 3.10): enter the guest or block, until userspace has something to do."""
         while True:
-            if self.halted and not self.signal_pending:
+            if self.halted:
                 yield from self.kvm_vcpu_block()
-                r = 1
-            else:
-                r = yield from self.vcpu_enter_guest()
+            r = yield from self.vcpu_enter_guest()
             if r <= 0:
                 if r == 0:
                     yield self._userspace_exit

@@ -141,6 +141,9 @@ _QEMU_DISPATCH = [
     CostKey("qemu.ide_data_writel", _D, "ide_data_writel", "32-bit word taken into the I/O buffer"),
     CostKey("qemu.ide_data_readw", _D, "ide_data_readw", "16-bit word given from the I/O buffer"),
     CostKey("qemu.ide_data_readl", _D, "ide_data_readl", "32-bit word given from the I/O buffer"),
+    CostKey(
+        "qemu.pio_item", _D, "address_space_rw", "each further item of a batched exit, down to the device and back"
+    ),
     CostKey("qemu.bmdma_write", _D, "bmdma_write", "bus-master status or PRD address written"),
     CostKey("qemu.bmdma_read", _D, "bmdma_read", "bus-master command or status read"),
     CostKey("qemu.bmdma_cmd_writeb", _D, "bmdma_cmd_writeb", "bus-master command written"),

@@ -46,7 +46,7 @@ class KvmCpu:
         vcpu: Vcpu,
         ports: PortSpace,
         vm_stop: Callable[[str], None],
-        item_template: Callable[[Access], Template] | None,
+        item_template: Callable[[Access, bool], Template] | None,
     ) -> None:
         self.thread = thread
         self.version = version
@@ -70,6 +70,7 @@ class KvmCpu:
             if version.bql_per_access
             else binder.path("qemu.cpu_io", "qemu.address_space_rw")
         )
+        self._further_item = binder.path("qemu.pio_item")
         self._unmodelled_port = binder.path("qemu.memory_region_dispatch", "qemu.portio")
         self._physical_memory = binder.path("qemu.cpu_physical_memory_rw")
         self._arch_exit = binder.path("qemu.arch_handle_exit")
@@ -238,23 +239,33 @@ class KvmCpu:
             alone = count - 1
             submission = bus.data(alone * access.kind.width)
             assert submission is None
-            yield Run([Segment(self._item_template(access), alone)])
-        for _ in range(count - alone):
-            yield from self.address_space_rw(access)
+            segments = [Segment(self._item_template(access, False), 1)]
+            if alone > 1:
+                segments.append(Segment(self._item_template(access, True), alone - 1))
+            yield Run(segments)
+        for number in range(alone, count):
+            yield from self.address_space_rw(access, number > 0)
 
-    def address_space_rw(self, access: Access) -> Steps[None]:
-        """One item: look the port up, take the BQL where it is taken per access, call the device."""
-        yield self._address_space
+    def address_space_rw(self, access: Access, further: bool = False) -> Steps[None]:
+        """One item: look the port up, take the BQL where it is taken per access, call the device.
+
+        A *further* item of the same exit finds everything in the processor's caches: one cost for all of it.
+        """
+        if not further:
+            yield self._address_space
         if self.version.bql_per_access:
             yield Lock(self.bql)
+        if further:
+            yield self._further_item
         found = self.ports.find(access.kind.port)
         if found is None:
             yield self._unmodelled_port
         else:
             bus, register = found
-            yield from bus.access(self.thread, register, access)
+            yield from bus.access(self.thread, register, access, further)
         if self.version.bql_per_access:
-            yield self._unlock
+            if not further:
+                yield self._unlock
             yield Unlock(self.bql)
 
     def _unmodelled(self) -> Steps[None]:

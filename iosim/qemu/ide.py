@@ -461,8 +461,11 @@ class IDEBus:
         """Tell whether the access lowers INTRQ."""
         return register is Reg.COMMAND and (not write or self.version.command_lowers_irq)
 
-    def access(self, thread: HostThread, register: Reg, access: Access) -> Steps[None]:
-        """One item of a port access, in the vCPU thread under the BQL: state first, then costs, then a submission."""
+    def access(self, thread: HostThread, register: Reg, access: Access, further: bool = False) -> Steps[None]:
+        """One item of a port access, in the vCPU thread under the BQL: state first, then costs, then a submission.
+
+        The cost of a *further* item of one exit has been spent already.
+        """
         kind = access.kind
         submission = None
         if register is Reg.DATA:
@@ -471,7 +474,8 @@ class IDEBus:
             submission = self.write(register, access.value)
         else:
             access.value = self.read(register)
-        yield self.paths.access(register, kind.write, kind.width)
+        if not further:
+            yield self.paths.access(register, kind.write, kind.width)
         if self.lowers_irq(register, kind.write):
             yield self.paths.irq_lower
             yield from self._irqchip.lower()

@@ -69,8 +69,8 @@ class _RecordedBus(IDEBus):
         self.recording.note(Op.DEVICE)
         return super().read(register)
 
-    def access(self, thread: HostThread, register: Reg, access: Access) -> Steps[None]:
-        yield from super().access(thread, register, access)
+    def access(self, thread: HostThread, register: Reg, access: Access, further: bool = False) -> Steps[None]:
+        yield from super().access(thread, register, access, further)
         self.recording.note(Op.SUBMIT)
 
 
@@ -98,7 +98,7 @@ class TemplateRecorder:
         self._cpu.vcpu_dirty = False
         self._accesses: dict[tuple[AccessKind, Path], tuple[Template, Template, Template]] = {}
         self._halts: dict[Path, Template] = {}
-        self._items: dict[AccessKind, Template] = {}
+        self._items: dict[tuple[AccessKind, bool], Template] = {}
 
     def round_trip(self, kind: AccessKind, guest_path: Path) -> Template:
         """Return the template of an access: from the guest's instructions before it back into the guest."""
@@ -130,15 +130,16 @@ class TemplateRecorder:
             self._accesses[key] = (Template((*front.items, *back.items), kind), front, back)
         return self._accesses[key]
 
-    def item(self, access: Access) -> Template:
-        """Return the template of one item of a batched exit within kvm_handle_io."""
+    def item(self, access: Access, further: bool) -> Template:
+        """Return the template of one item of a batched exit within kvm_handle_io, the first or a further one."""
         kind = access.kind._replace(items=1)
-        if kind not in self._items:
+        if (kind, further) not in self._items:
             self._recording.items = []
-            for step in self._cpu.address_space_rw(Access(kind)):
+            for step in self._cpu.address_space_rw(Access(kind), further):
                 self._note(step)
-            self._items[kind] = Template([item for item in self._recording.items if item.op is not Op.SUBMIT])
-        return self._items[kind]
+            items = [item for item in self._recording.items if item.op is not Op.SUBMIT]
+            self._items[kind, further] = Template(items)
+        return self._items[kind, further]
 
     def _record(self, steps: Steps[int], guest_path: Path) -> list[Item]:
         points = 0
