@@ -48,7 +48,3 @@ class Trace:
                 self.sectors_count[part].tolist(),
                 strict=True,
             )
-
-    def row(self, number: int) -> tuple[str, int, int]:
-        """Return (op, sector, sectors) of one request."""
-        return OPS[self.ops[number]], int(self.sectors_first[number]), int(self.sectors_count[number])
