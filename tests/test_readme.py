@@ -76,7 +76,7 @@ def test_trace_example_is_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(next(block for block in blocks("") if block.startswith("time_us")))
     trace = read_trace(path)
-    assert [(int(ns), *trace.row(number)) for number, ns in enumerate(trace.times_ns)] == [
+    assert list(trace.rows(0)) == [
         (0, "W", 2048, 8),
         (812_500, "R", 4096, 64),
         (1_430_000, "F", 0, 0),

@@ -26,7 +26,7 @@ COLUMNS: dict[str, list[Any]] = {
 
 def rows(path: Path, format_name: str | None = None) -> list[tuple[int, str, int, int]]:
     trace = read_trace(path, format_name)
-    return [(int(trace.times_ns[n]), *trace.row(n)) for n in range(len(trace))]
+    return list(trace.rows(0))
 
 
 def zst(text: str) -> bytes:

@@ -368,12 +368,18 @@ class HostThread:
         """Return the costs of the path's items in ns, drawn where they are not constant, 0 for tracepoints."""
         return [0 if item.cost is None else item.cost.sample(self.subject) for item in path.items]
 
-    def _spend(self, path: Path) -> Process:
-        """Spend *path* as one event. Result: None, or in guest mode what a kick left of it."""
-        total, costs = path.total_ns, None
+    def _spend(self, path: Path, costs: list[int] | None = None) -> Process:
+        """Spend *path* as one event. Result: None, or in guest mode what a kick left of it.
+
+        *costs*: those of its items, if they have been drawn already.
+        """
+        total = path.total_ns
         if total is None:
-            costs = self._draw(path)
+            if costs is None:
+                costs = self._draw(path)
             total = sum(costs)
+        else:
+            costs = None
         host = self.host
         start = host.now_ns
         end = start + total
@@ -563,7 +569,9 @@ class HostThread:
         """Execute the rest of one access item by item; the item under way, if any, has just been slept through."""
         costs = progress.costs()
         items = progress.template.items
-        for position in range(progress.item, len(items)):
+        position = progress.item - 1
+        while position + 1 < len(items):
+            position += 1
             item = items[position]
             if item.op is not Op.SPEND:
                 progress.item = position + 1
@@ -580,6 +588,12 @@ class HostThread:
             elif self.kicked and item.mode is Mode.GUEST:
                 progress.item = position
                 return Outcome(End.KICKED, progress)
+            elif item.mode is not Mode.GUEST:
+                last, path = progress.template.stretch(position)
+                progress.item = last
+                yield from self._spend(path, costs[position:last])
+                position = last - 1
+                continue
             elif cost:
                 start = self.host.now_ns
                 yield from self._spend_item(item, cost)

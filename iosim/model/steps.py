@@ -172,6 +172,10 @@ class Delay(NamedTuple):
     function: str
 
 
+_ALONE = (Op.SPEND, Op.USERSPACE, Op.ENTRY, Op.IRQ_LINE)
+"""What an item may do without anybody else noticing, and without the access it belongs to being named."""
+
+
 class Template:
     """The steps of a round trip, recorded by running the functions of the path once (`iosim.qemu.templates`).
 
@@ -182,6 +186,7 @@ class Template:
     """
 
     __slots__ = (
+        "_stretches",
         "actions",
         "by_stage",
         "const_ns",
@@ -203,6 +208,7 @@ class Template:
     def __init__(self, items: Sequence[Item], kind: "AccessKind | None" = None) -> None:
         self.items = tuple(items)
         self.kind = kind
+        self._stretches: dict[int, tuple[int, Path]] = {}
         self.total_ns, self.by_stage = sum_of(self.items)
         self.variable = tuple(i for i, item in enumerate(self.items) if item.cost is not None and item.cost.ns is None)
         self.const_ns = sum(item.cost.ns or 0 for item in self.items if item.cost is not None)
@@ -220,6 +226,15 @@ class Template:
     def between(self, first: int, last: int) -> int:
         """Return the constant costs in ns of the items from *first* up to, not including, *last*."""
         return sum(item.cost.ns or 0 for item in self.items[first:last] if item.cost is not None)
+
+    def stretch(self, first: int) -> "tuple[int, Path]":
+        """Return (last + 1, path) of the items from *first* on that are spent in root mode without a look at others."""
+        if first not in self._stretches:
+            last = first
+            while last < len(self.items) and self.items[last].op in _ALONE and self.items[last].mode is not Mode.GUEST:
+                last += 1
+            self._stretches[first] = (last, Path(self.items[first:last], self.items[last - 1].mode))
+        return self._stretches[first]
 
     def _count(self, op: Op) -> int:
         return sum(item.op is op for item in self.items)
