@@ -571,7 +571,6 @@ KEYS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.sampled_from(KEYS), values)
 def test_any_value_of_any_key_is_accepted_or_refused_in_one_line(key: str, value: object) -> None:
     model = "hdd" if key.split(".")[-1] in ("seek", "zones", "read_ahead") else "constant"
@@ -597,7 +596,7 @@ cells = st.sampled_from(
 lines = st.lists(st.lists(cells, min_size=3, max_size=5).map(",".join), max_size=5).map("\n".join)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines.map(lambda text: (HEADER + text).encode()) | st.binary(max_size=64))
 def test_any_trace_is_accepted_or_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "trace.csv"
@@ -610,7 +609,6 @@ def test_any_trace_is_accepted_or_refused_in_one_line(tmp_path: Path, content: b
         assert len(found) == content.count(b"\n") + (not content.endswith(b"\n")) - 1
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["value", "quantiles", "mixture", "distribution", "kind", "source", "weight"]), values)
 def test_any_figure_of_a_profile_is_accepted_or_refused_in_one_line(key: str, value: object) -> None:
     figure = {key: value} | ({} if key in ("kind", "source") else {"kind": "assumed", "source": "a test"})
