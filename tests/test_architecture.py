@@ -14,7 +14,7 @@ LAYERS: dict[str, set[str]] = {
     "cpu_vmx": {"model", "host"},
     "kvm": {"model", "host", "cpu_vmx"},
     "guest": {"model", "host", "cpu_vmx", "kvm"},
-    "qemu": {"model", "host", "cpu_vmx", "kvm", "disk", "guest"},
+    "qemu": {"model", "host", "cpu_vmx", "kvm", "disk"},
     "traces": {"model"},
     "results": {"model"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu"},

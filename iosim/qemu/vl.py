@@ -1,9 +1,9 @@
 """The start of a QEMU process: main() of vl.c, as far as the disk path needs what it creates."""
 
 from collections.abc import Callable
+from typing import Any
 
 from iosim.disk.queue import Disk
-from iosim.guest.cpu import GuestCpu
 from iosim.host import Host, HostThread, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
@@ -79,7 +79,7 @@ class QemuProcess:
             drive.mult_sectors = multiple
 
     def qemu_init_vcpu(
-        self, guest: GuestCpu, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
+        self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
     ) -> None:
         """qemu_kvm_start_vcpu: the vCPU and its thread, which runs qemu_kvm_cpu_thread_fn."""
         self.vcpu = Vcpu(thread, self.binder, self.kernel, guest, log)
