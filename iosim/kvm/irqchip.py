@@ -16,12 +16,11 @@ from iosim.model.steps import SYNC, Binder, Op, Steps
 class Irq:
     """A raised interrupt on its way to the guest: its GSI, and the request that waits for it."""
 
-    __slots__ = ("gsi", "queued_behind", "raised_ns", "request")
+    __slots__ = ("gsi", "queued_behind", "request")
 
     def __init__(self, gsi: int, request: Request | None) -> None:
         self.gsi = gsi
         self.request = request
-        self.raised_ns = 0
         self.queued_behind = False
 
     @property

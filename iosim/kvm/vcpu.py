@@ -94,8 +94,6 @@ class Vcpu:
 
     def accept_irq(self, irq: Irq) -> None:
         """__apic_accept_irq: set IRR and KVM_REQ_EVENT, wake the vCPU or kick it out of the guest."""
-        now = self.thread.host.now_ns
-        irq.raised_ns = now
         irq.queued_behind = self.guest.working_for(irq.request)
         self.irr.append(irq)
         self.event = True

@@ -92,7 +92,7 @@ _KVM = [
         "kvm.irq_line", _C, "kvm_vm_ioctl_irq_line", "one KVM_IRQ_LINE ioctl: system call, kvm_set_irq, PIC, IOAPIC"
     ),
     CostKey("kvm.deliver_edge", _C, "__apic_accept_irq", "an edge found: IRR, KVM_REQ_EVENT, kvm_vcpu_kick"),
-    CostKey("kvm.signal", _H, "kvm_vcpu_run_signal", "signal pending: cancelled entry, EINTR"),
+    CostKey("kvm.signal", _H, "kvm_handle_signal_exit", "signal pending: cancelled entry, EINTR"),
 ]
 
 _OTHER_HANDLERS = [

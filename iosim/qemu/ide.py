@@ -17,7 +17,7 @@ from iosim.qemu.block import BlockBackend
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.versions import QemuVersion
 
-BUSY, READY, WRERR, SEEK, DRQ, ERR = 0x80, 0x40, 0x20, 0x10, 0x08, 0x01
+BUSY, READY, SEEK, DRQ, ERR = 0x80, 0x40, 0x10, 0x08, 0x01
 ABORTED = 0x04
 """ABRT_ERR of the error register."""
 DISABLE_IRQ = 0x02
@@ -385,7 +385,9 @@ class IDEBus:
         elif register is Reg.BM_COMMAND:
             return self.bmdma_cmd_writeb(value)
         elif register is Reg.BM_STATUS:
-            self.bm_status = (value & 0x60) | (self.bm_status & BM_DMAING) | (self.bm_status & ~value & 0x06)
+            self.bm_status = (
+                (value & 0x60) | (self.bm_status & BM_DMAING) | (self.bm_status & ~value & (BM_ERROR | BM_INT))
+            )
         elif register is Reg.BM_PRD:
             self.prd_bytes = value
         else:
