@@ -20,6 +20,7 @@ WORKLOADS = {
     "w30_outw_64": 64,
     "dma_w_irq_1": 1,
     "dma_w_irq_8": 8,
+    "dma_w_irq_64": 64,
     "dma_w_8": 8,
 }
 """Name of the guest's program and sectors per command. All write sequentially from sector 0."""

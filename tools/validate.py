@@ -18,7 +18,7 @@ import iosim
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "validation.md"
 BEGIN, END = "<!-- begin of the output of tools/validate.py -->\n", "<!-- end of the output of tools/validate.py -->\n"
-WORKLOADS = ["w30_outw_1", "w30_outw_8", "w30_outw_64", "dma_w_irq_1", "dma_w_irq_8", "dma_w_8"]
+WORKLOADS = ["w30_outw_1", "w30_outw_8", "w30_outw_64", "dma_w_irq_1", "dma_w_irq_8", "dma_w_irq_64", "dma_w_8"]
 
 
 DATA, BM_COMMAND = 0x1F0, 0xC000
