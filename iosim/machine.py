@@ -222,7 +222,11 @@ class VirtualMachine:
 
     def _vm_stop(self, why: str) -> None:
         """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
-        for request in self.kernel.die():
+        lost = self.kernel.die()
+        for thread in self.threads:
+            if thread.request in lost:
+                thread.charge_under_way()
+        for request in lost:
             if request.done_ns < 0:
                 self.fail(request)
         for drive in self.drives:

@@ -192,6 +192,20 @@ class HostThread:
             costs = None if costs is None else costs[position:]
             self._path = (Path(path.items[position:], path.mode), costs, start)
 
+    def charge_under_way(self) -> None:
+        """Charge the cost under way up to now: the request that the thread carries ends at this instant."""
+        self.cut()
+        now = self.host.now_ns
+        if self._path is not None:
+            path, _, start = self._path
+            if path.items:
+                self._charge(path.items[0], start, now)
+        elif self._item is not None:
+            item, start = self._item
+            self._charge(item, start, now)
+        elif self._asked_ns is not None and self.request is not None:
+            self.request.charge(Stage.BQL_WAIT, now, self.name)
+
     def settle(self, now_ns: int) -> None:
         """Charge what is under way up to *now_ns*, the end of the run."""
         self.split()
