@@ -189,7 +189,7 @@ def run_machine(
     host.run()
     end_ns = host.now_ns
     for thread in machine.threads():
-        thread.settle(end_ns)
+        thread.charge_under_way()
     collector.finish(end_ns)
     for vm in machine.vms:
         vm.qemu.bql.settle(end_ns)

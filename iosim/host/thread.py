@@ -193,7 +193,7 @@ class HostThread:
             self._path = (Path(path.items[position:], path.mode), costs, start)
 
     def charge_under_way(self) -> None:
-        """Charge the cost under way up to now: the request that the thread carries ends at this instant."""
+        """Charge the cost under way up to now, too: the request that the thread carries, or the run, ends here."""
         self.cut()
         now = self.host.now_ns
         if self._path is not None:
@@ -205,18 +205,6 @@ class HostThread:
             self._charge(item, start, now)
         elif self._asked_ns is not None and self.request is not None:
             self.request.charge(Stage.BQL_WAIT, now, self.name)
-
-    def settle(self, now_ns: int) -> None:
-        """Charge what is under way up to *now_ns*, the end of the run."""
-        self.split()
-        if self._path is not None:
-            path, costs, start = self._path
-            self._charge_partly(path, costs, start, now_ns)
-        elif self._item is not None:
-            item, start = self._item
-            self._charge(item, start, now_ns)
-        elif self._asked_ns is not None and self.request is not None:
-            self.request.charge(Stage.BQL_WAIT, now_ns, self.name)
 
     # The process
 

@@ -8,27 +8,10 @@ import pandas as pd
 from iosim.model.costs import Int64Array
 from iosim.model.records import STATUSES
 from iosim.model.trace import OPS
-from iosim.results.raw import INT_COLUMNS, STAGE_COLUMNS, LevelData, RawResult
+from iosim.results.raw import INT_COLUMNS, LevelData, RawResult
 
-REQUEST_COLUMNS = [
-    "vm",
-    "drive",
-    "request",
-    "op",
-    "sector",
-    "sectors",
-    "arrival_ns",
-    "issue_ns",
-    "done_ns",
-    "latency_ns",
-    "status",
-    "warmup",
-    "exits",
-    "userspace_exits",
-    "irqs",
-    "irq_line_ioctls",
-    *STAGE_COLUMNS,
-]
+_DONE = INT_COLUMNS.index("done_ns") + 1
+REQUEST_COLUMNS = [*INT_COLUMNS[:_DONE], "latency_ns", *INT_COLUMNS[_DONE:]]
 SUBBUCKETS = 8
 """Buckets of the latency histogram in `series` per factor of two."""
 
