@@ -80,7 +80,8 @@ def test_tables_have_the_columns_of_the_contract(folder: Path, capsys: pytest.Ca
         "status", "warmup", "exits", "userspace_exits", "irqs", "irq_line_ioctls",
         "guest_queue_ns", "guest_run_ns", "vm_exit_ns", "kvm_exit_handling_ns", "bql_wait_ns", "qemu_dispatch_ns",
         "qemu_submit_ns", "vm_entry_ns", "aio_wait_ns", "aio_worker_ns", "disk_wait_ns", "disk_service_ns",
-        "completion_wait_ns", "completion_ns", "irq_delivery_ns", "cpu_wait_ns",
+        "completion_wait_ns", "completion_ns", "irq_delivery_ns", "cpu_wait_ns", "submit_wait_ns",
+        "throttle_wait_ns", "dirty_wait_ns", "paused_ns",
     ]  # fmt: skip
     assert list(tables["exits"]) == [
         "vm", "vcpu", "reason", "userspace", "count", "total_ns", "min_ns", "p50_ns", "p99_ns", "max_ns"

@@ -38,6 +38,14 @@ class Stage(IntEnum):
     """Interrupt raised, until the guest's handler runs: kick or wake-up, injection, EOI."""
     CPU_WAIT = 15
     """A carrier is runnable and waits for a physical CPU."""
+    SUBMIT_WAIT = 16
+    """In the virtqueue: from the guest's kick (or the poll that finds it) until QEMU takes the request out."""
+    THROTTLE_WAIT = 17
+    """Held back by the drive's iops and bandwidth limits."""
+    DIRTY_WAIT = 18
+    """A writer is held back because the host's page cache has too many dirty pages (balance_dirty_pages)."""
+    PAUSED = 19
+    """The VM is stopped (werror=stop, enospc), until it goes on."""
 
     @property
     def label(self) -> str:

@@ -36,6 +36,10 @@ COLOURS = {
     Stage.COMPLETION: "#9467bd",
     Stage.IRQ_DELIVERY: "#e377c2",
     Stage.CPU_WAIT: "#7f7f7f",
+    Stage.SUBMIT_WAIT: "#17becf",
+    Stage.THROTTLE_WAIT: "#9edae5",
+    Stage.DIRTY_WAIT: "#c49c94",
+    Stage.PAUSED: "#f7b6d2",
 }
 _MAX_POINTS = 4000
 
