@@ -1,8 +1,8 @@
 """Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
 
 Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
-VM number v, from 128 x (v + 1) on: its four arrival streams, its scheduled events, its background exits, its vCPU,
-its main loop, its 64 workers.
+VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
+(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool).
 """
 
 import errno
@@ -43,8 +43,8 @@ from iosim.qemu.versions import VERSIONS
 from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
-_THREADS_PER_VM = 128
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 4, 8, 40, 41, 48
+_THREADS_PER_VM = 2048
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 32, 64, 128, 192, 256
 
 
 def vm_names(vm: VmTable) -> list[str]:
