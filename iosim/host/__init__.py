@@ -5,6 +5,19 @@ from iosim.host.environment import Host
 from iosim.host.levels import Level, Timeline
 from iosim.host.mutex import Mutex
 from iosim.host.runs import End, Outcome, Progress
+from iosim.host.spinlock import SpinLock
 from iosim.host.thread import HostThread, Tracer
 
-__all__ = ["Cpus", "End", "Host", "HostThread", "Level", "Mutex", "Outcome", "Progress", "Timeline", "Tracer"]
+__all__ = [
+    "Cpus",
+    "End",
+    "Host",
+    "HostThread",
+    "Level",
+    "Mutex",
+    "Outcome",
+    "Progress",
+    "SpinLock",
+    "Timeline",
+    "Tracer",
+]
