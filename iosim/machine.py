@@ -184,9 +184,11 @@ class VirtualMachine:
             )
             if queue is None:
                 bus = self.qemu.buses[drive.channel]
+                users = {table.irq_vcpu, *(other.vcpu for other in self.drives if other.channel == drive.channel)}
                 drivers = {
                     k: self._driver(config, binder, drive.channel, table.kernel, guest_cpu)
                     for k, guest_cpu in enumerate(self.guest_cpus)
+                    if k in users
                 }
                 if config.driver == "bare-poll":
                     bus.control = 0x0A

@@ -101,21 +101,22 @@ class RawResult:
         levels = []
         for vm in machine.vms:
             for vcpu in vm.qemu.vcpus:
-                exits += [
-                    ExitRowData(
-                        vm.name,
-                        vcpu.number,
-                        reason,
-                        userspace,
-                        times.count,
-                        times.total_ns,
-                        times.min_ns,
-                        times.percentile_ns(50),
-                        times.percentile_ns(99),
-                        times.max_ns,
+                for (reason, userspace), times in sorted(vcpu.account.finish().items()):
+                    p50, p99 = times.take_percentiles_ns(50, 99)
+                    exits.append(
+                        ExitRowData(
+                            vm.name,
+                            vcpu.number,
+                            reason,
+                            userspace,
+                            times.count,
+                            times.total_ns,
+                            times.min_ns,
+                            p50,
+                            p99,
+                            times.max_ns,
+                        )
                     )
-                    for (reason, userspace), times in sorted(vcpu.account.finish().items())
-                ]
             name = vm.name
             for k, (busy, steal) in enumerate(zip(vm.vcpu_levels, vm.steal_levels, strict=True)):
                 levels.append(_level(f"{name}/vcpu{k}", 1, busy, steal))
