@@ -86,7 +86,7 @@ def test_only_the_host_knows_simpy() -> None:
 
 
 def test_service_models_of_disks_know_neither_engine_nor_clock_nor_chance() -> None:
-    models = [path for path in modules() if part(path) == "disk" and path.stem not in ("__init__", "queue")]
+    models = [path for path in modules() if part(path) == "disk" and path.stem not in ("__init__", "file", "queue")]
     assert sorted(path.stem for path in models) == ["empirical", "hdd", "model", "ssd"]
     for path in models:
         assert parts_imported(path) <= {"model"}, path

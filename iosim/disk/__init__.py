@@ -1,6 +1,7 @@
-"""The host's disks: pure service models, and the queue in front of them."""
+"""The host's disks: pure service models, the queue in front of them, the files on them."""
 
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
+from iosim.disk.file import HostFile
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
 from iosim.disk.queue import Disk, DiskJob
@@ -15,6 +16,7 @@ __all__ = [
     "EmpiricalDisk",
     "Hdd",
     "HddConfig",
+    "HostFile",
     "Ssd",
     "SsdConfig",
     "load_empirical",
