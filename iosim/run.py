@@ -215,5 +215,7 @@ def _end_warmup(machine: Machine) -> None:
     for vm in machine.vms:
         vm.qemu.bql.settle(now)
         vm.qemu.vcpu.account.restart()
+    if machine.files.cache is not None:
+        machine.files.cache.restart()
     for level in machine.host.timeline.levels:
         level.restart(now)

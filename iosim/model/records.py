@@ -20,6 +20,7 @@ WAITING_FUNCTION: dict[Stage, str] = {
     Stage.COMPLETION_WAIT: "qemu_poll_ns",
     Stage.COMPLETION: "timer_mod",
     Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
+    Stage.DIRTY_WAIT: "balance_dirty_pages",
 }
 """Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
 
