@@ -398,7 +398,9 @@ class Machine:
         self.host = Host(exact=scenario.run.exact_exits)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
-        self.files = HostFiles(self.host, binder, page_cache_config(scenario.host.page_cache), scenario.run.seed)
+        self.files = HostFiles(
+            self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
+        )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
         images: dict[str, int] = {}

@@ -38,7 +38,7 @@ from tests.test_timelines import (
 pytestmark = pytest.mark.parametrize("exact", [False, True], ids=["coalesced", "exact"])
 
 MS = 1_000_000
-OLD = {"qemu": "1.6", "kernel": "3.10"}
+OLD: dict[str, Any] = {"qemu": "1.6", "kernel": "3.10"}
 
 
 def run(aio: str, rows: list[Row], exact: bool, cache: str = "none", service: str = "90us", **vm: Any) -> Result:
@@ -154,7 +154,7 @@ def test_native_without_o_direct_means_threads_in_1_6(exact: bool) -> None:
         ({"aio": "io_uring"}, {"kernel": "3.10"}, "needs qemu 7.2 and kernel 6.1, got 7.2 and 3.10"),
     ],
 )
-def test_what_qemu_refuses(drive: dict[str, str], vm: dict[str, str], message: str, exact: bool) -> None:
+def test_what_qemu_refuses(drive: dict[str, Any], vm: dict[str, Any], message: str, exact: bool) -> None:
     with pytest.raises(ValidationError, match=message):
         scenario(drives=[drive], run={"exact_exits": exact}, **vm)
 

@@ -62,9 +62,9 @@ HIT = {
 }
 """A hit with a warm pool: dequeue, the call, one page, notify. It is done before the vCPU sleeps.
 
-From the submission on: worker 100 + 400, main loop 200 + 600, so the interrupt is raised at 1300. The vCPU comes back to
-the guest at 700 (submit_return, mutex_unlock, five of the entry), goes idle (100) and exits for HLT (700): 200 of that
-exit remain, then leave_guest, handle_exit, handle_halt, vcpu_block (400), and five to the handler: enter_guest,
+From the submission on: worker 100 + 400, main loop 200 + 600, so the interrupt is raised at 1300. The vCPU comes back
+to the guest at 700 (submit_return, mutex_unlock, five of the entry), goes idle (100) and exits for HLT (700): 200 of
+that exit remain, then leave_guest, handle_exit, handle_halt, vcpu_block (400), and five to the handler: enter_guest,
 inject_pending_event, load_guest_registers, vmresume, interrupt_entry.
 """
 

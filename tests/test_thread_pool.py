@@ -171,8 +171,8 @@ def test_each_worker_has_its_own_10_s(exact: bool) -> None:
     assert (bench.pool.cur_threads, bench.pool.idle_threads) == (1, 1)
 
 
-# The first is done 90 us behind its begin and wakes the main loop, which then waits for the BQL. The worker goes on with
-# the second, which is done while the main loop still waits.
+# The first is done 90 us behind its begin and wakes the main loop, which then waits for the BQL. The worker goes on
+# with the second, which is done while the main loop still waits.
 def test_main_loop_that_waits_for_the_bql_is_not_woken_by_a_completion(exact: bool) -> None:
     bench = Bench(exact)
 

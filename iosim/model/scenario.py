@@ -246,7 +246,7 @@ class HostTable(_Table):
     cpus: Annotated[None, BeforeValidator(_no_cpus)] = None
     profile: FileName = "vmx-2013"
     disk: Annotated[list[DiskTable], Field(min_length=1, max_length=1000)]
-    page_cache: PageCacheTable = PageCacheTable()
+    page_cache: PageCacheTable | None = None
 
 
 class BackgroundTable(_Table):
