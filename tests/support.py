@@ -56,6 +56,7 @@ def scenario(
     run: dict[str, Any] | None = None,
     vms: Sequence[dict[str, Any]] | None = None,
     page_cache: dict[str, Any] | None = None,
+    host: dict[str, Any] | None = None,
     **vm: Any,
 ) -> Scenario:
     """A scenario of one VM called web with *drives*, or of *vms* (tables with their drives), on *disks*."""
@@ -64,6 +65,7 @@ def scenario(
         {
             "run": run or {},
             "host": {
+                **(host or {}),
                 "disk": [{"name": f"sd{chr(97 + n)}", **disk} for n, disk in enumerate(disks)],
                 "page_cache": page_cache or {},
             },

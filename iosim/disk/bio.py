@@ -40,7 +40,7 @@ class BioQueue:
         if self._idle:
             self._idle.pop().wake()
             return
-        thread = HostThread(self._host, self._number, f"bio {self.disk.name}", Subject(0))
+        thread = HostThread(self._host, self._number, f"bio {self.disk.name}", Subject(0), uses_cpu=False)
         thread.start(self._carry(thread))
 
     def get_request(self, thread: HostThread, request: Request | None) -> Steps[None]:
