@@ -1,10 +1,12 @@
 """The protocol node: a file of the host (block/raw-posix.c of 1.6, block/file-posix.c of 7.2)."""
 
+from collections import deque
 from functools import partial
 
 from iosim.disk.file import HostFile
 from iosim.host import HostThread
 from iosim.model.records import FLUSH, READ, WRITE, Request
+from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
 from iosim.qemu.io_uring import IoUring
@@ -34,6 +36,8 @@ class FilePosix:
         self._no_flush = cache == "unsafe"
         self.write_gen = 0
         self.flushed_gen = 0
+        self._flushing = False
+        self._flush_queue: deque[tuple[Coroutine, Request]] = deque()
         self._version = version
         self._pool = pool
         node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
@@ -59,16 +63,44 @@ class FilePosix:
         return (yield from self.raw_co_prw(coroutine, request, READ, sector, sectors))
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
-        """bdrv_co_flush of this node: since 2.7 nothing is done if nothing was written since the last one."""
+        """bdrv_co_flush of this node.
+
+        Since 2.7 one flush waits for the other, and nothing is done if nothing was written since the last one.
+        """
         if self._no_flush:
             return 0
-        if self._version.elides_flush and self.flushed_gen == self.write_gen:
-            return 0
+        if not self._version.elides_flush:
+            return (yield from self.raw_co_flush_to_disk(coroutine, request))
         generation = self.write_gen
-        ret = yield from self.raw_co_flush_to_disk(coroutine, request)
-        if not ret:
-            self.flushed_gen = generation
+        while self._flushing:
+            yield from self._qemu_co_queue_wait(coroutine, request)
+        ret = 0
+        if self.flushed_gen != generation:
+            self._flushing = True
+            ret = yield from self.raw_co_flush_to_disk(coroutine, request)
+            self._flushing = False
+            if not ret:
+                self.flushed_gen = generation
+        if self._flush_queue:
+            coroutine.co_queue_wakeup.append(partial(self._wake, *self._flush_queue.popleft()))
         return ret
+
+    def _qemu_co_queue_wait(self, coroutine: Coroutine, request: Request) -> Steps[None]:
+        """Wait in the node's flush_queue until the flush under way has ended."""
+        yield SYNC
+        assert coroutine.thread is not None
+        coroutine.thread.request = None
+        request.wait_in(Stage.AIO_WAIT, "flush_queue")
+        self._flush_queue.append((coroutine, request))
+        yield QEMU_COROUTINE_YIELD
+
+    def _wake(self, coroutine: Coroutine, request: Request) -> Steps[None]:
+        """aio_co_wake from within a coroutine: run in the same thread when that one yields or ends."""
+        yield SYNC
+        main_loop = self._pool.main_loop
+        main_loop.carry(request)
+        yield from coroutine.enter(main_loop.thread)
+        main_loop.put_down()
 
     # The driver
 
