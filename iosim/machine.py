@@ -1,9 +1,10 @@
 """Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
 
-Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
-VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
-(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400). The
-scheduler comes last.
+Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
+number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
+2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
+(192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400), the kernel's workers of its
+io_uring (1984). The scheduler comes last.
 """
 
 import errno
@@ -12,7 +13,19 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Protocol
 
-from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, Ssd, SsdConfig, hdd, load_empirical
+from iosim.disk import (
+    ConstantDisk,
+    Disk,
+    DiskModel,
+    Hdd,
+    HddConfig,
+    HostFiles,
+    PageCacheConfig,
+    Ssd,
+    SsdConfig,
+    hdd,
+    load_empirical,
+)
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
@@ -34,6 +47,7 @@ from iosim.model.scenario import (
     EventTable,
     HddTable,
     LoadTable,
+    PageCacheTable,
     Scenario,
     VmTable,
 )
@@ -46,7 +60,7 @@ from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
 _THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS, _LOAD = 0, 32, 64, 128, 192, 256, 1400
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS, _LOAD, _IO_WQ = 0, 32, 64, 128, 192, 256, 1400, 1984
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -96,6 +110,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
         account: "RequestAccount",
@@ -140,7 +155,8 @@ class VirtualMachine:
             disk = disks[drive.disk or next(iter(disks))]
             first = images.get(disk.name, 0)
             images[disk.name] = first + sectors
-            self.qemu.ide_create_drive(position, sectors, disk, first, drive.cache == "directsync", drive.multiple)
+            file = files.open(disk, first, sectors, drive.direct)
+            self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple, drive.aio)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(
@@ -152,7 +168,7 @@ class VirtualMachine:
                     drive.multiple if drive.mode is Transfer.PIO else 1,
                     sectors,
                     drive.max_sectors,
-                    drive.cache != "directsync",
+                    drive.write_cache,
                     partial(self._completed, feeder),
                     index % table.vcpus if drive.vcpu is None else drive.vcpu,
                 )
@@ -226,6 +242,8 @@ class VirtualMachine:
     def _qemu_thread(self, kind: str, number: int) -> HostThread:
         if kind == "main":
             return self._thread("main", _MAIN, self.main_level)
+        if kind == "iou-wrk":
+            return self._thread(f"iou-wrk{number}", _IO_WQ + number)
         return self._thread(f"worker{number}", _WORKERS + number)
 
     # What happens to the VM
@@ -419,6 +437,12 @@ def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
     return Disk(host, table.name, model, table.servers)
 
 
+def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
+    """Return what *table* describes."""
+    background, limit = table.dirty_limits()
+    return PageCacheConfig(table.pages, background, limit, table.dirty_writeback_interval, table.dirty_expire_interval)
+
+
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -434,6 +458,9 @@ class Machine:
         self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.files = HostFiles(
+            self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
+        )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
         images: dict[str, int] = {}
@@ -453,6 +480,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        self.files,
                         mine,
                         images,
                         account,

@@ -218,6 +218,8 @@ def _end_warmup(machine: Machine) -> None:
         vm.qemu.bql.settle(now)
         for vcpu in vm.qemu.vcpus:
             vcpu.account.restart()
+    if machine.files.cache is not None:
+        machine.files.cache.restart()
     if machine.cpus is not None:
         machine.cpus.settle(now)
     for level in machine.host.timeline.levels:

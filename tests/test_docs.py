@@ -69,6 +69,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## `[run]`": tables.RunTable,
     "### `[run.window]`": tables.SpanWindow,
     "## `[host]`": tables.HostTable,
+    "### `[host.page_cache]`": tables.PageCacheTable,
     '### `model = "constant"`': tables.ConstantDiskTable,
     '### `model = "empirical"`': tables.EmpiricalDiskTable,
     '### `model = "hdd"`': tables.HddTable,
@@ -200,7 +201,7 @@ def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), "## `resources`"))[1]
     documented = {name for row in rows for name in re.findall(r"`([^`]*)`", row["resource"])}
     found = {name.replace("web/", "VM/").replace("disk/sda", "disk/NAME") for name in result.resources["resource"]}
-    assert found | {"VM/channel0", "VM/channel1"} == documented
+    assert found | {"VM/channel0", "VM/channel1", "page_cache"} == documented
 
 
 def test_the_keys_of_the_summary_are_documented_in_order(result: Result) -> None:

@@ -1,12 +1,12 @@
 """The aio thread pool by itself: real main loop, workers and disk; every cost 100 ns, the disk 90 us."""
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from iosim.disk import ConstantDisk, Disk
-from iosim.disk.queue import DiskJob
+from iosim.disk import ConstantDisk, Disk, HostFile
 from iosim.host import Host, HostThread, Mutex
 from iosim.model.draws import Subject
 from iosim.model.records import Request
@@ -43,7 +43,7 @@ class Bench:
         self.main_loop = MainLoop(main, binder, self.bql, VERSIONS["7.2"])
         self.created: list[int] = []
         self.pool = ThreadPool(self.host, binder, self.main_loop, "pool", self._worker)
-        self.disk = Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000)
+        self.file = HostFile(binder, Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000), 0)
         self.requests: list[Request] = []
         self.completed: list[int] = []
         self.most_threads = 0
@@ -59,7 +59,8 @@ class Bench:
         self.requests.append(request)
         coroutine = Coroutine()
         coroutine.create(self._body(number))
-        self.pool.thread_pool_submit_aio(PoolElement(request, DiskJob(self.disk, request, "W", 0, 1), coroutine))
+        func = partial(self.file.pwrite, request=request, sector=0, sectors=1)
+        self.pool.thread_pool_submit_aio(PoolElement(request, func, coroutine))
         self.most_threads = max(self.most_threads, self.pool.cur_threads)
 
     def _body(self, number: int) -> Steps[None]:
@@ -168,6 +169,27 @@ def test_each_worker_has_its_own_10_s(exact: bool) -> None:
     assert bench.created == [0, 1]
     assert bench.waits[2] == WARM
     assert (bench.pool.cur_threads, bench.pool.idle_threads) == (1, 1)
+
+
+# The first is done 90 us behind its begin and wakes the main loop, which then waits for the BQL. The worker goes on
+# with the second, which is done while the main loop still waits.
+def test_main_loop_that_waits_for_the_bql_is_not_woken_by_a_completion(exact: bool) -> None:
+    bench = Bench(exact)
+
+    def steps() -> Generator[Any, Any, None]:
+        bench.submit()
+        yield Block(1_000)  # the thread is created under the BQL
+        yield Lock(bench.bql)
+        yield Block(20_000)
+        bench.submit()
+        yield Block(1_000_000)
+        yield SYNC
+        assert bench.completed == []
+        yield Unlock(bench.bql)
+
+    bench.start(steps())
+    bench.host.run()
+    assert bench.completed == [1, 0]
 
 
 # The first two are done 100 ns apart, before the main loop has woken up; the others while another thread has the BQL.

@@ -1,8 +1,11 @@
-"""The host's disks: pure service models, and the queue in front of them."""
+"""The host's disks: pure service models, the queue in front of them, the files on them."""
 
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
+from iosim.disk.file import HostFile
+from iosim.disk.files import HostFiles
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
+from iosim.disk.page_cache import PageCacheConfig
 from iosim.disk.queue import Disk, DiskJob
 from iosim.disk.ssd import Ssd, SsdConfig
 
@@ -15,6 +18,9 @@ __all__ = [
     "EmpiricalDisk",
     "Hdd",
     "HddConfig",
+    "HostFile",
+    "HostFiles",
+    "PageCacheConfig",
     "Ssd",
     "SsdConfig",
     "load_empirical",

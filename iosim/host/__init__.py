@@ -2,6 +2,7 @@
 
 from iosim.host.cpus import Cpus
 from iosim.host.environment import Host
+from iosim.host.io_wq import IoWq, Work
 from iosim.host.levels import Level, Timeline
 from iosim.host.mutex import Mutex
 from iosim.host.runs import End, Outcome, Progress
@@ -13,6 +14,7 @@ __all__ = [
     "End",
     "Host",
     "HostThread",
+    "IoWq",
     "Level",
     "Mutex",
     "Outcome",
@@ -20,4 +22,5 @@ __all__ = [
     "SpinLock",
     "Timeline",
     "Tracer",
+    "Work",
 ]

@@ -1,16 +1,20 @@
 """The start of a QEMU process: main() of vl.c, as far as the disk path needs what it creates."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from iosim.disk.queue import Disk
-from iosim.host import Host, HostThread, Mutex
+from iosim.disk.file import BufferedFile, HostFile
+from iosim.host import Host, HostThread, IoWq, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
-from iosim.qemu.block import BlockBackend
+from iosim.qemu.block import BlockBackend, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
+from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.io_uring import IoUring
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
@@ -59,6 +63,8 @@ class QemuProcess:
             f"{self.name}/pool",
             lambda number: self._new_thread("worker", number),
         )
+        self._io_uring: IoUring | None = None
+        self._linux_aio: LinuxAio | None = None
         self.ports = PortSpace()
         self.buses = [
             IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
@@ -68,17 +74,31 @@ class QemuProcess:
             self.ports.add(bus, channel_ports(bus.number))
 
     def ide_create_drive(
-        self, position: int, sectors: int, disk: Disk, first: int, directsync: bool, multiple: int
+        self, position: int, sectors: int, file: HostFile, cache: str, multiple: int, aio: str = "threads"
     ) -> None:
-        """Put a drive on its channel: raw format over a file that begins at sector *first* of *disk*.
+        """Put a drive on its channel: raw format over *file*.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, first, directsync)
+        node = RawFormat(self.binder, self.version, self.bdrv_open_file(file, cache, aio))
+        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
+
+    def bdrv_open_file(self, file: HostFile, cache: str, aio: str) -> FilePosix:
+        """raw_open: the protocol node of *file*; in 1.6 aio=native without O_DIRECT silently means threads."""
+        way: LinuxAio | None = None
+        if aio == "io_uring":
+            way = self._io_uring = self._io_uring or IoUring(
+                self.binder, self.version, self.main_loop, IoWq(self.binder, partial(self._new_thread, "iou-wrk"))
+            )
+        elif aio == "native" and not isinstance(file, BufferedFile):
+            if self._linux_aio is None or not self.version.laio_queues:
+                self._linux_aio = LinuxAio(self.binder, self.version, self.main_loop)
+            way = self._linux_aio
+        return FilePosix(self.binder, self.version, self.pool, file, cache, way)
 
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
