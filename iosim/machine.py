@@ -6,8 +6,9 @@ VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, 
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path as FilePath
 from typing import Protocol
 
@@ -33,12 +34,18 @@ from iosim.model.scenario import (
     EventTable,
     HddTable,
     Scenario,
+    ThrottlingTable,
     VmTable,
 )
 from iosim.model.steps import Binder, Block, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
+from iosim.qemu.block import BlockBackend
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.metadata import Qcow2Image
+from iosim.qemu.qcow2.versions import DRIVERS, layout
 from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.throttle import READ_SIDE, TOTAL, WRITE_SIDE, Limit, ThrottleConfig
 from iosim.qemu.versions import VERSIONS
 from iosim.qemu.vl import QemuProcess
 
@@ -119,13 +126,15 @@ class VirtualMachine:
         self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
         positions = table.positions()
         self.drives: list[Drive] = []
+        self.backends: list[BlockBackend] = []
         self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            first = images.get(disk.name, 0)
-            images[disk.name] = first + sectors
-            self.qemu.ide_create_drive(position, sectors, HostFile(binder, disk, first), drive.cache, drive.multiple)
+            files = image_files(table.qemu, drive, sectors, partial(self._file, images, binder, disk))
+            backend = self.qemu.blk_new_open(f"{self.name}/drive{index}", files, drive.cache, limits(drive.throttling))
+            self.backends.append(backend)
+            self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(
@@ -176,6 +185,13 @@ class VirtualMachine:
         if config.driver == "libata":
             return Libata(self.guest_cpu, bus, access, kernel, width, config.string)
         return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+
+    @staticmethod
+    def _file(images: dict[str, int], binder: Binder, disk: Disk, sectors: int) -> HostFile:
+        """Put a file of up to *sectors* behind the others on *disk*."""
+        first = images.get(disk.name, 0)
+        images[disk.name] = first + sectors
+        return HostFile(binder, disk, first)
 
     # Threads
 
@@ -315,6 +331,38 @@ def background_exit(table: BackgroundTable) -> Exit:
         possible = f"one of {', '.join(allowed)}" if allowed else "left out"
         raise ScenarioError(f"kvm_exit of {reason.name} must be {possible}, got {table.kvm_exit!r}")
     return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
+
+
+def image_files(qemu: str, drive: DriveTable, sectors: int, new_file: Callable[[int], HostFile]) -> ImageFiles:
+    """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk."""
+    if drive.format == "raw":
+        return ImageFiles(new_file(sectors))
+    driver = DRIVERS[qemu]
+    direct = drive.cache in ("none", "directsync")
+    image = Qcow2Image(
+        driver,
+        layout(driver, sectors, drive.cluster_size, drive.l2_cache_size),
+        drive.lazy_refcounts,
+        drive.preallocation == "metadata",
+        direct,
+    )
+    file = new_file(image.layout.max_clusters * image.layout.cluster_sectors)
+    if drive.backing is None:
+        return ImageFiles(file, image)
+    backing = drive.backing // SECTOR_BYTES
+    return ImageFiles(file, image, new_file(backing), backing)
+
+
+def limits(table: ThrottlingTable | None) -> ThrottleConfig | None:
+    """Return the limits of a drive."""
+    if table is None:
+        return None
+    found: dict[str, dict[str, Limit]] = {"bps": {}, "iops": {}}
+    for unit, which in product(found, (TOTAL, READ_SIDE, WRITE_SIDE)):
+        avg, burst, length = (getattr(table, f"{unit}_{which}{suffix}") for suffix in ("", "_max", "_max_length"))
+        if avg is not None:
+            found[unit][which] = Limit(avg, burst or 0, length or 1)
+    return ThrottleConfig(found["bps"], found["iops"], table.iops_size or 0)
 
 
 def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:

@@ -16,6 +16,7 @@ class HostFile:
         self.first = first
         self._binder = binder
         self._fdatasync = binder.path("worker.fdatasync_enter")
+        self._fallocate = binder.path("worker.fallocate_enter", "worker.syscall_return")
         self._return = binder.path("worker.syscall_return")
         self._direct: dict[tuple[str, int], Path] = {}
 
@@ -33,6 +34,11 @@ class HostFile:
         ret = yield from self.disk.transfer(thread, DiskJob(self.disk, request, FLUSH, self.first, 0))
         yield self._return
         return ret
+
+    def fallocate(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """Have the file system mark a range as zeroes: its own metadata, without access of the disk."""
+        yield self._fallocate
+        return 0
 
     def _direct_io(self, thread: HostThread, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
         """One page is pinned per 4 KiB, then the disk works."""

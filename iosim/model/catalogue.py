@@ -167,6 +167,10 @@ _QEMU_SUBMIT = [
     CostKey("qemu.raw_co_prw", _S, "raw_co_prw", "raw-posix: request prepared (paio_submit)"),
     CostKey("qemu.bdrv_co_flush", _S, "bdrv_co_flush", "flush passed down both nodes"),
     CostKey("qemu.thread_pool_submit_aio", _S, "thread_pool_submit_aio", "element queued, up to the wake of a worker"),
+    CostKey("qemu.qcow2_get_host_offset", _S, "qcow2_get_host_offset", "one part of a read: L1 and L2 looked up"),
+    CostKey("qemu.qcow2_alloc_host_offset", _S, "qcow2_alloc_host_offset", "one part of a write: L2 and refcounts"),
+    CostKey("qemu.qcow2_cache_do_get", _S, "qcow2_cache_do_get", "one table or entry: read or written, prepared"),
+    CostKey("qemu.throttle", _S, "throttle_group_co_io_limits_intercept", "limits of the drive looked at and charged"),
     CostKey("qemu.submit_return", _D, "qemu_coroutine_yield", "rest of the wake, unwinding to the device's handler"),
 ]
 
@@ -178,6 +182,9 @@ _POOL = [
     CostKey("worker.pwrite_enter", _A, "handle_aiocb_rw_linear", "pwrite: system call down to the disk's queue"),
     CostKey("worker.pread_enter", _A, "handle_aiocb_rw_linear", "pread: system call down to the disk's queue"),
     CostKey("worker.fdatasync_enter", _A, "handle_aiocb_flush", "fdatasync: system call down to the disk's queue"),
+    CostKey(
+        "worker.fallocate_enter", _A, "handle_aiocb_write_zeroes", "fallocate of new clusters, the file system's part"
+    ),
     CostKey("worker.page", _A, "get_user_pages", "one 4 KiB page of a direct transfer pinned and mapped"),
     CostKey("worker.syscall_return", _A, "handle_aiocb_rw_linear", "disk done, until the system call has returned"),
     CostKey("worker.notify", _A, "qemu_bh_schedule", "THREAD_DONE, up to the wake of the main loop"),
@@ -191,6 +198,10 @@ _MAIN_LOOP = [
     CostKey("main_loop.thread_pool_completion", _C, "thread_pool_completion_bh", "one done element found and removed"),
     CostKey("main_loop.coroutine_resume", _C, "aio_co_wake", "coroutine resumed, both nodes unwound"),
     CostKey("main_loop.bdrv_co_em_bh", _C, "bdrv_co_em_bh", "the extra bottom half up to QEMU 1.6"),
+    CostKey(
+        "main_loop.qcow2_alloc_cluster_link_l2", _C, "qcow2_alloc_cluster_link_l2", "one allocation: L2 entries set"
+    ),
+    CostKey("main_loop.throttle_timer", _C, "timer_cb", "timer of the drive's limits: the first that waits is entered"),
     CostKey("main_loop.ide_sector_write_cb", _C, "ide_sector_write_cb", "next DRQ block or end"),
     CostKey("main_loop.ide_sector_read_cb", _C, "ide_sector_read_cb", "data ready: DRQ"),
     CostKey("main_loop.ide_dma_cb", _C, "ide_dma_cb", "bus-master transfer done, bus master idle"),

@@ -41,6 +41,15 @@ class FilePosix:
         self.write_gen += 1
         return ret
 
+    def co_pwrite_zeroes(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """bdrv_co_pwrite_zeroes of this node: fallocate through the thread pool (raw_co_pwrite_zeroes)."""
+        yield self._node
+        yield self._prepare
+        func = partial(self._handle_aiocb_write_zeroes, request, sector, sectors)
+        ret = yield from self._thread_pool_submit_co(coroutine, request, func)
+        self.write_gen += 1
+        return ret
+
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_preadv of this node."""
         yield self._node
@@ -89,3 +98,6 @@ class FilePosix:
 
     def _handle_aiocb_flush(self, request: Request, thread: HostThread) -> Steps[int]:
         return (yield from self.file.fdatasync(thread, request))
+
+    def _handle_aiocb_write_zeroes(self, request: Request, sector: int, sectors: int, thread: HostThread) -> Steps[int]:
+        return (yield from self.file.fallocate(thread, request, sector, sectors))

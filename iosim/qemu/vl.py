@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
-from iosim.disk.file import HostFile
 from iosim.host import Host, HostThread, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
-from iosim.qemu.block import BlockBackend, RawFormat
+from iosim.qemu.block import BlockBackend, FormatNode, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.format import Qcow2Format
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
+from iosim.qemu.throttle import ThrottleConfig, throttle
 from iosim.qemu.versions import QemuVersion
 
 
@@ -66,17 +68,33 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(self, position: int, sectors: int, file: HostFile, cache: str, multiple: int) -> None:
-        """Put a drive on its channel: raw format over *file*.
+    def ide_create_drive(self, position: int, sectors: int, backend: BlockBackend, multiple: int) -> None:
+        """Put a drive on its channel.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, self.pool, file, cache))
-        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
+
+    def blk_new_open(self, name: str, files: ImageFiles, cache: str, limits: ThrottleConfig | None) -> BlockBackend:
+        """The backend of a drive: its format node over the files of the host, and its limits."""
+        file = FilePosix(self.binder, self.version, self.pool, files.file, cache)
+        node: FormatNode = RawFormat(self.binder, self.version, file)
+        if files.image is not None:
+            backing = None
+            if files.backing is not None:
+                base = FilePosix(self.binder, self.version, self.pool, files.backing, cache)
+                backing = RawFormat(self.binder, self.version, base)
+            carrier = self.main_thread.name
+            node = Qcow2Format(
+                self.host, self.binder, self.version, name, files.image, file, backing, files.backing_sectors, carrier
+            )
+        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
+        if limits is not None:
+            backend.throttle = throttle(self.version, self.host, self.binder, self.main_loop, name, limits)
+        return backend
 
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]

@@ -122,6 +122,10 @@ class RawResult:
             used = sorted({drive.channel for drive in vm.drives})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+            for index, backend in enumerate(vm.backends):
+                levels += [
+                    _level(f"{name}/drive{index}/{part}", 1, held, queue) for part, held, queue in backend.levels()
+                ]
         for disk in machine.disks.values():
             levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
         accesses = None

@@ -19,6 +19,14 @@ class FileIo(NamedTuple):
     sectors: int
 
 
+class Qcow2Error(Exception):
+    """An access of the image file failed: the negative errno. Thrown into the function that made it."""
+
+    def __init__(self, ret: int) -> None:
+        super().__init__(ret)
+        self.ret = ret
+
+
 MetaSteps: TypeAlias = Generator[FileIo, None, T]
 """A function of the qcow2 driver that holds the image's lock: it yields the accesses it makes, and returns a T."""
 

@@ -6,12 +6,12 @@ the image's lock. Sectors are 512 bytes; a *cluster* is an index, of the guest's
 
 from array import array
 from collections.abc import MutableSequence, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from iosim.model.records import READ, WRITE
 from iosim.model.units import SECTOR_BYTES
-from iosim.qemu.qcow2.cache import FLUSH_FILE, FileIo, HitCache, LruCache, MetaSteps, Qcow2Cache, T
+from iosim.qemu.qcow2.cache import FLUSH_FILE, FileIo, HitCache, LruCache, MetaSteps, Qcow2Cache, Qcow2Error, T
 from iosim.qemu.qcow2.versions import REFCOUNT_BLOCKS, Layout, Qcow2Driver
 
 
@@ -19,8 +19,8 @@ from iosim.qemu.qcow2.versions import REFCOUNT_BLOCKS, Layout, Qcow2Driver
 class L2Meta:
     """QCowL2Meta: clusters that were allocated for a write and are not in the L2 table yet.
 
-    The write covers *data* sectors behind *head* sectors of the first cluster; *head* and *tail* are copied on write.
-    `dependents` are the coroutines that wait until it is done.
+    The write covers *data* sectors behind *head* sectors of the first cluster; *head* and *tail* are copied on write,
+    unless *skip_cow*: then they are zeroes already.
     """
 
     cluster: int
@@ -30,7 +30,6 @@ class L2Meta:
     data: int
     tail: int
     skip_cow: bool = False
-    dependents: list[Any] = field(default_factory=list)
 
 
 class Allocation(NamedTuple):
@@ -59,7 +58,7 @@ class Qcow2Image:
         self.in_flight: list[L2Meta] = []
         self.dirty_bit = False
         self._lazy = lazy_refcounts
-        self._padded = direct or not driver.pads_small_writes
+        self._padded = direct or driver.pads_small_writes
         self._create(preallocated)
 
     # Life of the image
@@ -120,9 +119,17 @@ class Qcow2Image:
 
         Result: the allocation, or the one in flight that has to be waited for before this is called again.
         """
+        metas: list[L2Meta] = []
+        try:
+            return (yield from self._gather(sector, sectors, metas))
+        except Qcow2Error:
+            for meta in metas:
+                self.in_flight.remove(meta)
+            raise
+
+    def _gather(self, sector: int, sectors: int, metas: list[L2Meta]) -> MetaSteps[Allocation | L2Meta]:
         place: int | None = None
         done = 0
-        metas: list[L2Meta] = []
         while done < sectors:
             start = sector + done
             wanted = None if place is None else place + done

@@ -11,9 +11,9 @@ class Qcow2Driver(NamedTuple):
     l2_tables: int | None
     """Fixed number of whole L2 tables in the cache (1.6: L2_CACHE_SIZE); None: sized in bytes, at most 32 MiB."""
     lru: bool
-    """2.4 and later (2693310e43): the least recently used table is evicted; before, the one with the fewest hits."""
+    """2.4 and later: the least recently used table is evicted; before, the one with the fewest hits."""
     flushes_per_cache: bool
-    """Up to 2.6 (f3c3b87dae): a guest flush flushes the file after each of the two caches, and then once more."""
+    """Up to 2.6: a guest flush flushes the file after each of the two caches, and then once more."""
     restarts_allocation: bool
     """2.0 and later (b106ad9185): a new refcount block makes the allocation that needed it start over (-EAGAIN)."""
     merges_cow: bool
@@ -21,12 +21,16 @@ class Qcow2Driver(NamedTuple):
     zeroes_clusters: bool
     """4.1 and later (c8bb23cbdb): new clusters that read as zeroes are zeroed by fallocate (handle_alloc_space)."""
     pads_small_writes: bool
-    """2.0 and later: a write below the file's alignment is read, padded and written; before, any below a sector."""
+    """Up to 1.7 a write of less than a sector is read, changed and written; later only where the file needs it."""
+    keeps_lock: bool
+    """Up to 4.1: the image's lock is kept from one part of a request to the next."""
+    hands_lock_over: bool
+    """2.9 and later: whoever unlocks a CoMutex gives it to the first that waits."""
 
 
 DRIVERS = {
-    "1.6": Qcow2Driver(16, False, True, False, False, False, False),
-    "7.2": Qcow2Driver(None, True, False, True, True, True, True),
+    "1.6": Qcow2Driver(16, False, True, False, False, False, True, True, False),
+    "7.2": Qcow2Driver(None, True, False, True, True, True, False, False, True),
 }
 
 REFCOUNT_BLOCKS = 4
