@@ -39,11 +39,11 @@ from iosim.model.scenario import (
 )
 from iosim.model.steps import Binder, Block, Steps
 from iosim.model.trace import Trace
-from iosim.model.units import SECTOR_BYTES
+from iosim.model.units import SECTOR_BYTES, exact_size
 from iosim.qemu.block import BlockBackend
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.metadata import Qcow2Image
-from iosim.qemu.qcow2.versions import DRIVERS, layout
+from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.throttle import READ_SIDE, TOTAL, WRITE_SIDE, Limit, ThrottleConfig
 from iosim.qemu.versions import VERSIONS
@@ -131,7 +131,8 @@ class VirtualMachine:
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            files = image_files(table.qemu, drive, sectors, partial(self._file, images, binder, disk))
+            place = f"vm.{table.name}.drive.{index}"
+            files = image_files(table.qemu, drive, sectors, place, partial(self._file, images, binder, disk))
             backend = self.qemu.blk_new_open(f"{self.name}/drive{index}", files, drive.cache, limits(drive.throttling))
             self.backends.append(backend)
             self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
@@ -333,19 +334,22 @@ def background_exit(table: BackgroundTable) -> Exit:
     return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
 
 
-def image_files(qemu: str, drive: DriveTable, sectors: int, new_file: Callable[[int], HostFile]) -> ImageFiles:
-    """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk."""
+def image_files(
+    qemu: str, drive: DriveTable, sectors: int, place: str, new_file: Callable[[int], HostFile]
+) -> ImageFiles:
+    """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk. Raises ScenarioError."""
     if drive.format == "raw":
         return ImageFiles(new_file(sectors))
     driver = DRIVERS[qemu]
+    sizes = layout(driver, sectors, drive.cluster_size, drive.l2_cache_size)
+    if sizes.n_tables > MAX_L2_TABLES:
+        largest = MAX_L2_TABLES * sizes.l2_entries * drive.cluster_size
+        raise ScenarioError(
+            f"{place}: a qcow2 image with clusters of {exact_size(drive.cluster_size)} has at most "
+            f"{exact_size(largest)}, got {exact_size(sectors * SECTOR_BYTES)}"
+        )
     direct = drive.cache in ("none", "directsync")
-    image = Qcow2Image(
-        driver,
-        layout(driver, sectors, drive.cluster_size, drive.l2_cache_size),
-        drive.lazy_refcounts,
-        drive.preallocation == "metadata",
-        direct,
-    )
+    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, drive.preallocation == "metadata", direct)
     file = new_file(image.layout.max_clusters * image.layout.cluster_sectors)
     if drive.backing is None:
         return ImageFiles(file, image)

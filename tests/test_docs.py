@@ -75,6 +75,7 @@ MODELS: dict[str, type[BaseModel]] = {
     '### `model = "ssd"`': tables.SsdTable,
     "## `[[vm]]`": tables.VmTable,
     "## `[[vm.drive]]`": tables.DriveTable,
+    "### `[vm.drive.throttling]`": tables.ThrottlingTable,
     "## `[[vm.background]]`": tables.BackgroundTable,
     "## `[[vm.event]]`": tables.EventTable,
 }
@@ -198,7 +199,8 @@ def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), "## `resources`"))[1]
     documented = {name for row in rows for name in re.findall(r"`([^`]*)`", row["resource"])}
     found = {name.replace("web/", "VM/").replace("disk/sda", "disk/NAME") for name in result.resources["resource"]}
-    assert found | {"VM/channel0", "VM/channel1"} == documented
+    elsewhere = {"VM/channel0", "VM/channel1", "VM/driveN/qcow2", "VM/driveN/throttle"}
+    assert found | elsewhere == documented
 
 
 def test_the_keys_of_the_summary_are_documented_in_order(result: Result) -> None:

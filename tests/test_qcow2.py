@@ -4,11 +4,17 @@ Layout of an empty image of 64 MiB with clusters of 64 KiB (128 sectors): 0 head
 3 L1 table; the first write puts its L2 table in 4 and its data in 5. An access takes 90 us, a flush 500 us.
 """
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from iosim.model.stages import Stage
+from iosim.qemu.qcow2.metadata import exhaust
 from tests.block_bench import MIB, BlockBench
-from tests.support import constant_profile
+from tests.support import constant_profile, drawn_profile
+from tests.test_qcow2_metadata import consistent
 
 pytestmark = pytest.mark.parametrize("exact", [False, True], ids=["coalesced", "exact"])
 
@@ -170,7 +176,7 @@ def test_a_write_waits_for_the_allocation_of_its_cluster(exact: bool, qemu: str,
     bench.run([(0, "W", 0, 128), (LATER, "W", 136, 8), (LATER + 10_000, "W", 160, 8)])
     first = LATER + 90_000 + copied
     assert bench.times() == {0: NEW_TABLE_NS + 90_000, 1: first, 2: first + 90_000}
-    assert bench.stage(2, Stage.SUBMIT_WAIT) == 80_000 + copied
+    assert bench.stage(2, Stage.QEMU_SUBMIT) == 80_000 + copied
     assert bench.served[-1] == ("W", 768 + 32, 8)
 
 
@@ -190,8 +196,67 @@ def test_requests_wait_while_metadata_is_read_and_written(exact: bool, qemu: str
     bench.run([(0, "W", 0, 128), (50_000, "W", 128, 128), (60_000, "R", 1000, 8)])
     assert bench.times() == {0: NEW_TABLE_NS + 90_000, 1: NEW_TABLE_NS + 180_000, 2: NEW_TABLE_NS}
     assert bench.stage(1, Stage.AIO_WAIT) == 90_000
-    assert bench.stage(1, Stage.SUBMIT_WAIT) == NEW_TABLE_NS - 50_000
-    assert bench.stage(2, Stage.SUBMIT_WAIT) == NEW_TABLE_NS - 60_000
+    assert bench.stage(1, Stage.QEMU_SUBMIT) == NEW_TABLE_NS - 50_000
+    assert bench.stage(2, Stage.QEMU_SUBMIT) == NEW_TABLE_NS - 60_000
     (name, held, queue) = bench.backend.levels()[0]
     assert (name, held.area) == ("qcow2", NEW_TABLE_NS)
     assert (queue.area, queue.highest) == (2 * NEW_TABLE_NS - 110_000, 2)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 100, 20_000, 95_000, 700_000]),
+        st.sampled_from("WWWRF"),
+        st.integers(0, 255),
+        st.integers(1, 40),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["1.6", "7.2"]),
+    st.sampled_from([1024, 4096]),
+    st.booleans(),
+    st.sampled_from([0, 100, 300]),
+    st.sampled_from([None, "drawn", 100]),
+    st.sampled_from(["none", "directsync"]),
+    ROWS,
+)
+def test_overlapping_requests_keep_the_image_consistent(
+    exact: bool,
+    qemu: str,
+    cluster: int,
+    lazy: bool,
+    backing: int,
+    costs: Any,
+    cache: str,
+    rows: list[tuple[int, str, int, int]],
+) -> None:
+    """Every sector that was written lies in the file where it was written to; coalesced as exit by exit."""
+    at = 0
+    submitted = []
+    for gap, op, sector, sectors in rows:
+        at += gap
+        submitted.append((at, op, *((0, 0) if op == "F" else (sector, sectors))))
+    benches = []
+    for mode in (exact, not exact):
+        profile = drawn_profile() if costs == "drawn" else constant_profile(costs or 0)
+        bench = BlockBench(
+            mode, qemu, profile, image_sectors=300, cluster=cluster, lazy=lazy, backing_sectors=backing, cache=cache
+        )
+        benches.append(bench.run(submitted))
+    bench, other = benches
+    assert (bench.done, bench.noted.served) == (other.done, other.noted.served)
+    assert [request.stages for request in bench.requests] == [request.stages for request in other.requests]
+    image = bench.image
+    assert image is not None
+    assert not image.in_flight
+    consistent(image)
+    places = {place + n for op, place, length in bench.served if op == "W" for n in range(length)}
+    for op, sector, sectors in {row[1:] for row in submitted if row[1] == "W"}:
+        for guest in range(sector, sector + sectors):
+            found, _ = exhaust(image.get_host_offset(guest, 1))
+            assert found in places, (op, guest)

@@ -14,12 +14,14 @@ STATUSES = (OK, ERROR, UNFINISHED)
 WAITING_FUNCTION: dict[Stage, str] = {
     Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
     Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
+    Stage.QEMU_SUBMIT: "qemu_co_mutex_lock",
     Stage.AIO_WAIT: "thread_pool_submit_aio",
     Stage.DISK_WAIT: "submit_bio",
     Stage.DISK_SERVICE: "submit_bio",
     Stage.COMPLETION_WAIT: "qemu_poll_ns",
     Stage.COMPLETION: "timer_mod",
     Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
+    Stage.THROTTLE_WAIT: "throttle_schedule_timer",
 }
 """Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
 

@@ -64,7 +64,7 @@ class CoMutex:
         self._host = host
         self._hands_over = hands_over
         self._locked = False
-        self._queue = CoQueue(host, Stage.SUBMIT_WAIT, carrier, waiting)
+        self._queue = CoQueue(host, Stage.QEMU_SUBMIT, carrier, waiting)
         self._held = held
 
     def lock(self, coroutine: Coroutine, request: Request) -> Steps[None]:

@@ -153,7 +153,7 @@ class Qcow2Format:
                 return part
             queue = self._dependents.get(part)
             if queue is None:
-                queue = self._dependents[part] = CoQueue(self._host, Stage.SUBMIT_WAIT, self._carrier, self.queue)
+                queue = self._dependents[part] = CoQueue(self._host, Stage.QEMU_SUBMIT, self._carrier, self.queue)
             yield from self._lock.unlock(coroutine)
             yield from queue.wait(coroutine, request)
             yield from self._lock.lock(coroutine, request)

@@ -38,6 +38,8 @@ REFCOUNT_BLOCKS = 4
 MAX_L2_CACHE = 32 * 1024 * 1024
 MIN_L2_TABLES = 2
 SLICE_BYTES = 4096
+MAX_L2_TABLES = 1 << 22
+"""An L1 table of 32 MiB (QCOW_MAX_L1_SIZE)."""
 MERGED_READ_SECTORS = 16384 // SECTOR_BYTES
 """perform_cow reads head and tail at once if at most 16 KiB lie between them."""
 
