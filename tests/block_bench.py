@@ -28,6 +28,28 @@ MIB = 2048
 """Sectors."""
 
 
+class FailingFile(HostFile):
+    """A file of which some accesses fail, counted from 0, with an errno each."""
+
+    fails: dict[int, int]
+    n_accesses = 0
+
+    def pwrite(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
+        return self._unless_it_fails(super().pwrite(thread, request, sector, sectors))
+
+    def pread(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
+        return self._unless_it_fails(super().pread(thread, request, sector, sectors))
+
+    def fdatasync(self, thread: HostThread, request: Request) -> Steps[int]:
+        return self._unless_it_fails(super().fdatasync(thread, request))
+
+    def _unless_it_fails(self, steps: Steps[int]) -> Steps[int]:
+        number = self.n_accesses
+        self.n_accesses += 1
+        ret = yield from steps
+        return -self.fails.get(number, -ret)
+
+
 class NotedDisk(ConstantDisk):
     """A disk of constant times that notes what it serves."""
 
@@ -55,7 +77,7 @@ class BlockBench:
         backing_sectors: int = 0,
         cache: str = "none",
         limits: ThrottleConfig | None = None,
-        servers: int = 8,
+        fails: dict[int, int] | None = None,
     ) -> None:
         self.host = Host(exact=exact)
         binder = Binder(profile or constant_profile(0))
@@ -64,12 +86,13 @@ class BlockBench:
         self.qemu.kvm_init()
         self.qemu.machine_init(False)
         self.noted = NotedDisk()
-        self.disk = Disk(self.host, "sda", self.noted, servers)
+        self.disk = Disk(self.host, "sda", self.noted, 8)
         self.image: Qcow2Image | None = None
         if image_sectors is not None:
             driver = DRIVERS[qemu]
             self.image = Qcow2Image(driver, layout(driver, image_sectors, cluster), lazy, preallocated, True)
-        file = HostFile(binder, self.disk, 0)
+        file = FailingFile(binder, self.disk, 0)
+        file.fails = fails or {}
         base = HostFile(binder, self.disk, 1_000_000_000) if backing_sectors else None
         files = ImageFiles(file, self.image, base, backing_sectors)
         self.backend = self.qemu.blk_new_open("vm/drive0", files, cache, limits)

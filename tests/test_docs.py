@@ -16,6 +16,7 @@ from iosim.model import scenario as tables
 from iosim.model.catalogue import CATALOGUE
 from iosim.model.errors import ScenarioError
 from iosim.model.stages import Stage
+from iosim.qemu.qcow2.versions import DRIVERS, Qcow2Driver
 from iosim.qemu.versions import VERSIONS
 from iosim.results.result import Result, write
 from iosim.simulation import simulate as run_scenario
@@ -307,5 +308,13 @@ def test_the_differences_between_versions_are_documented() -> None:
     ]
 
 
+def test_the_differences_between_the_qcow2_drivers_are_documented() -> None:
+    rows = next(table for table in markdown_tables(page("path.md")) if "driver" in table[0])
+    assert [(code(row["driver"]), row["1.6"], row["7.2"]) for row in rows] == [
+        (name, *(in_words(getattr(DRIVERS[version], name)) for version in ("1.6", "7.2")))
+        for name in Qcow2Driver._fields
+    ]
+
+
 def in_words(value: object) -> str:
-    return {"True": "yes", "False": "no"}.get(str(value), str(value))
+    return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))

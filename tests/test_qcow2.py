@@ -4,6 +4,7 @@ Layout of an empty image of 64 MiB with clusters of 64 KiB (128 sectors): 0 head
 3 L1 table; the first write puts its L2 table in 4 and its data in 5. An access takes 90 us, a flush 500 us.
 """
 
+import errno
 from typing import Any
 
 import pytest
@@ -201,6 +202,42 @@ def test_requests_wait_while_metadata_is_read_and_written(exact: bool, qemu: str
     (name, held, queue) = bench.backend.levels()[0]
     assert (name, held.area) == ("qcow2", NEW_TABLE_NS)
     assert (queue.area, queue.highest) == (2 * NEW_TABLE_NS - 110_000, 2)
+
+
+# The accesses of the first write of 7.2: 0 to 6 the metadata, 7 the data (fallocate is none).
+@pytest.mark.parametrize("number", range(7))
+def test_an_error_of_the_metadata_ends_the_write_and_the_next_one_goes_on(exact: bool, number: int) -> None:
+    bench = BlockBench(exact, "7.2", image_sectors=64 * MIB, fails={number: errno.EIO})
+    bench.run([(0, "W", 8, 8), (LATER, "W", 8, 8), (2 * LATER, "F", 0, 0)])
+    assert [ret for _, _, ret in bench.done] == [-errno.EIO, 0, 0]
+    assert bench.image is not None
+    assert not bench.image.in_flight
+    assert bench.image.l2_cache.n_dirty == bench.image.refcount_cache.n_dirty == 0
+
+
+@pytest.mark.parametrize(("qemu", "number"), [("1.6", 7), ("1.6", 8), ("1.6", 9), ("7.2", 7)])
+def test_an_error_of_data_or_copy_on_write_leaves_the_cluster_unallocated(exact: bool, qemu: str, number: int) -> None:
+    bench = BlockBench(exact, qemu, image_sectors=64 * MIB, fails={number: errno.ENOSPC})
+    bench.run([(0, "W", 8, 8), (10_000, "W", 24, 8), (LATER, "R", 8, 8)])
+    assert [(at, ret) for at, _, ret in sorted(bench.done)] == [(0, -errno.ENOSPC), (1, 0), (2, 0)]
+    # The second waited for the first's allocation, found nothing allocated, and took the next cluster, 6.
+    assert bench.served[-1] == ("R", 768 + 8, 8)
+
+
+@pytest.mark.parametrize("qemu", ["1.6", "7.2"])
+def test_an_error_of_a_flush_leaves_the_tables_dirty(exact: bool, qemu: str) -> None:
+    bench = BlockBench(exact, qemu, image_sectors=64 * MIB, fails={8: errno.EIO})
+    bench.run([(0, "W", 0, 128), (LATER, "F", 0, 0), (2 * LATER, "F", 0, 0)])
+    assert [ret for _, _, ret in bench.done] == [0, -errno.EIO, 0]
+    assert bench.served[8:12] == [("W", 256, 128), ("W", 256, 128), FLUSH, ("W", 512, 128)]
+
+
+@pytest.mark.parametrize("qemu", ["1.6", "7.2"])
+def test_an_error_of_a_read(exact: bool, qemu: str) -> None:
+    bench = BlockBench(exact, qemu, image_sectors=64 * MIB, preallocated=True, fails={0: errno.EIO, 2: errno.EIO})
+    bench.run([(0, "R", 0, 8), (LATER, "R", 0, 8), (2 * LATER, "R", 0, 8)])
+    # 0 is the L2 table, which has to be read again (1); 2 is the data.
+    assert [ret for _, _, ret in bench.done] == [-errno.EIO, -errno.EIO, 0]
 
 
 ROWS = st.lists(

@@ -13,7 +13,7 @@ from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.qcow2.files import ImageFiles
-from iosim.qemu.qcow2.format import Qcow2Format
+from iosim.qemu.qcow2.format import Backing, Qcow2Format
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
 from iosim.qemu.throttle import ThrottleConfig, throttle
@@ -78,22 +78,29 @@ class QemuProcess:
         if multiple > 1:
             drive.mult_sectors = multiple
 
-    def blk_new_open(self, name: str, files: ImageFiles, cache: str, limits: ThrottleConfig | None) -> BlockBackend:
-        """The backend of a drive: its format node over the files of the host, and its limits."""
-        file = FilePosix(self.binder, self.version, self.pool, files.file, cache)
+    def blk_new_open(
+        self,
+        name: str,
+        files: ImageFiles,
+        cache: str,
+        limits: ThrottleConfig | None,
+        context: tuple[MainLoop, ThreadPool] | None = None,
+    ) -> BlockBackend:
+        """The backend of a drive in the main loop or another *context*: its format node over its files, its limits."""
+        loop, pool = (self.main_loop, self.pool) if context is None else context
+        file = FilePosix(self.binder, self.version, pool, files.file, cache)
         node: FormatNode = RawFormat(self.binder, self.version, file)
         if files.image is not None:
-            backing = None
+            base = None
             if files.backing is not None:
-                base = FilePosix(self.binder, self.version, self.pool, files.backing, cache)
-                backing = RawFormat(self.binder, self.version, base)
-            carrier = self.main_thread.name
-            node = Qcow2Format(
-                self.host, self.binder, self.version, name, files.image, file, backing, files.backing_sectors, carrier
-            )
-        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
+                base = RawFormat(
+                    self.binder, self.version, FilePosix(self.binder, self.version, pool, files.backing, cache)
+                )
+            backing = Backing(base, files.backing_sectors)
+            node = Qcow2Format(self.host, self.binder, self.version, name, files.image, file, backing, loop.thread.name)
+        backend = BlockBackend(self.binder, self.version, loop, node, cache)
         if limits is not None:
-            backend.throttle = throttle(self.version, self.host, self.binder, self.main_loop, name, limits)
+            backend.throttle = throttle(self.version, self.host, self.binder, loop, name, limits)
         return backend
 
     def qemu_init_vcpu(

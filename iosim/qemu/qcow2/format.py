@@ -3,6 +3,8 @@
 Every access is a job of the file's node, one after the other, on behalf of the request that needs it.
 """
 
+from typing import NamedTuple
+
 from iosim.host import Host, Level
 from iosim.model.records import FLUSH, READ, Request
 from iosim.model.stages import Stage
@@ -17,8 +19,15 @@ from iosim.qemu.qcow2.versions import MERGED_READ_SECTORS
 from iosim.qemu.versions import QemuVersion
 
 
+class Backing(NamedTuple):
+    """What is read where the image has nothing: a node and its size, or none, which ends before the first sector."""
+
+    node: FormatNode | None
+    sectors: int
+
+
 class Qcow2Format:
-    """One image over its file, with a backing file of *backing_sectors* or none.
+    """One image over its file.
 
     The lock is held while metadata is looked at, changed, read and written, and let go during the guest's own data
     and copy on write. A write that overlaps clusters that another one is allocating waits until that is done.
@@ -32,8 +41,7 @@ class Qcow2Format:
         name: str,
         image: Qcow2Image,
         file: FilePosix,
-        backing: FormatNode | None,
-        backing_sectors: int,
+        backing: Backing,
         carrier: str,
     ) -> None:
         self.image = image
@@ -42,7 +50,6 @@ class Qcow2Format:
         self.queue = Level(host.timeline, f"{name}/qcow2:queue")
         self._driver = image.driver
         self._backing = backing
-        self._backing_sectors = backing_sectors
         self._lock = CoMutex(host, carrier, self._driver.hands_lock_over, self.held, self.queue)
         self._dependents: dict[L2Meta, CoQueue] = {}
         self._host = host
@@ -114,7 +121,7 @@ class Qcow2Format:
             except Qcow2Error as error:
                 ret = error.ret
                 break
-            zeroes = place is None and sector >= self._backing_sectors
+            zeroes = place is None and sector >= self._backing.sectors
             if not (zeroes and self._driver.keeps_lock):
                 yield from self._lock.unlock(coroutine)
                 held = False
@@ -139,8 +146,9 @@ class Qcow2Format:
     def _read(self, coroutine: Coroutine, request: Request, place: int | None, sector: int, n: int) -> Steps[int]:
         if place is not None:
             return (yield from self.file.co_preadv(coroutine, request, place, n))
-        assert self._backing is not None
-        return (yield from self._backing.co_preadv(coroutine, request, sector, min(n, self._backing_sectors - sector)))
+        node, end = self._backing
+        assert node is not None
+        return (yield from node.co_preadv(coroutine, request, sector, min(n, end - sector)))
 
     # Writes
 
@@ -234,7 +242,7 @@ class Qcow2Format:
         except Qcow2Error:
             place, length = None, 0
         yield from self._lock.unlock(coroutine)
-        return place is None and length == n and sector >= self._backing_sectors
+        return place is None and length == n and sector >= self._backing.sectors
 
     def _perform_cow(self, coroutine: Coroutine, request: Request, meta: L2Meta, merged: bool) -> Steps[None]:
         """perform_cow: fill head and tail of the new clusters, without the lock; the L2 table then needs a flush."""
