@@ -59,7 +59,7 @@ def test_a_write_of_whole_clusters_copies_nothing(exact: bool, qemu: str) -> Non
 @pytest.mark.parametrize("qemu", ["1.6", "7.2"])
 def test_a_rewrite_is_one_data_write(exact: bool, qemu: str) -> None:
     profile = constant_profile(
-        0, qemu__qcow2_alloc_host_offset=7_000, main_loop__qcow2_alloc_cluster_link_l2=5_000, qemu__bdrv_co_pwritev=300
+        0, qemu__qcow2_alloc_host_offset=7_000, main_loop__qcow2_link_l2=5_000, qemu__bdrv_co_pwritev=300
     )
     bench = BlockBench(exact, qemu, profile, image_sectors=64 * MIB)
     bench.run([(0, "W", 0, 128), (LATER, "W", 8, 8)])
@@ -79,7 +79,7 @@ def test_the_costs_of_a_first_write(exact: bool) -> None:
         qemu__qcow2_cache_do_get=1_000,
         qemu__bdrv_co_flush=2_000,
         qemu__bdrv_co_pwritev=300,
-        main_loop__qcow2_alloc_cluster_link_l2=5_000,
+        main_loop__qcow2_link_l2=5_000,
     )
     bench = BlockBench(exact, "1.6", profile, image_sectors=64 * MIB).run([(0, "W", 8, 8)])
     # 300 + 7000, 4 x (1000 + 300), 3 x 2000, 3 x 300, and two look-ups by which copy_sectors finds nothing to read.

@@ -335,7 +335,7 @@ def other_costs(w: Writer) -> None:
         ("qemu.qcow2_cache_do_get", "1us"),
         ("qemu.throttle", "400ns"),
         ("worker.fallocate_enter", "15us"),
-        ("main_loop.qcow2_alloc_cluster_link_l2", "1us"),
+        ("main_loop.qcow2_link_l2", "1us"),
         ("main_loop.throttle_timer", "1us"),
     ):
         w.constant(key, value, "assumed", "no measurement")

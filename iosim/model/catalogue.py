@@ -198,9 +198,7 @@ _MAIN_LOOP = [
     CostKey("main_loop.thread_pool_completion", _C, "thread_pool_completion_bh", "one done element found and removed"),
     CostKey("main_loop.coroutine_resume", _C, "aio_co_wake", "coroutine resumed, both nodes unwound"),
     CostKey("main_loop.bdrv_co_em_bh", _C, "bdrv_co_em_bh", "the extra bottom half up to QEMU 1.6"),
-    CostKey(
-        "main_loop.qcow2_alloc_cluster_link_l2", _C, "qcow2_alloc_cluster_link_l2", "one allocation: L2 entries set"
-    ),
+    CostKey("main_loop.qcow2_link_l2", _C, "qcow2_alloc_cluster_link_l2", "one allocation: L2 entries set"),
     CostKey("main_loop.throttle_timer", _C, "timer_cb", "timer of the drive's limits: the first that waits is entered"),
     CostKey("main_loop.ide_sector_write_cb", _C, "ide_sector_write_cb", "next DRQ block or end"),
     CostKey("main_loop.ide_sector_read_cb", _C, "ide_sector_read_cb", "data ready: DRQ"),

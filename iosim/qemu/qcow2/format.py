@@ -62,7 +62,7 @@ class Qcow2Format:
         self._get_offset = binder.path(("qemu.qcow2_get_host_offset", look_up))
         self._alloc_offset = binder.path(("qemu.qcow2_alloc_host_offset", allocate))
         self._table = binder.path("qemu.qcow2_cache_do_get")
-        self._link = binder.path("main_loop.qcow2_alloc_cluster_link_l2")
+        self._link = binder.path("main_loop.qcow2_link_l2")
 
     # What the backend calls
 
