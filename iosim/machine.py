@@ -1,8 +1,10 @@
 """Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
 
-Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
-VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
-(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool). The scheduler comes last.
+Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
+number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
+2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
+(192), its iothreads (193), its workers (256, 64 for each pool), the kernel's workers of its io_uring (1984). The
+scheduler comes last.
 """
 
 import errno
@@ -12,7 +14,20 @@ from itertools import product
 from pathlib import Path as FilePath
 from typing import Protocol
 
-from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, HostFile, Ssd, SsdConfig, hdd, load_empirical
+from iosim.disk import (
+    ConstantDisk,
+    Disk,
+    DiskModel,
+    Hdd,
+    HddConfig,
+    HostFile,
+    HostFiles,
+    PageCacheConfig,
+    Ssd,
+    SsdConfig,
+    hdd,
+    load_empirical,
+)
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
@@ -33,6 +48,7 @@ from iosim.model.scenario import (
     EmpiricalDiskTable,
     EventTable,
     HddTable,
+    PageCacheTable,
     Scenario,
     ThrottlingTable,
     VmTable,
@@ -51,7 +67,7 @@ from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
 _THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 32, 64, 128, 192, 256
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS, _IO_WQ = 0, 32, 64, 128, 192, 256, 1984
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -101,6 +117,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
         account: "RequestAccount",
@@ -135,8 +152,11 @@ class VirtualMachine:
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
             place = f"vm.{table.name}.drive.{index}"
-            files = image_files(table.qemu, drive, sectors, place, partial(self._file, images, binder, disk))
-            backend = self.qemu.blk_new_open(f"{self.name}/drive{index}", files, drive.cache, limits(drive.throttling))
+            image = image_files(
+                table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
+            )
+            name = f"{self.name}/drive{index}"
+            backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling))
             self.backends.append(backend)
             self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
@@ -150,7 +170,7 @@ class VirtualMachine:
                     drive.multiple if drive.mode is Transfer.PIO else 1,
                     sectors,
                     drive.max_sectors,
-                    drive.cache != "directsync",
+                    drive.write_cache,
                     partial(self._completed, feeder),
                 )
             )
@@ -191,11 +211,11 @@ class VirtualMachine:
         return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
 
     @staticmethod
-    def _file(images: dict[str, int], binder: Binder, disk: Disk, sectors: int) -> HostFile:
+    def _file(images: dict[str, int], files: HostFiles, disk: Disk, direct: bool, sectors: int) -> HostFile:
         """Put a file of up to *sectors* behind the others on *disk*."""
         first = images.get(disk.name, 0)
         images[disk.name] = first + sectors
-        return HostFile(binder, disk, first)
+        return files.open(disk, first, sectors, direct)
 
     # Threads
 
@@ -219,6 +239,8 @@ class VirtualMachine:
     def _qemu_thread(self, kind: str, number: int) -> HostThread:
         if kind == "main":
             return self._thread("main", _MAIN, self.main_level)
+        if kind == "iou-wrk":
+            return self._thread(f"iou-wrk{number}", _IO_WQ + number)
         return self._thread(f"worker{number}", _WORKERS + number)
 
     # What happens to the VM
@@ -364,8 +386,7 @@ def image_files(
             f"{place}: a qcow2 image with clusters of {exact_size(drive.cluster_size)} has at most "
             f"{exact_size(largest)}, got {exact_size(sectors * SECTOR_BYTES)}"
         )
-    direct = drive.cache in ("none", "directsync")
-    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, drive.preallocation == "metadata", direct)
+    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, drive.preallocation == "metadata", drive.direct)
     file = new_file(image.layout.max_clusters * image.layout.cluster_sectors)
     if drive.backing is None:
         return ImageFiles(file, image)
@@ -428,6 +449,12 @@ def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
     return Disk(host, table.name, model, table.servers)
 
 
+def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
+    """Return what *table* describes."""
+    background, limit = table.dirty_limits()
+    return PageCacheConfig(table.pages, background, limit, table.dirty_writeback_interval, table.dirty_expire_interval)
+
+
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -443,6 +470,9 @@ class Machine:
         self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.files = HostFiles(
+            self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
+        )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
         images: dict[str, int] = {}
@@ -462,6 +492,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        self.files,
                         mine,
                         images,
                         account,

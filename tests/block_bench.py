@@ -95,7 +95,7 @@ class BlockBench:
         file.fails = fails or {}
         base = HostFile(binder, self.disk, 1_000_000_000) if backing_sectors else None
         files = ImageFiles(file, self.image, base, backing_sectors)
-        self.backend = self.qemu.blk_new_open("vm/drive0", files, cache, limits)
+        self.backend = self.qemu.blk_new_open("vm/drive0", files, cache, "threads", limits)
         self.requests: list[Request] = []
         self.done: list[tuple[int, int, int]] = []
         self.qemu.start_main_loop()

@@ -53,7 +53,9 @@ class PortGuest:
         self.disk = Disk(self.host, "sda", ConstantDisk(DISK_NS, FLUSH_NS), 1)
         for position in range(drives):
             files = ImageFiles(HostFile(binder, self.disk, 0))
-            backend = self.qemu.blk_new_open(f"drive{position}", files, "directsync" if directsync else "none", None)
+            backend = self.qemu.blk_new_open(
+                f"drive{position}", files, "directsync" if directsync else "none", "threads", None
+            )
             self.qemu.ide_create_drive(position, 1 << 30, backend, 16)
         self.cpu = GuestCpu(vcpu_thread, None)
         self.qemu.qemu_init_vcpu(self.cpu, vcpu_thread, None, self.stopped.append)

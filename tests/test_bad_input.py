@@ -214,7 +214,6 @@ SCENARIOS = {
         "MSR_WRITE, MWAIT_INSTRUCTION, MONITOR_INSTRUCTION, PAUSE_INSTRUCTION, MCE_DURING_VMENTRY, "
         "TPR_BELOW_THRESHOLD, APIC_ACCESS, EPT_VIOLATION, EPT_MISCONFIG, WBINVD, XSETBV, got 'CPU_ID'",
     ),
-    "cache is required": scenario('cache = "none"\n', "", "scenario.toml: vm.web.drive.0.cache is required"),
     "no CPU": scenario("[host]\n", "[host]\ncpus = 0\n", "scenario.toml: host.cpus must be at least 1, got 0"),
     "slice of nothing": scenario(
         "[host]\n", '[host]\ncpus = 1\nslice = "10ns"\n', "scenario.toml: host.slice must be at least 1us, got '10ns'"
@@ -228,10 +227,29 @@ SCENARIOS = {
     "virtio-blk": added(
         'interface = "virtio-blk"', "scenario.toml: vm.web.drive.0.interface is not supported yet, got 'virtio-blk'"
     ),
-    "writeback": scenario(
-        '"none"', '"writeback"', "scenario.toml: vm.web.drive.0.cache is not supported yet, got 'writeback'"
+    "native without O_DIRECT": scenario(
+        'cache = "none"',
+        'cache = "writeback"\naio = "native"',
+        "scenario.toml: vm.web.drive.0.aio native needs cache none or directsync with qemu 7.2, got 'writeback'",
     ),
-    "io_uring": added('aio = "io_uring"', "scenario.toml: vm.web.drive.0.aio is not supported yet, got 'io_uring'"),
+    "io_uring on an old host": command(
+        *RUN,
+        "--set",
+        'vm.web.kernel="3.10"',
+        "--set",
+        'vm.web.drive.0.aio="io_uring"',
+        message="scenario.toml: vm.web.drive.0.aio io_uring needs qemu 7.2 and kernel 6.1, got 7.2 and 3.10",
+    ),
+    "page cache too small": scenario(
+        "[host]\n",
+        '[host]\npage_cache = { size = "32KiB" }\n',
+        "scenario.toml: host.page_cache.size must be at least 64KiB, got '32KiB'",
+    ),
+    "dirty ratio": scenario(
+        "[host]\n",
+        "[host]\npage_cache = { dirty_ratio = 101 }\n",
+        "scenario.toml: host.page_cache.dirty_ratio must be at most 100, got 101",
+    ),
     "cluster size": added(
         'cluster_size = "4MiB"',
         "scenario.toml: vm.web.drive.0.cluster_size must be a power of two from 512B to 2MiB, got '4MiB'",

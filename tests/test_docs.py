@@ -70,6 +70,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## `[run]`": tables.RunTable,
     "### `[run.window]`": tables.SpanWindow,
     "## `[host]`": tables.HostTable,
+    "### `[host.page_cache]`": tables.PageCacheTable,
     '### `model = "constant"`': tables.ConstantDiskTable,
     '### `model = "empirical"`': tables.EmpiricalDiskTable,
     '### `model = "hdd"`': tables.HddTable,
@@ -201,7 +202,7 @@ def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), "## `resources`"))[1]
     documented = {name for row in rows for name in re.findall(r"`([^`]*)`", row["resource"])}
     found = {name.replace("web/", "VM/").replace("disk/sda", "disk/NAME") for name in result.resources["resource"]}
-    elsewhere = {"VM/channel0", "VM/channel1", "VM/driveN/qcow2", "VM/driveN/throttle"}
+    elsewhere = {"VM/channel0", "VM/channel1", "VM/driveN/qcow2", "VM/driveN/throttle", "page_cache"}
     assert found | elsewhere == documented
 
 

@@ -171,6 +171,12 @@ _QEMU_SUBMIT = [
     CostKey("qemu.qcow2_alloc_host_offset", _S, "qcow2_alloc_host_offset", "one part of a write: L2 and refcounts"),
     CostKey("qemu.qcow2_cache_do_get", _S, "qcow2_cache_do_get", "one table or entry: read or written, prepared"),
     CostKey("qemu.throttle", _S, "throttle_group_co_io_limits_intercept", "limits of the drive looked at and charged"),
+    CostKey("qemu.laio_do_submit", _S, "laio_do_submit", "aio=native: iocb prepared (laio_submit up to QEMU 1.6)"),
+    CostKey("qemu.io_submit", _S, "io_submit", "system call down to the disk's queue, for all iocbs of one call"),
+    CostKey("qemu.io_submit_return", _D, "io_submit", "disk's queue, until the system call has returned"),
+    CostKey("qemu.luring_do_submit", _S, "luring_do_submit", "aio=io_uring: submission queue entry prepared"),
+    CostKey("qemu.io_uring_enter", _S, "io_uring_enter", "system call down to the disk's queue, for all entries"),
+    CostKey("qemu.io_uring_return", _D, "io_uring_enter", "disk's queue, until the system call has returned"),
     CostKey("qemu.submit_return", _D, "qemu_coroutine_yield", "rest of the wake, unwinding to the device's handler"),
 ]
 
@@ -187,8 +193,20 @@ _POOL = [
     ),
     CostKey("worker.page", _A, "get_user_pages", "one 4 KiB page of a direct transfer pinned and mapped"),
     CostKey("worker.syscall_return", _A, "handle_aiocb_rw_linear", "disk done, until the system call has returned"),
+    CostKey("worker.io_wq_wake", _W, "io_wqe_worker", "wake-up or start of a kernel worker of io_uring"),
     CostKey("worker.notify", _A, "qemu_bh_schedule", "THREAD_DONE, up to the wake of the main loop"),
     CostKey("worker.notify_return", _A, "event_notifier_set", "rest of the wake (carries no request)"),
+]
+
+_CACHE = [
+    CostKey(
+        "cache.pwrite", _A, "generic_perform_write", "buffered pwrite but for its pages: system call and inode lock"
+    ),
+    CostKey("cache.write_page", _A, "copy_page_from_iter_atomic", "one 4 KiB page found or added, copied, made dirty"),
+    CostKey("cache.pread", _A, "filemap_read", "buffered pread but for its pages: system call"),
+    CostKey("cache.read_page", _A, "copy_page_to_iter", "one 4 KiB page looked up and copied"),
+    CostKey("cache.writepages", _A, "write_cache_pages", "one write of dirty pages put together and submitted"),
+    CostKey("cache.flusher_wake", _A, "wb_workfn", "wake-up of the flusher until it runs (carries no request)"),
 ]
 
 _MAIN_LOOP = [
@@ -196,6 +214,10 @@ _MAIN_LOOP = [
     CostKey("main_loop.poll", _Q, "os_host_main_loop_wait", "one ppoll that finds something ready"),
     CostKey("main_loop.dispatch", _Q, "aio_bh_poll", "one turn: ready handlers and bottom halves looked up"),
     CostKey("main_loop.thread_pool_completion", _C, "thread_pool_completion_bh", "one done element found and removed"),
+    CostKey(
+        "main_loop.laio_completion", _C, "qemu_laio_process_completions", "one event taken from the ring of Linux AIO"
+    ),
+    CostKey("main_loop.luring_completion", _C, "luring_process_completions", "one completion queue entry taken"),
     CostKey("main_loop.coroutine_resume", _C, "aio_co_wake", "coroutine resumed, both nodes unwound"),
     CostKey("main_loop.bdrv_co_em_bh", _C, "bdrv_co_em_bh", "the extra bottom half up to QEMU 1.6"),
     CostKey("main_loop.qcow2_link_l2", _C, "qcow2_alloc_cluster_link_l2", "one allocation: L2 entries set"),
@@ -210,6 +232,6 @@ _MAIN_LOOP = [
 
 CATALOGUE: dict[str, CostKey] = {
     row.key: row
-    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _MAIN_LOOP)
+    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _CACHE, _MAIN_LOOP)
     for row in group
 }

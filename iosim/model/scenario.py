@@ -198,13 +198,55 @@ DiskTable: TypeAlias = Annotated[
 ]
 
 
+PAGE_BYTES = 4096
+
+
+class PageCacheTable(_Table):
+    """[host.page_cache]: the host's page cache. Names of the limits are those of the kernel (vm.dirty_ratio ...)."""
+
+    size: Size = 4 << 30
+    dirty_background_ratio: Annotated[int, Field(ge=0, le=100)] = 10
+    dirty_background_bytes: Size | None = None
+    dirty_ratio: Annotated[int, Field(ge=0, le=100)] = 20
+    dirty_bytes: Size | None = None
+    dirty_writeback_interval: Time = 5_000_000_000
+    dirty_expire_interval: Time = 30_000_000_000
+
+    @field_validator("size")
+    @classmethod
+    def _holds_something(cls, value: int) -> int:
+        if value < 16 * PAGE_BYTES:
+            raise _rule("must be at least 64KiB")
+        return value
+
+    @property
+    def pages(self) -> int:
+        """The size in pages."""
+        return self.size // PAGE_BYTES
+
+    def dirty_limits(self) -> tuple[int, int]:
+        """Return (background limit, limit) in pages, as domain_dirty_limits does.
+
+        A background limit that is not below the limit is half of it; the limit is two pages at least.
+        """
+        limit = max(2, _pages(self.dirty_bytes, self.dirty_ratio, self.pages))
+        background = _pages(self.dirty_background_bytes, self.dirty_background_ratio, self.pages)
+        return (background if background < limit else limit // 2), limit
+
+
+def _pages(size: int | None, ratio: int, pages: int) -> int:
+    """Return a limit in pages: *size*, or *ratio* per cent of *pages*."""
+    return pages * ratio // 100 if size is None else -(-size // PAGE_BYTES)
+
+
 class HostTable(_Table):
-    """[host]: the CPUs, the profile of costs, and the disks that all VMs share."""
+    """[host]: the CPUs, the profile of costs, and the disks and the page cache that all VMs share."""
 
     cpus: Annotated[int, Field(ge=1, le=MAX_CPUS)] | None = None
     slice: Time = 3_000_000
     profile: FileName = "vmx-2013"
-    disk: Annotated[list[DiskTable], Field(min_length=1)]
+    disk: Annotated[list[DiskTable], Field(min_length=1, max_length=1000)]
+    page_cache: PageCacheTable | None = None
 
     @field_validator("slice")
     @classmethod
@@ -303,8 +345,8 @@ class DriveTable(_Table):
     max_sectors: Annotated[int, Field(ge=1, le=LBA48_MAX_COUNT)] = 1024
     size: Size | None = None
     disk: Name | None = None
-    cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
-    aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
+    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = "writeback"
+    aio: Literal["threads", "native", "io_uring"] = "threads"
     format: Literal["raw", "qcow2"] = "raw"
     cluster_size: Size = 64 * 1024
     lazy_refcounts: bool = False
@@ -332,6 +374,16 @@ class DriveTable(_Table):
         if self.backing is not None and self.preallocation != "off":
             raise _table_rule(f"backing must be left out with preallocation {self.preallocation}")
         return self
+
+    @property
+    def direct(self) -> bool:
+        """Whether the image is opened with O_DIRECT."""
+        return self.cache in ("none", "directsync")
+
+    @property
+    def write_cache(self) -> bool:
+        """Whether the device reports a write cache, so that the guest sends flushes."""
+        return self.cache not in ("writethrough", "directsync")
 
     @model_validator(mode="before")
     @classmethod
@@ -405,6 +457,16 @@ class VmTable(_Table):
                 raise _table_rule(
                     f"drive.{number}.l2_cache_size must be left out with qemu 1.6, which has 16 L2 tables"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _aio_exists(self) -> "VmTable":
+        for number, drive in enumerate(self.drive):
+            place = f"drive.{number}.aio {drive.aio}"
+            if drive.aio == "io_uring" and (self.qemu, self.kernel) != ("7.2", "6.1"):
+                raise _table_rule(f"{place} needs qemu 7.2 and kernel 6.1, got {self.qemu} and {self.kernel}")
+            if drive.aio == "native" and self.qemu == "7.2" and not drive.direct:
+                raise _table_rule(f"{place} needs cache none or directsync with qemu 7.2, got {drive.cache!r}")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """QEMU's coroutines: one body, run first by the thread that submits and later by the one that completes."""
 
+from collections import deque
+
 from iosim.host import HostThread
 from iosim.model.records import Request
 from iosim.model.steps import LEAVE, SYNC, Call, Steps
@@ -17,7 +19,7 @@ class Coroutine:
 
     def __init__(self) -> None:
         self.thread: HostThread | None = None
-        self.co_queue_wakeup: list[tuple[Coroutine, Request]] = []
+        self.co_queue_wakeup: deque[tuple[Coroutine, Request]] = deque()
         self._body: Steps[None] | None = None
 
     def create(self, body: Steps[None]) -> "Coroutine":
@@ -29,9 +31,9 @@ class Coroutine:
         """qemu_coroutine_enter: run until the body yields or ends, then what it has woken; tell whether it ended."""
         assert self._body is not None
         self.thread = thread
-        ended = (yield Call(self._body)) is not LEAVE
+        ended: bool = (yield Call(self._body)) is not LEAVE
         while self.co_queue_wakeup:
-            woken, request = self.co_queue_wakeup.pop(0)
+            woken, request = self.co_queue_wakeup.popleft()
             yield from woken.enter_for(thread, request)
         return ended
 

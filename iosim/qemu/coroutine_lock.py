@@ -12,7 +12,7 @@ from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
 class CoQueue:
     """Coroutines that wait, first in, first out. The time of their requests is that of *stage*."""
 
-    def __init__(self, host: Host, stage: Stage, carrier: str, waiting: Level) -> None:
+    def __init__(self, host: Host, stage: Stage, carrier: str, waiting: Level | None = None) -> None:
         self._host = host
         self._stage = stage
         self._carrier = carrier
@@ -31,7 +31,7 @@ class CoQueue:
             self._entries.appendleft((coroutine, request))
         else:
             self._entries.append((coroutine, request))
-        self._waiting.change(self._host.now_ns, 1)
+        self._change(1)
         request.wait_in(self._stage, self._carrier)
         yield QEMU_COROUTINE_YIELD
 
@@ -49,8 +49,12 @@ class CoQueue:
 
     def pop(self) -> tuple[Coroutine, Request]:
         """Take the first out of the queue: it is entered now."""
-        self._waiting.change(self._host.now_ns, -1)
+        self._change(-1)
         return self._entries.popleft()
+
+    def _change(self, by: int) -> None:
+        if self._waiting is not None:
+            self._waiting.change(self._host.now_ns, by)
 
 
 class CoMutex:

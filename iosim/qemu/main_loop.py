@@ -29,6 +29,7 @@ class MainLoop:
         self._ready: deque[BottomHalf] = deque()
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
+        self._polls = False
         self._waker: Subject = thread.own_subject
         self._lock_wait = (0, 0, 0)
         self._wake = binder.path("main_loop.wake")
@@ -42,7 +43,7 @@ class MainLoop:
         """Make *bottom_half* ready and wake the thread (aio_notify); *subject* draws the cost of the wake-up."""
         if bottom_half not in self._ready:
             self._ready.append(bottom_half)
-        if self.thread.blocked:
+        if self._polls:
             self._waker = subject or self.thread.own_subject
             self.thread.wake()
 
@@ -113,8 +114,10 @@ class MainLoop:
             yield self._poll
             return
         if not self._timers:
+            self._polls = True
             yield self._sleep
         elif self._timers[0][0] > self.thread.host.now_ns:
+            self._polls = True
             yield Block(self._timers[0][0], self._woken)
         else:
             yield self._poll
@@ -122,6 +125,7 @@ class MainLoop:
 
     def _woken(self) -> Path:
         """The thread is woken out of ppoll, on behalf of whoever scheduled something, or by a timer."""
+        self._polls = False
         self.thread.subject = self._waker
         self._waker = self.thread.own_subject
         return self._wake

@@ -1,9 +1,11 @@
 """The start of a QEMU process: main() of vl.c, as far as the disk path needs what it creates."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from iosim.host import Host, HostThread, Mutex
+from iosim.disk.file import BufferedFile, HostFile
+from iosim.host import Host, HostThread, IoWq, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
@@ -11,6 +13,8 @@ from iosim.qemu.block import BlockBackend, FormatNode, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.io_uring import IoUring
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.format import Backing, Qcow2Format
@@ -60,6 +64,8 @@ class QemuProcess:
             f"{self.name}/pool",
             lambda number: self._new_thread("worker", number),
         )
+        self._io_uring: IoUring | None = None
+        self._linux_aio: LinuxAio | None = None
         self.ports = PortSpace()
         self.buses = [
             IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
@@ -83,25 +89,36 @@ class QemuProcess:
         name: str,
         files: ImageFiles,
         cache: str,
+        aio: str,
         limits: ThrottleConfig | None,
-        context: tuple[MainLoop, ThreadPool] | None = None,
     ) -> BlockBackend:
-        """The backend of a drive in the main loop or another *context*: its format node over its files, its limits."""
-        loop, pool = (self.main_loop, self.pool) if context is None else context
-        file = FilePosix(self.binder, self.version, pool, files.file, cache)
+        """The backend of a drive: its format node over its files, its limits."""
+        loop = self.main_loop
+        file = self.bdrv_open_file(files.file, cache, aio)
         node: FormatNode = RawFormat(self.binder, self.version, file)
         if files.image is not None:
             base = None
             if files.backing is not None:
-                base = RawFormat(
-                    self.binder, self.version, FilePosix(self.binder, self.version, pool, files.backing, cache)
-                )
+                base = RawFormat(self.binder, self.version, self.bdrv_open_file(files.backing, cache, aio))
             backing = Backing(base, files.backing_sectors)
             node = Qcow2Format(self.host, self.binder, self.version, name, files.image, file, backing, loop.thread.name)
         backend = BlockBackend(self.binder, self.version, loop, node, cache)
         if limits is not None:
             backend.throttle = throttle(self.version, self.host, self.binder, loop, name, limits)
         return backend
+
+    def bdrv_open_file(self, file: HostFile, cache: str, aio: str) -> FilePosix:
+        """raw_open: the protocol node of *file*; in 1.6 aio=native without O_DIRECT silently means threads."""
+        way: LinuxAio | None = None
+        if aio == "io_uring":
+            way = self._io_uring = self._io_uring or IoUring(
+                self.binder, self.version, self.main_loop, IoWq(self.binder, partial(self._new_thread, "iou-wrk"))
+            )
+        elif aio == "native" and not isinstance(file, BufferedFile):
+            if self._linux_aio is None or not self.version.laio_queues:
+                self._linux_aio = LinuxAio(self.binder, self.version, self.main_loop)
+            way = self._linux_aio
+        return FilePosix(self.binder, self.version, self.pool, file, cache, way)
 
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]

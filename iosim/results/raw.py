@@ -1,6 +1,6 @@
 """What a run recorded, before it becomes tables."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +85,7 @@ class RawResult:
     bin_width_ns: int
     end_ns: int
     arrived: int
+    page_cache: dict[str, int] | None
 
     @classmethod
     def collect(
@@ -132,6 +133,12 @@ class RawResult:
             levels += [_level(f"cpu{cpu}", 1, busy, None) for cpu, busy in enumerate(machine.cpus.busy)]
         for disk in machine.disks.values():
             levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
+        cache = machine.files.cache
+        page_cache = None
+        if cache is not None:
+            levels.append(_level("page_cache", cache.config.pages, cache.held, cache.dirty))
+            page_cache = {"pages": cache.config.pages, **asdict(cache.counts)}
+            page_cache["dirty_at_end"] = cache.n_dirty + cache.n_writeback
         accesses = None
         if scenario.run.log == "ports":
             accesses = [(vm.name, vm.log.rows) for vm in machine.vms]
@@ -146,6 +153,7 @@ class RawResult:
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,
+            page_cache=page_cache,
         )
 
 
