@@ -175,3 +175,23 @@ def test_a_guest_that_is_limited_does_the_limit_in_the_long_run(qemu: str) -> No
     assert result.requests["throttle_wait_ns"].sum() > 0.8 * end
     levels = result.resources.set_index("resource").loc["web/drive0/throttle"]
     assert levels["busy_ns"] == pytest.approx(result.requests["throttle_wait_ns"].sum(), rel=0.01)
+
+
+# Request 0 is looked at for 200 us and served by 290 us. The main loop then waits for the BQL, which the submitter has
+# for the requests behind it: their timer is set while the loop waits. One write a second: bucket 0.1.
+@EXACT
+@pytest.mark.parametrize("qemu", ["1.6", "7.2"])
+def test_a_timer_is_set_while_the_main_loop_waits_for_the_bql(exact: bool, qemu: str) -> None:
+    limits = ThrottleConfig({}, {"write": Limit(1)})
+    profile = constant_profile(0, qemu__throttle=200_000)
+    bench = BlockBench(exact, qemu, profile, limits=limits)
+    bench.run([(0, "R", 0, 8), (0, "W", 8, 8), (0, "W", 16, 8)])
+    assert bench.stage(0, Stage.BQL_WAIT) == 110_000  # 290 to 400 us
+    # 7.2: the write passes at 400 us and is served by 490 us, when request 2 has the BQL until 600 us; that one passes
+    # 0.9 s after the first. 1.6: no slice of 100 ms has room for one: the first passes 1 s after the begin of the slice
+    # (200 us, with the read, which has no limit), the other a second later.
+    done = bench.times()
+    if qemu == "7.2":
+        assert (done[1], done[2]) == (600_000, 400_000 + 900 * MS + DISK_NS)
+    else:
+        assert (done[1], done[2]) == (200_000 + 1_000 * MS + DISK_NS, 200_000 + 2_000 * MS + DISK_NS)

@@ -55,7 +55,7 @@ class MainLoop:
         """
         self._n_timers += 1
         heappush(self._timers, (at_ns, self._n_timers, callback))
-        if self.thread.blocked and self._timers[0][1] == self._n_timers:
+        if self._polls and self._timers[0][1] == self._n_timers:
             if self._alarm_timer:
                 self.thread.wake_at(at_ns)
             else:
