@@ -242,8 +242,8 @@ SCENARIOS = {
     ),
     "page cache too small": scenario(
         "[host]\n",
-        '[host]\npage_cache = { size = "32KiB" }\n',
-        "scenario.toml: host.page_cache.size must be at least 64KiB, got '32KiB'",
+        '[host]\npage_cache = { size = "8KiB" }\n',
+        "scenario.toml: host.page_cache.size must be at least 16KiB, got '8KiB'",
     ),
     "dirty ratio": scenario(
         "[host]\n",

@@ -18,7 +18,7 @@ KVM_EXITS = [
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 
-CACHES = ["none", "none", "directsync", "writeback", "writeback", "writethrough", "unsafe"]
+CACHES = ["none", "none", "directsync", "writeback", "writeback", "writeback", "writethrough", "unsafe"]
 
 
 @st.composite
@@ -120,9 +120,10 @@ def traces(draw: st.DrawFn) -> list[Row]:
 
 PAGE_CACHES: list[dict[str, Any]] = [
     {},
-    {"size": "64KiB", "dirty_ratio": 50},
-    {"size": "64KiB", "dirty_bytes": "8KiB", "dirty_background_ratio": 0},
-    {"size": "1MiB", "dirty_writeback_interval": "200us", "dirty_expire_interval": "300us"},
+    {"size": "16KiB", "dirty_ratio": 100, "dirty_background_ratio": 50},
+    {"size": "16KiB", "dirty_bytes": "8KiB", "dirty_background_ratio": 0},
+    {"size": "64KiB", "dirty_bytes": "8KiB", "dirty_background_bytes": "4KiB"},
+    {"size": "20KiB", "dirty_writeback_interval": "200us", "dirty_expire_interval": "300us"},
 ]
 
 WAKES = ["main_loop.wake", "pool.worker_wake", "guest.status_r", "cpu.vm_exit", "kvm.handle_io", "kvm.leave_guest"]

@@ -110,16 +110,11 @@ class Flusher:
             if background and written >= CHUNK_PAGES:
                 written = 0
                 if not self._cache.over_background():
-                    break
-        self.requeue(space)
-
-    def requeue(self, space: AddressSpace) -> None:
-        """A pass over the file is over: it is clean, or goes to the end of the list with what was dirtied meanwhile."""
-        if space.dirty:
+                    return
+        self._dirty.pop(space, None)
+        if space.dirty:  # what was written again meanwhile
             space.dirtied_when_ns = self._host.now_ns
-            self._dirty[space] = self._dirty.pop(space, None)
-        else:
-            self._dirty.pop(space, None)
+            self._dirty[space] = None
 
     def sync(self, thread: HostThread, request: Request, space: AddressSpace) -> Steps[int]:
         """file_write_and_wait_range: *thread* writes all that is dirty and waits for all that is under way.
@@ -133,14 +128,10 @@ class Flusher:
         if again:
             yield from self._submit_all(thread, request, space)
             yield from self._wait(thread, request, space)
-        self.requeue_if_clean(space)
-        error, space.error = space.error, 0
-        return error
-
-    def requeue_if_clean(self, space: AddressSpace) -> None:
-        """Forget the file if nothing of it is dirty."""
         if not space.dirty:
             self._dirty.pop(space, None)
+        error, space.error = space.error, 0
+        return error
 
     def _submit_all(self, thread: HostThread, request: Request, space: AddressSpace) -> Steps[None]:
         pages = sorted(space.dirty - space.writeback)

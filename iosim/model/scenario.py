@@ -215,8 +215,8 @@ class PageCacheTable(_Table):
     @field_validator("size")
     @classmethod
     def _holds_something(cls, value: int) -> int:
-        if value < 16 * PAGE_BYTES:
-            raise _rule("must be at least 64KiB")
+        if value < 4 * PAGE_BYTES:
+            raise _rule("must be at least 16KiB")
         return value
 
     @property
