@@ -8,8 +8,9 @@ io_uring (1984). The scheduler comes last.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path as FilePath
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from iosim.disk import (
     DiskModel,
     Hdd,
     HddConfig,
+    HostFile,
     HostFiles,
     PageCacheConfig,
     Ssd,
@@ -49,12 +51,18 @@ from iosim.model.scenario import (
     LoadTable,
     PageCacheTable,
     Scenario,
+    ThrottlingTable,
     VmTable,
 )
 from iosim.model.steps import Binder, Block, Steps
 from iosim.model.trace import Trace
-from iosim.model.units import SECTOR_BYTES
+from iosim.model.units import SECTOR_BYTES, exact_size
+from iosim.qemu.block import BlockBackend
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.metadata import Qcow2Image
+from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
 from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.throttle import READ_SIDE, TOTAL, WRITE_SIDE, Limit, ThrottleConfig
 from iosim.qemu.versions import VERSIONS
 from iosim.qemu.vl import QemuProcess
 
@@ -149,14 +157,19 @@ class VirtualMachine:
             GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
         self.drives: list[Drive] = []
+        self.backends: list[BlockBackend] = []
         self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            first = images.get(disk.name, 0)
-            images[disk.name] = first + sectors
-            file = files.open(disk, first, sectors, drive.direct)
-            self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple, drive.aio)
+            place = f"vm.{table.name}.drive.{index}"
+            image = image_files(
+                table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
+            )
+            name = f"{self.name}/drive{index}"
+            backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling))
+            self.backends.append(backend)
+            self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(
@@ -219,6 +232,13 @@ class VirtualMachine:
         if config.driver == "libata":
             return Libata(guest_cpu, bus, access, kernel, width, config.string)
         return Bare(guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+
+    @staticmethod
+    def _file(images: dict[str, int], files: HostFiles, disk: Disk, direct: bool, sectors: int) -> HostFile:
+        """Put a file of up to *sectors* behind the others on *disk*."""
+        first = images.get(disk.name, 0)
+        images[disk.name] = first + sectors
+        return files.open(disk, first, sectors, direct)
 
     # Threads
 
@@ -392,6 +412,40 @@ def background_exit(table: BackgroundTable) -> Exit:
         possible = f"one of {', '.join(allowed)}" if allowed else "left out"
         raise ScenarioError(f"kvm_exit of {reason.name} must be {possible}, got {table.kvm_exit!r}")
     return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
+
+
+def image_files(
+    qemu: str, drive: DriveTable, sectors: int, place: str, new_file: Callable[[int], HostFile]
+) -> ImageFiles:
+    """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk. Raises ScenarioError."""
+    if drive.format == "raw":
+        return ImageFiles(new_file(sectors))
+    driver = DRIVERS[qemu]
+    sizes = layout(driver, sectors, drive.cluster_size, drive.l2_cache_size)
+    if sizes.n_tables > MAX_L2_TABLES:
+        largest = MAX_L2_TABLES * sizes.l2_entries * drive.cluster_size
+        raise ScenarioError(
+            f"{place}: a qcow2 image with clusters of {exact_size(drive.cluster_size)} has at most "
+            f"{exact_size(largest)}, got {exact_size(sectors * SECTOR_BYTES)}"
+        )
+    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, drive.preallocation == "metadata", drive.direct)
+    file = new_file(image.layout.max_clusters * image.layout.cluster_sectors)
+    if drive.backing is None:
+        return ImageFiles(file, image)
+    backing = drive.backing // SECTOR_BYTES
+    return ImageFiles(file, image, new_file(backing), backing)
+
+
+def limits(table: ThrottlingTable | None) -> ThrottleConfig | None:
+    """Return the limits of a drive."""
+    if table is None:
+        return None
+    found: dict[str, dict[str, Limit]] = {"bps": {}, "iops": {}}
+    for unit, which in product(found, (TOTAL, READ_SIDE, WRITE_SIDE)):
+        avg, burst, length = (getattr(table, f"{unit}_{which}{suffix}") for suffix in ("", "_max", "_max_length"))
+        if avg is not None:
+            found[unit][which] = Limit(avg, burst or 0, length or 1)
+    return ThrottleConfig(found["bps"], found["iops"], table.iops_size or 0)
 
 
 def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:

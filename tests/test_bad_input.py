@@ -254,6 +254,45 @@ SCENARIOS = {
         "[host]\npage_cache = { dirty_ratio = 101 }\n",
         "scenario.toml: host.page_cache.dirty_ratio must be at most 100, got 101",
     ),
+    "cluster size": added(
+        'cluster_size = "4MiB"',
+        "scenario.toml: vm.web.drive.0.cluster_size must be a power of two from 512B to 2MiB, got '4MiB'",
+    ),
+    "backing and preallocation": added(
+        'format = "qcow2"\nbacking = "1MiB"\npreallocation = "metadata"',
+        "scenario.toml: vm.web.drive.0.backing must be left out with preallocation metadata",
+    ),
+    "qcow2 image too large": added(
+        'format = "qcow2"\ncluster_size = "512B"\nsize = "129GiB"',
+        "scenario.toml: vm.web.drive.0: a qcow2 image with clusters of 512B has at most 128GiB, got 129GiB",
+    ),
+    "limits of the total and of a side": added(
+        "throttling = {bps_total = '1MiB', bps_write = '1MiB'}",
+        "scenario.toml: vm.web.drive.0.throttling.bps_total must not be given together with bps_write",
+    ),
+    "burst below the limit": added(
+        "throttling = {iops_read = 100, iops_read_max = 99}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_read_max must be at least iops_read, got 99 and 100",
+    ),
+    "burst length without burst": added(
+        "throttling = {iops_read = 100, iops_read_max_length = 2}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_read_max_length must be given together with iops_read_max",
+    ),
+    "iops_size without iops": added(
+        "throttling = {bps_read = '1MiB', iops_size = '4KiB'}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_size must be given together with iops_total, iops_read or "
+        "iops_write",
+    ),
+    "bursts of QEMU 1.6": scenario(
+        "[[vm.drive]]\n",
+        "qemu = '1.6'\n[[vm.drive]]\nthrottling = {iops_total = 100, iops_total_max = 200}\n",
+        "scenario.toml: vm.web.drive.0.throttling.iops_total_max must be left out with qemu 1.6, which has no bursts",
+    ),
+    "L2 cache of QEMU 1.6": scenario(
+        "[[vm.drive]]\n",
+        "qemu = '1.6'\n[[vm.drive]]\nformat = 'qcow2'\nl2_cache_size = '1MiB'\n",
+        "scenario.toml: vm.web.drive.0.l2_cache_size must be left out with qemu 1.6, which has 16 L2 tables",
+    ),
     "bare metal beyond LBA28": added(
         'driver = "bare-poll"\nmax_sectors = 512',
         "scenario.toml: vm.web.drive.0.max_sectors must be at most 256 with driver bare-poll, which knows LBA28 only, "
@@ -590,7 +629,8 @@ KEYS = [
     "run", "run.seed", "run.duration", "run.window", "host", "host.profile", "host.disk", "host.disk.0",
     "host.disk.0.model", "host.disk.0.service", "host.disk.0.seek", "host.disk.0.zones", "host.disk.0.read_ahead",
     "vm", "vm.0", "vm.0.name", "vm.0.count", "vm.0.drive", "vm.0.drive.0", "vm.0.drive.0.size",
-    "vm.0.drive.0.cache", "vm.0.drive.0.index", "vm.0.background", "vm.0.event",
+    "vm.0.drive.0.cache", "vm.0.drive.0.index", "vm.0.drive.0.cluster_size", "vm.0.drive.0.throttling",
+    "vm.0.drive.0.backing", "vm.0.background", "vm.0.event",
 ]  # fmt: skip
 
 

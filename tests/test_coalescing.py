@@ -41,9 +41,32 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
                 "replay": draw(st.sampled_from(["open", "open", "closed"])),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+                **draw(images()),
+                **draw(st.sampled_from(LIMITS)),
             }
         )
     return result
+
+
+LIMITS: list[dict[str, Any]] = [
+    {},
+    {},
+    {"throttling": {"iops_total": 20_000}},
+    {"throttling": {"iops_write": 5_000, "bps_read": "2MiB"}},
+    {"throttling": {"bps_total": "1MiB", "iops_read": 100_000}},
+]
+
+
+@st.composite
+def images(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        return {}
+    return {
+        "format": "qcow2",
+        "cluster_size": draw(st.sampled_from(["1KiB", "4KiB", "64KiB"])),
+        "lazy_refcounts": draw(st.booleans()),
+        **draw(st.sampled_from([{}, {"backing": "512B"}, {"backing": "64KiB"}])),
+    }
 
 
 @st.composite

@@ -348,6 +348,16 @@ def other_costs(w: Writer) -> None:
     w.constant("pool.thread_start", "60us", "assumed", "no measurement")
     for key in ("qemu.put_registers", "qemu.cpu_physical_memory_rw", "qemu.system_reset", "qemu.wait_io_event"):
         w.constant(key, "3us", "assumed", "no measurement")
+    for key, value in (
+        ("qemu.qcow2_get_host_offset", "500ns"),
+        ("qemu.qcow2_alloc_host_offset", "1500ns"),
+        ("qemu.qcow2_cache_do_get", "1us"),
+        ("qemu.throttle", "400ns"),
+        ("worker.fallocate_enter", "15us"),
+        ("main_loop.qcow2_link_l2", "1us"),
+        ("main_loop.throttle_timer", "1us"),
+    ):
+        w.constant(key, value, "assumed", "no measurement")
     w.constant("qemu.arch_handle_exit", "500ns", "assumed", "no measurement")
     w.constant("qemu.internal_error", "100us", "assumed", "no measurement")
 

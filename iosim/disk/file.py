@@ -22,6 +22,7 @@ class HostFile:
         self.bios = bios
         self._binder = binder
         self._fdatasync = binder.path("worker.fdatasync_enter")
+        self._fallocate = binder.path("worker.fallocate_enter", "worker.syscall_return")
         self._return = binder.path("worker.syscall_return")
         self._paths: dict[tuple[str, int], Path] = {}
 
@@ -41,6 +42,11 @@ class HostFile:
     def job(self, request: Request, op: str, sector: int, sectors: int) -> DiskJob:
         """Return the operation of the disk that reads or writes these sectors of the file."""
         return DiskJob(self.disk, request, op, self.first + sector, sectors)
+
+    def fallocate(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """Have the file system mark a range as zeroes: its own metadata, without access of the disk."""
+        yield self._fallocate
+        return 0
 
     def _direct_io(self, thread: HostThread, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
         """One page is pinned per 4 KiB, then the disk works."""

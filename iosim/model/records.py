@@ -14,6 +14,7 @@ STATUSES = (OK, ERROR, UNFINISHED)
 WAITING_FUNCTION: dict[Stage, str] = {
     Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
     Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
+    Stage.QEMU_SUBMIT: "qemu_co_mutex_lock",
     Stage.AIO_WAIT: "thread_pool_submit_aio",
     Stage.DISK_WAIT: "submit_bio",
     Stage.DISK_SERVICE: "submit_bio",

@@ -285,6 +285,66 @@ class EventTable(_Table):
     kind: Literal["signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 
 
+Rate: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class ThrottlingTable(_Table):
+    """[vm.drive.throttling]: limits of operations and bytes per second, and of their bursts."""
+
+    iops_total: Rate | None = None
+    iops_total_max: Rate | None = None
+    iops_total_max_length: Seconds | None = None
+    iops_read: Rate | None = None
+    iops_read_max: Rate | None = None
+    iops_read_max_length: Seconds | None = None
+    iops_write: Rate | None = None
+    iops_write_max: Rate | None = None
+    iops_write_max_length: Seconds | None = None
+    bps_total: Size | None = None
+    bps_total_max: Size | None = None
+    bps_total_max_length: Seconds | None = None
+    bps_read: Size | None = None
+    bps_read_max: Size | None = None
+    bps_read_max_length: Seconds | None = None
+    bps_write: Size | None = None
+    bps_write_max: Size | None = None
+    bps_write_max_length: Seconds | None = None
+    iops_size: Size | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ThrottlingTable":
+        """throttle_is_valid."""
+        for unit in ("iops", "bps"):
+            for suffix in ("", "_max"):
+                sides = [f"{unit}_{side}{suffix}" for side in ("read", "write")]
+                given = [key for key in sides if getattr(self, key) is not None]
+                if getattr(self, f"{unit}_total{suffix}") is not None and given:
+                    raise _table_rule(f"{unit}_total{suffix} must not be given together with {given[0]}")
+            for side in ("total", "read", "write"):
+                self._check_burst(f"{unit}_{side}")
+        if self.iops_size is not None and not any(
+            getattr(self, f"iops_{side}") is not None for side in ("total", "read", "write")
+        ):
+            raise _table_rule("iops_size must be given together with iops_total, iops_read or iops_write")
+        return self
+
+    def _check_burst(self, key: str) -> None:
+        """A burst needs its limit and is not below it; its length needs a burst."""
+        avg, burst, length = (getattr(self, key + suffix) for suffix in ("", "_max", "_max_length"))
+        if burst is not None and avg is None:
+            raise _table_rule(f"{key}_max must be given together with {key}")
+        if burst is not None and burst < avg:
+            raise _table_rule(f"{key}_max must be at least {key}, got {burst} and {avg}")
+        if length is not None and burst is None:
+            raise _table_rule(f"{key}_max_length must be given together with {key}_max")
+
+    @property
+    def bursts(self) -> list[str]:
+        """The keys that are given and that QEMU 1.6 does not have."""
+        return [key for key in self.model_fields_set if "_max" in key or key == "iops_size"]
+
+
 class DriveTable(_Table):
     """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
@@ -301,6 +361,13 @@ class DriveTable(_Table):
     disk: Name | None = None
     cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = "writeback"
     aio: Literal["threads", "native", "io_uring"] = "threads"
+    format: Literal["raw", "qcow2"] = "raw"
+    cluster_size: Size = 64 * 1024
+    lazy_refcounts: bool = False
+    preallocation: Literal["off", "metadata"] = "off"
+    l2_cache_size: Size | None = None
+    backing: Size | None = None
+    throttling: ThrottlingTable | None = None
     trace: FileName
     replay: Literal["open", "closed"] = "open"
 
@@ -308,6 +375,19 @@ class DriveTable(_Table):
     def mode(self) -> Transfer:
         """PIO mode or DMA."""
         return Transfer(self.transfer)
+
+    @field_validator("cluster_size")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1) or value > 2 * 1024 * 1024:
+            raise _rule("must be a power of two from 512B to 2MiB")
+        return value
+
+    @model_validator(mode="after")
+    def _backed_images_are_not_preallocated(self) -> "DriveTable":
+        if self.backing is not None and self.preallocation != "off":
+            raise _table_rule(f"backing must be left out with preallocation {self.preallocation}")
+        return self
 
     @property
     def direct(self) -> bool:
@@ -392,6 +472,23 @@ class VmTable(_Table):
             if position & 1 and drive.driver != "libata":
                 raise _table_rule(
                     f"drive with driver {drive.driver} must have index 0 or 2, the master of a channel, got {position}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _options_exist(self) -> "VmTable":
+        """What the block layer of 1.6 cannot do."""
+        for number, drive in enumerate(self.drive):
+            if self.qemu != "1.6":
+                break
+            if drive.throttling is not None and drive.throttling.bursts:
+                key = min(drive.throttling.bursts)
+                raise _table_rule(
+                    f"drive.{number}.throttling.{key} must be left out with qemu 1.6, which has no bursts"
+                )
+            if drive.format == "qcow2" and drive.l2_cache_size is not None:
+                raise _table_rule(
+                    f"drive.{number}.l2_cache_size must be left out with qemu 1.6, which has 16 L2 tables"
                 )
         return self
 

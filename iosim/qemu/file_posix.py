@@ -1,6 +1,5 @@
 """The protocol node: a file of the host (block/raw-posix.c of 1.6, block/file-posix.c of 7.2)."""
 
-from collections import deque
 from functools import partial
 
 from iosim.disk.file import HostFile
@@ -9,6 +8,7 @@ from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
+from iosim.qemu.coroutine_lock import CoQueue
 from iosim.qemu.io_uring import IoUring
 from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.thread_pool import PoolElement, ThreadPool, ThreadPoolFunc
@@ -37,7 +37,7 @@ class FilePosix:
         self.write_gen = 0
         self.flushed_gen = 0
         self._flushing = False
-        self._flush_queue: deque[tuple[Coroutine, Request]] = deque()
+        self._flush_queue = CoQueue(pool.main_loop.thread.host, Stage.AIO_WAIT, "flush_queue")
         self._version = version
         self._pool = pool
         node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
@@ -57,6 +57,15 @@ class FilePosix:
         self.write_gen += 1
         return ret
 
+    def co_pwrite_zeroes(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """bdrv_co_pwrite_zeroes of this node: fallocate through the thread pool (raw_co_pwrite_zeroes)."""
+        yield self._node
+        yield self._prepare
+        func = partial(self._handle_aiocb_write_zeroes, request, sector, sectors)
+        ret = yield from self._thread_pool_submit_co(coroutine, request, func)
+        self.write_gen += 1
+        return ret
+
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_preadv of this node."""
         yield self._node
@@ -73,7 +82,7 @@ class FilePosix:
             return (yield from self.raw_co_flush_to_disk(coroutine, request))
         generation = self.write_gen
         while self._flushing:
-            yield from self._qemu_co_queue_wait(coroutine, request)
+            yield from self._flush_queue.wait(coroutine, request)
         ret = 0
         if self.flushed_gen != generation:
             self._flushing = True
@@ -81,26 +90,8 @@ class FilePosix:
             self._flushing = False
             if not ret:
                 self.flushed_gen = generation
-        if self._flush_queue:
-            coroutine.co_queue_wakeup.append(partial(self._wake, *self._flush_queue.popleft()))
+        self._flush_queue.next(coroutine)
         return ret
-
-    def _qemu_co_queue_wait(self, coroutine: Coroutine, request: Request) -> Steps[None]:
-        """Wait in the node's flush_queue until the flush under way has ended."""
-        yield SYNC
-        assert coroutine.thread is not None
-        coroutine.thread.request = None
-        request.wait_in(Stage.AIO_WAIT, "flush_queue")
-        self._flush_queue.append((coroutine, request))
-        yield QEMU_COROUTINE_YIELD
-
-    def _wake(self, coroutine: Coroutine, request: Request) -> Steps[None]:
-        """aio_co_wake from within a coroutine: run in the same thread when that one yields or ends."""
-        yield SYNC
-        main_loop = self._pool.main_loop
-        main_loop.carry(request)
-        yield from coroutine.enter(main_loop.thread)
-        main_loop.put_down()
 
     # The driver
 
@@ -139,3 +130,6 @@ class FilePosix:
 
     def _handle_aiocb_flush(self, request: Request, thread: HostThread) -> Steps[int]:
         return (yield from self.file.fdatasync(thread, request))
+
+    def _handle_aiocb_write_zeroes(self, request: Request, sector: int, sectors: int, thread: HostThread) -> Steps[int]:
+        return (yield from self.file.fallocate(thread, request, sector, sectors))

@@ -25,6 +25,7 @@ class MainLoop:
     def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion) -> None:
         self.thread = thread
         self._keeps_bql = version.poll_keeps_bql
+        self._alarm_timer = version.cpu_io
         self._ready: deque[BottomHalf] = deque()
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
@@ -47,9 +48,18 @@ class MainLoop:
             self.thread.wake()
 
     def timer_mod(self, at_ns: int, callback: BottomHalf) -> None:
-        """Run *callback* at *at_ns* or soon after; called by the main-loop thread only."""
+        """Run *callback* at *at_ns* or soon after.
+
+        A loop that sleeps is told if this is now its first timer: it wakes up to compute its deadline anew
+        (timerlist_notify), up to 1.6 the alarm timer wakes it when the time comes.
+        """
         self._n_timers += 1
         heappush(self._timers, (at_ns, self._n_timers, callback))
+        if self._polls and self._timers[0][1] == self._n_timers:
+            if self._alarm_timer:
+                self.thread.wake_at(at_ns)
+            else:
+                self.thread.wake()
 
     def carry(self, request: Request) -> None:
         """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait.
@@ -57,9 +67,9 @@ class MainLoop:
         With `host.cpus` the thread may have had to wait for a CPU when it got the BQL: cpu_wait.
         """
         now = self.thread.host.now_ns
-        if request.waiting is Stage.COMPLETION_WAIT:
+        if request.waiting in (Stage.COMPLETION_WAIT, Stage.THROTTLE_WAIT):
             asked, got, running = self._lock_wait
-            request.charge(Stage.COMPLETION_WAIT, min(asked, now), self.thread.name)
+            request.charge(request.waiting, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
             request.charge(Stage.CPU_WAIT, min(running, now), self.thread.name)
         request.stop_waiting(now)

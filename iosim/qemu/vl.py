@@ -9,15 +9,18 @@ from iosim.host import Host, HostThread, IoWq, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
-from iosim.qemu.block import BlockBackend, RawFormat
+from iosim.qemu.block import BlockBackend, FormatNode, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
 from iosim.qemu.io_uring import IoUring
 from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.format import Backing, Qcow2Format
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
+from iosim.qemu.throttle import ThrottleConfig, throttle
 from iosim.qemu.versions import QemuVersion
 
 
@@ -73,19 +76,38 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(
-        self, position: int, sectors: int, file: HostFile, cache: str, multiple: int, aio: str = "threads"
-    ) -> None:
-        """Put a drive on its channel: raw format over *file*.
+    def ide_create_drive(self, position: int, sectors: int, backend: BlockBackend, multiple: int) -> None:
+        """Put a drive on its channel.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        node = RawFormat(self.binder, self.version, self.bdrv_open_file(file, cache, aio))
-        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
+
+    def blk_new_open(
+        self,
+        name: str,
+        files: ImageFiles,
+        cache: str,
+        aio: str,
+        limits: ThrottleConfig | None,
+    ) -> BlockBackend:
+        """The backend of a drive: its format node over its files, its limits."""
+        loop = self.main_loop
+        file = self.bdrv_open_file(files.file, cache, aio)
+        node: FormatNode = RawFormat(self.binder, self.version, file)
+        if files.image is not None:
+            base = None
+            if files.backing is not None:
+                base = RawFormat(self.binder, self.version, self.bdrv_open_file(files.backing, cache, aio))
+            backing = Backing(base, files.backing_sectors)
+            node = Qcow2Format(self.host, self.binder, self.version, name, files.image, file, backing, loop.thread.name)
+        backend = BlockBackend(self.binder, self.version, loop, node, cache)
+        if limits is not None:
+            backend.throttle = throttle(self.version, self.host, self.binder, loop, name, limits)
+        return backend
 
     def bdrv_open_file(self, file: HostFile, cache: str, aio: str) -> FilePosix:
         """raw_open: the protocol node of *file*; in 1.6 aio=native without O_DIRECT silently means threads."""

@@ -127,6 +127,10 @@ class RawResult:
             used = sorted({drive.channel for drive in vm.drives})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+            for index, backend in enumerate(vm.backends):
+                levels += [
+                    _level(f"{name}/drive{index}/{part}", 1, held, queue) for part, held, queue in backend.levels()
+                ]
         if machine.cpus is not None:
             levels.append(_level("cpus", machine.cpus.n, machine.cpus.running_level, machine.cpus.queue_level))
             levels += [_level(f"cpu{cpu}", 1, busy, None) for cpu, busy in enumerate(machine.cpus.busy)]
