@@ -6,7 +6,7 @@ VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, 
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Protocol
@@ -17,14 +17,17 @@ from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
 from iosim.guest.libata import Libata
+from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
+from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
 from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import ERROR, Request
 from iosim.model.scenario import (
+    VIRTQUEUE_SIZE,
     BackgroundTable,
     ConstantDiskTable,
     DiskTable,
@@ -38,13 +41,22 @@ from iosim.model.scenario import (
 from iosim.model.steps import Binder, Block, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
+from iosim.model.virtio import Vring
 from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.thread_pool import MAX_THREADS
 from iosim.qemu.versions import VERSIONS
+from iosim.qemu.virtio_blk import VirtIOBlkConf
 from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
 _THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 32, 64, 128, 192, 256
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS, _WORKERS = 0, 32, 64, 128, 192, 193, 256
+
+_MSI_GSI, _INTX_GSI = 64, 32
+"""GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
+_LEGACY_BAR, _LEGACY_BAR_BYTES, _LEGACY_NOTIFY, _LEGACY_ISR = 0xC000, 0x80, 16, 19
+"""The I/O BAR of a legacy virtio device: VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR."""
+_MODERN_BAR, _MODERN_BAR_BYTES, _MODERN_NOTIFY = 0xFE00_0000, 0x4000, 0x3000
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -118,29 +130,36 @@ class VirtualMachine:
         self.qemu.machine_init(table.win2k_install_hack)
         self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
         positions = table.positions()
-        self.drives: list[Drive] = []
+        self.drives: list[Drive | VirtioDrive] = []
+        self.iothread_levels: dict[str, Level] = {}
+        self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
         self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
             first = images.get(disk.name, 0)
             images[disk.name] = first + sectors
-            self.qemu.ide_create_drive(position, sectors, HostFile(binder, disk, first), drive.cache, drive.multiple)
+            file = HostFile(binder, disk, first)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
-            self.drives.append(
-                Drive(
-                    self.name,
-                    index,
-                    position,
-                    drive.mode,
-                    drive.multiple if drive.mode is Transfer.PIO else 1,
-                    sectors,
-                    drive.max_sectors,
-                    drive.cache != "directsync",
-                    partial(self._completed, feeder),
+            completed = partial(self._completed, feeder)
+            if drive.is_virtio:
+                self.drives.append(self._plug_virtio(table, index, file, binder, completed))
+            else:
+                self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple)
+                self.drives.append(
+                    Drive(
+                        self.name,
+                        index,
+                        position,
+                        drive.mode,
+                        drive.multiple if drive.mode is Transfer.PIO else 1,
+                        sectors,
+                        drive.max_sectors,
+                        drive.cache != "directsync",
+                        completed,
+                    )
                 )
-            )
             feeder.drive = self.drives[-1]
             self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         self._plug_channels(table, binder)
@@ -155,17 +174,17 @@ class VirtualMachine:
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
+        queues: dict[int, ChannelQueue] = {}
         for drive, config in zip(self.drives, table.drive, strict=True):
-            queue = next(
-                (other.queue for other in self.drives if hasattr(other, "queue") and other.channel == drive.channel),
-                None,
-            )
+            if isinstance(drive, VirtioDrive):
+                continue
+            queue = queues.get(drive.channel)
             if queue is None:
                 bus = self.qemu.buses[drive.channel]
                 driver = self._driver(config, binder, drive.channel, table.kernel)
                 if config.driver == "bare-poll":
                     bus.control = 0x0A
-                queue = ChannelQueue(drive.channel, bus, driver)
+                queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, driver)
                 self.kernel.add_channel(queue)
             drive.queue = queue
 
@@ -176,6 +195,53 @@ class VirtualMachine:
         if config.driver == "libata":
             return Libata(self.guest_cpu, bus, access, kernel, width, config.string)
         return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+
+    def _plug_virtio(
+        self, table: VmTable, index: int, file: HostFile, binder: Binder, completed: Callable[[Request], None]
+    ) -> VirtioDrive:
+        """Plug a virtio-blk device, and give the guest its driver."""
+        config = table.drive[index]
+        size = config.queue_size or VIRTQUEUE_SIZE[table.qemu]
+        vring = Vring(size, config.event_idx)
+        line = config.irq == "line"
+        mmio = (config.transport or ("pio" if table.qemu == "1.6" else "mmio")) == "mmio"
+        bar = _LEGACY_BAR + index * _LEGACY_BAR_BYTES
+        doorbell = _MODERN_BAR + index * _MODERN_BAR_BYTES + _MODERN_NOTIFY if mmio else bar + _LEGACY_NOTIFY
+        transport = Transport(doorbell, mmio, bar + _LEGACY_ISR if line else None)
+        gsi = (_INTX_GSI if line else _MSI_GSI) + index
+        irqchip = self.qemu.irqchip
+        iothread = None
+        if config.iothread is not False:
+            iothread = f"iothread{index}" if config.iothread is True else config.iothread
+            if iothread not in self.iothread_levels:
+                self.iothread_levels[iothread] = Level(self.host.timeline, f"{self.name}/{iothread}:busy")
+            self.qemu.iothread(iothread, config.poll_max_ns)
+        self.qemu.virtio_blk_create(
+            file,
+            config.cache,
+            vring,
+            IntxLine(binder, irqchip, gsi) if line else IrqFd(binder, irqchip, gsi),
+            VirtIOBlkConf(config.ioeventfd, config.request_merging),
+            iothread,
+            doorbell,
+            transport.isr,
+        )
+        segments = config.seg_max or size - 2
+        drive = VirtioDrive(
+            self.name,
+            index,
+            min(config.max_sectors, segments * PAGE_SECTORS),
+            config.cache not in ("directsync", "writethrough"),
+            completed,
+        )
+        queue = Level(self.host.timeline, f"{self.name}/drive{index}:queue")
+        in_flight = Level(self.host.timeline, f"{self.name}/drive{index}:busy")
+        self.virtio_levels[index] = (size, in_flight, queue)
+        drive.device = VirtioBlk(
+            self.guest_cpu, self.kernel, binder, table.kernel, vring, transport, table.eoi_kind, queue, in_flight
+        )
+        self.kernel.add_device(gsi, drive.device)
+        return drive
 
     # Threads
 
@@ -188,7 +254,12 @@ class VirtualMachine:
     def _qemu_thread(self, kind: str, number: int) -> HostThread:
         if kind == "main":
             return self._thread("main", _MAIN, self.main_level)
-        return self._thread(f"worker{number}", _WORKERS + number)
+        if kind.startswith("iothread "):
+            name = kind.removeprefix("iothread ")
+            return self._thread(name, _IOTHREADS + number, self.iothread_levels[name])
+        context, worker = divmod(number, MAX_THREADS)
+        name = f"worker{worker}" if not context else f"{list(self.iothread_levels)[context - 1]}-worker{worker}"
+        return self._thread(name, _WORKERS + number)
 
     # What happens to the VM
 
@@ -229,8 +300,10 @@ class VirtualMachine:
         for request in lost:
             if request.done_ns < 0:
                 self.fail(request)
-        for drive in self.drives:
-            drive.queue.bus.request = None
+        for bus in self.qemu.buses:
+            bus.request = None
+        for device in self.qemu.virtio_devices:
+            device.reset()
         self._account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
 
     def fail(self, request: Request) -> None:
@@ -255,7 +328,7 @@ class Arrivals:
     """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
 
     def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
-        self.drive: Drive
+        self.drive: Drive | VirtioDrive
         self._vm = vm
         self._closed = closed
         self._source = draws.source(vm.seed, vm.name, f"drive {index}")

@@ -356,6 +356,16 @@ class GuestCpu:
         thread.subject = thread.own_subject
         thread.delivering = False
 
+    def let_go(self, request: Request) -> None:
+        """Somebody else has *request* from this instant on, whether the thread carries it or has set it aside."""
+        thread = self.thread
+        if thread.request is request:
+            thread.charge_under_way()
+            thread.request = None
+        for frame in self._stack:
+            if frame.request is request:
+                frame.request = None
+
     def exact_access(self, access: BoundAccess, value: int = 0) -> Ops:
         """One port access as an exit of its own; returns the value read."""
         yield access.path

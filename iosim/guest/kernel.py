@@ -35,8 +35,25 @@ class Driver(Protocol):
         """Handle the channel's interrupt; returns True if the command is complete."""
 
 
+class Device(Protocol):
+    """A device with a driver and an interrupt of its own (virtio-blk)."""
+
+    ends_interrupt_first: bool
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the device's queue in the block layer."""
+
+    def interrupt(self, irq: Irq) -> Ops:
+        """Handle the device's interrupt, interrupts off."""
+
+    def die(self) -> list[Request]:
+        """Forget everything; return the requests that will never be served."""
+
+
 class Drive:
-    """A drive as the guest's block layer sees it."""
+    """An IDE drive as the guest's block layer sees it."""
+
+    device: Device | None = None
 
     def __init__(
         self,
@@ -107,6 +124,7 @@ class GuestKernel:
         self._levels = levels
         self._ready: deque[tuple[Callable[[], Ops], Request | None]] = deque()
         self._queues: dict[int, ChannelQueue] = {}
+        self._devices: dict[int, Device] = {}
         self.dead = False
         self._halt = Halt(binder.path("guest.idle", mode=Mode.GUEST))
         self._workqueue = binder.path("guest.workqueue", mode=Mode.GUEST)
@@ -119,27 +137,35 @@ class GuestKernel:
         """Register a channel and its driver."""
         self._queues[queue.number] = queue
 
+    def add_device(self, gsi: int, device: Device) -> None:
+        """Register a device that interrupts by *gsi*."""
+        self._devices[gsi] = device
+
     # What comes from outside
 
     def arrive(self, request: Request) -> None:
         """A request enters the guest's block layer; a halted vCPU wakes up for it."""
-        queue: ChannelQueue = request.drive.queue
         if request.op == FLUSH and not request.drive.write_cache:
             # The device reports no write cache (IDENTIFY word 85): the block layer sends no flush.
             request.issue_ns = request.arrival_ns
-            self._end(request, OK)
+            self.end(request, OK)
             return
+        if request.drive.device is not None:
+            request.drive.device.arrive(request)
+            return
+        queue: ChannelQueue = request.drive.queue
         now = self._cpu.thread.host.now_ns
         request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
         queue.waiting.append(request)
         self._levels.queue(queue.number).set(now, len(queue.waiting))
-        self._add_work(lambda: self._dispatch(queue), request)
+        self.add_work(lambda: self._dispatch(queue), request)
 
     def background_exit(self, exit_: Exit) -> None:
         """A declared exit is due: the guest takes it when it has nothing more urgent to do."""
-        self._add_work(lambda: self._background_exit(exit_), None)
+        self.add_work(lambda: self._background_exit(exit_), None)
 
-    def _add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+    def add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+        """The guest has *work* to do when its turn comes; a halted vCPU wakes up for it, on behalf of *request*."""
         self._ready.append((work, request))
         self._cpu.vcpu.wake_up()
 
@@ -155,6 +181,8 @@ class GuestKernel:
             self._levels.busy(queue.number).set(now, 0)
             self._levels.queue(queue.number).set(now, 0)
         self._ready.clear()
+        for device in self._devices.values():
+            lost += device.die()
         return lost
 
     # What KVM asks (iosim.guest.cpu.Kernel)
@@ -186,13 +214,18 @@ class GuestKernel:
     def interrupt(self, irq: Irq) -> Ops:
         """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
         cpu = self._cpu
-        queue = self._queues[irq.gsi - 14]
+        device = self._devices.get(irq.gsi)
+        queue = None if device is not None else self._queues[irq.gsi - 14]
+        ends_first = device.ends_interrupt_first if queue is None else queue.driver.ends_interrupt_first
         yield self._interrupt_entry
-        if queue.driver.ends_interrupt_first and self._eoi_reason is not None:
+        if ends_first and self._eoi_reason is not None:
             yield self._eoi
             yield Exit(self._eoi_reason, request=irq.request, eoi=True)
             yield SYNC
         cpu.thread.delivering = False
+        if device is not None:
+            yield from device.interrupt(irq)
+            return
         command = queue.command
         if command is None:
             cpu.put_down()
@@ -262,7 +295,7 @@ class GuestKernel:
             return
         self._levels.busy(queue.number).set(now, 0)
         cpu.put_down()
-        self._end(request, OK)
+        self.end(request, OK)
         yield self._complete
         if queue.waiting:
             self._ready.append((lambda: self._dispatch(queue), None))
@@ -276,7 +309,8 @@ class GuestKernel:
         yield SYNC
         cpu.background = False
 
-    def _end(self, request: Request, status: str) -> None:
+    def end(self, request: Request, status: str) -> None:
+        """The request is over."""
         request.status = status
         request.done_ns = self._cpu.thread.host.now_ns
         request.drive.completed(request)

@@ -29,6 +29,7 @@ class KvmRun:
 
     exit_reason: KvmExit = KvmExit.UNKNOWN
     io: Access | None = None
+    gpa: int | None = None
     hardware_exit_reason: int = 0
 
 

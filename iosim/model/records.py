@@ -14,12 +14,14 @@ STATUSES = (OK, ERROR, UNFINISHED)
 WAITING_FUNCTION: dict[Stage, str] = {
     Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
     Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
+    Stage.QEMU_SUBMIT: "virtio_blk_submit_multireq",
     Stage.AIO_WAIT: "thread_pool_submit_aio",
     Stage.DISK_WAIT: "submit_bio",
     Stage.DISK_SERVICE: "submit_bio",
     Stage.COMPLETION_WAIT: "qemu_poll_ns",
     Stage.COMPLETION: "timer_mod",
     Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
+    Stage.SUBMIT_WAIT: "virtqueue_kick",
 }
 """Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
 
@@ -39,6 +41,7 @@ class Request(Subject):
         "done_ns",
         "drive",
         "exits",
+        "following",
         "irq_line_ioctls",
         "irqs",
         "issue_ns",
@@ -78,6 +81,7 @@ class Request(Subject):
         self.irq_line_ioctls = 0
         self.parts: list[Any] = []
         self.log: list[tuple[Any, ...]] | None = []
+        self.following: tuple[Request, list[int], int] | None = None
 
     def charge(self, stage: Stage, now_ns: int, thread: str) -> None:
         """Charge the time since the mark to *stage*, waited on behalf of *thread*, and move the mark to *now_ns*."""
@@ -104,8 +108,31 @@ class Request(Subject):
         self.carrier = carrier
 
     def stop_waiting(self, now_ns: int) -> None:
-        """Charge the wait that began with `wait_in`."""
-        self.charge(self.waiting, now_ns, self.carrier)
+        """Charge the wait that began with `wait_in`, or take over what was charged to the request that it follows."""
+        if self.following is None:
+            self.charge(self.waiting, now_ns, self.carrier)
+        else:
+            self.following[0].stop_waiting(now_ns)
+            self.part()
+
+    def follow(self, leader: "Request") -> None:
+        """From this instant on the request is part of one operation with *leader*: its time goes where leader's goes.
+
+        Both have been charged up to now. Exits and interrupts are counted for the leader alone.
+        """
+        leader.settle(_SUMS)
+        self.following = (leader, list(leader.stages), len(leader.log or ()))
+
+    def part(self) -> None:
+        """The common operation is over: its stages, as charged to the leader by now, are those of this request."""
+        assert self.following is not None
+        leader, before, logged = self.following
+        leader.settle(_SUMS)
+        self.following = None
+        self.stages = [own + now - then for own, now, then in zip(self.stages, leader.stages, before, strict=True)]
+        self.mark_ns = leader.mark_ns
+        if self.log is not None and leader.log is not None:
+            self.log += leader.log[logged:]
 
 
 class PartSums:
@@ -134,3 +161,7 @@ class PartSums:
                 self._known.clear()
             self._known[parts] = known
         return known
+
+
+_SUMS = PartSums()
+"""For the sums of requests that lead others."""

@@ -45,6 +45,10 @@ class MainLoop:
             self._waker = subject or self.thread.own_subject
             self.thread.wake()
 
+    def event_notifier_set(self, handler: BottomHalf, subject: Subject | None = None) -> None:
+        """An eventfd that the loop watches becomes readable: *handler* runs, once however often that happens."""
+        self.qemu_bh_schedule(handler, subject)
+
     def timer_mod(self, at_ns: int, callback: BottomHalf) -> None:
         """Run *callback* at *at_ns* or soon after; called by the main-loop thread only."""
         self._n_timers += 1
@@ -53,9 +57,9 @@ class MainLoop:
     def carry(self, request: Request) -> None:
         """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait."""
         now = self.thread.host.now_ns
-        if request.waiting is Stage.COMPLETION_WAIT:
+        if request.waiting in (Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT):
             asked, got = self._lock_wait
-            request.charge(Stage.COMPLETION_WAIT, min(asked, now), self.thread.name)
+            request.charge(request.waiting, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
         request.stop_waiting(now)
         self.thread.request = request

@@ -28,9 +28,15 @@ class QemuVersion:
     """Up to 1.6: the main loop keeps the BQL over a poll that does not wait."""
     run_error_aborts: bool
     """Up to 1.6 an unexpected error of KVM_RUN aborts QEMU; later the VM stops."""
+    virtio_suppresses_kicks: bool
+    """virtio-blk switches notifications off while it empties the ring; 1.6 leaves them on."""
+    virtio_merges_reads: bool
+    """virtio-blk merges reads as well as writes (virtio_blk_submit_multireq); 1.6 only writes (bdrv_aio_multiwrite)."""
+    virtio_notify_bh: bool
+    """With ioeventfd and without EVENT_IDX, completions are notified in one bottom half (notify_guest_bh)."""
 
 
 VERSIONS = {
-    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True),
-    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False),
+    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True, False, False, False),
+    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False, True, True, True),
 }

@@ -6,20 +6,24 @@ from typing import Any
 from iosim.disk.file import HostFile
 from iosim.host import Host, HostThread, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
+from iosim.kvm.ioeventfd import IoBus
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
+from iosim.model.virtio import Vring
 from iosim.qemu.block import BlockBackend, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.iothread import IOThread
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.templates import TemplateRecorder
-from iosim.qemu.thread_pool import ThreadPool
+from iosim.qemu.thread_pool import MAX_THREADS, ThreadPool
 from iosim.qemu.versions import QemuVersion
+from iosim.qemu.virtio_blk import ISR, QUEUE_NOTIFY, GuestNotifier, VirtIOBlkConf, VirtIOBlock
 
 
 class QemuProcess:
-    """One QEMU process: its BQL, main loop, aio pool, IDE channels, and vCPU thread.
+    """One QEMU process: its BQL, main loop, iothreads, aio pools, IDE channels, virtio devices, and vCPU thread.
 
     Built in the order of the real start-up: kvm_init, machine init (pc_init1), qemu_init_vcpu, main_loop.
     """
@@ -47,17 +51,16 @@ class QemuProcess:
     def kvm_init(self) -> None:
         """KVM_CREATE_VM and the in-kernel interrupt controllers."""
         self.irqchip = IrqChip(self.binder, self.version.irq_ioctls)
+        self.pio_bus = IoBus(self.binder)
+        self.mmio_bus = IoBus(self.binder)
 
     def machine_init(self, win2k_install_hack: bool) -> None:
         """pc_init1: the main loop's AioContext with its pool, PIIX3 IDE with two channels."""
         self.main_loop = MainLoop(self.main_thread, self.binder, self.bql, self.version)
-        self.pool = ThreadPool(
-            self.host,
-            self.binder,
-            self.main_loop,
-            f"{self.name}/pool",
-            lambda number: self._new_thread("worker", number),
-        )
+        self.pool = self._aio_get_thread_pool(self.main_loop, f"{self.name}/pool", 0)
+        self.iothreads: dict[str, IOThread] = {}
+        self.pools: list[ThreadPool] = [self.pool]
+        self.virtio_devices: list[VirtIOBlock] = []
         self.ports = PortSpace()
         self.buses = [
             IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
@@ -78,11 +81,65 @@ class QemuProcess:
         if multiple > 1:
             drive.mult_sectors = multiple
 
+    def iothread(self, name: str, poll_max_ns: int) -> IOThread:
+        """Return the iothread called *name*; the first time it is created, with its AioContext and pool."""
+        if name not in self.iothreads:
+            thread = self._new_thread(f"iothread {name}", len(self.iothreads))
+            loop = IOThread(thread, self.binder, self.bql, self.version, poll_max_ns)
+            self.pools.append(self._aio_get_thread_pool(loop, f"{self.name}/{name}-pool", len(self.pools)))
+            self.iothreads[name] = loop
+        return self.iothreads[name]
+
+    def virtio_blk_create(
+        self,
+        file: HostFile,
+        cache: str,
+        vring: Vring,
+        notifier: GuestNotifier,
+        conf: VirtIOBlkConf,
+        iothread: str | None,
+        doorbell: int,
+        isr: int | None,
+    ) -> VirtIOBlock:
+        """Plug a virtio-blk device, raw format over *file*; its ring is handled by *iothread* or the main loop.
+
+        *doorbell* is a port if it is below 64 KiB, otherwise an address.
+        """
+        loop: MainLoop = self.main_loop
+        pool = self.pool
+        if iothread is not None:
+            loop = self.iothreads[iothread]
+            pool = self.pools[1 + list(self.iothreads).index(iothread)]
+        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, pool, file, cache))
+        backend = BlockBackend(self.binder, self.version, loop, node, cache)
+        device = VirtIOBlock(self.binder, self.version, vring, backend, loop, notifier, conf)
+        self.virtio_devices.append(device)
+        if iothread is not None:
+            self.iothreads[iothread].devices.append(device)
+        is_port = doorbell < 1 << 16
+        if conf.ioeventfd:
+            (self.pio_bus if is_port else self.mmio_bus).assign(doorbell, device.eventfd_signal)
+        elif is_port:
+            self.ports.add(device, {QUEUE_NOTIFY: doorbell})
+        else:
+            self.ports.doorbells[doorbell] = device
+        if isr is not None:
+            self.ports.add(device, {ISR: isr})
+        return device
+
+    def _aio_get_thread_pool(self, loop: MainLoop, name: str, context: int) -> ThreadPool:
+        """The pool of an AioContext; its workers are numbered behind those of the contexts before."""
+        first = context * MAX_THREADS
+        return ThreadPool(
+            self.host, self.binder, loop, name, lambda number: self._new_thread("worker", first + number)
+        )
+
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
     ) -> None:
         """qemu_kvm_start_vcpu: the vCPU and its thread, which runs qemu_kvm_cpu_thread_fn."""
         self.vcpu = Vcpu(thread, self.binder, self.kernel, guest, log)
+        self.vcpu.handlers.pio_bus, self.vcpu.handlers.mmio_bus = self.pio_bus, self.mmio_bus
         self.irqchip.vcpu = self.vcpu
         thread.bql = self.bql
         item = None if self.host.exact else self.recorder.item
@@ -90,5 +147,7 @@ class QemuProcess:
         thread.start(self.cpu.qemu_kvm_cpu_thread_fn())
 
     def start_main_loop(self) -> None:
-        """main_loop: what the main thread does from here on."""
+        """main_loop and iothread_run: what the threads of the event loops do from here on."""
         self.main_thread.start(self.main_loop.main_loop())
+        for loop in self.iothreads.values():
+            loop.thread.start(loop.main_loop())
