@@ -54,9 +54,10 @@ _ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS, _WORKERS = 0, 32, 64,
 
 _MSI_GSI, _INTX_GSI = 64, 32
 """GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
-_LEGACY_BAR, _LEGACY_BAR_BYTES, _LEGACY_NOTIFY, _LEGACY_ISR = 0xC000, 0x80, 16, 19
-"""The I/O BAR of a legacy virtio device: VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR."""
-_MODERN_BAR, _MODERN_BAR_BYTES, _MODERN_NOTIFY = 0xFE00_0000, 0x4000, 0x3000
+_LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
+"""A virtio device's registers: base of the drives' BARs, doorbell and ISR status in it. Legacy ones are ports
+(VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR)."""
+_BAR_BYTES = 0x400
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -205,9 +206,9 @@ class VirtualMachine:
         vring = Vring(size, config.event_idx)
         line = config.irq == "line"
         mmio = (config.transport or ("pio" if table.qemu == "1.6" else "mmio")) == "mmio"
-        bar = _LEGACY_BAR + index * _LEGACY_BAR_BYTES
-        doorbell = _MODERN_BAR + index * _MODERN_BAR_BYTES + _MODERN_NOTIFY if mmio else bar + _LEGACY_NOTIFY
-        transport = Transport(doorbell, mmio, bar + _LEGACY_ISR if line else None)
+        bar, notify, isr = _MODERN_BAR if mmio else _LEGACY_BAR
+        bar += index * _BAR_BYTES
+        transport = Transport(bar + notify, mmio, bar + isr if line else None)
         gsi = (_INTX_GSI if line else _MSI_GSI) + index
         irqchip = self.qemu.irqchip
         iothread = None
@@ -223,7 +224,7 @@ class VirtualMachine:
             IntxLine(binder, irqchip, gsi) if line else IrqFd(binder, irqchip, gsi),
             VirtIOBlkConf(config.ioeventfd, config.request_merging),
             iothread,
-            doorbell,
+            transport.doorbell,
             transport.isr,
         )
         segments = config.seg_max or size - 2

@@ -44,7 +44,37 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @st.composite
+def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = []
+    for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
+        drive = {
+            "interface": "virtio-blk",
+            "queue_size": draw(st.sampled_from([2, 4, 128])),
+            "seg_max": draw(st.sampled_from([1, 1, 126])),
+            "max_sectors": draw(st.sampled_from([2, 5, 256])),
+            "request_merging": draw(st.booleans()),
+            "event_idx": draw(st.booleans()),
+            "transport": "pio" if qemu == "1.6" else draw(st.sampled_from(["pio", "mmio"])),
+            "cache": draw(st.sampled_from(["none", "none", "directsync"])),
+            "replay": draw(st.sampled_from(["open", "open", "closed"])),
+            "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+            "driver": "libata",
+        }
+        loop = draw(st.sampled_from(["main", "main", "vcpu", "line", "iothread", "iothread", "own"]))
+        if qemu == "7.2" and loop in ("iothread", "own"):
+            drive["iothread"] = "io0" if loop == "iothread" else True
+            drive["poll_max_ns"] = 32_768 if loop == "iothread" else draw(st.sampled_from([0, 5_000, 200_000]))
+        elif loop in ("vcpu", "line"):
+            drive["ioeventfd"] = loop == "line" and draw(st.booleans())
+            drive["irq"] = "line" if loop == "line" else "irqfd"
+        result.append(drive)
+    return result
+
+
+@st.composite
 def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    qemu = draw(st.sampled_from(["1.6", "7.2"]))
+    of_all_kinds = [*draw(virtio_drives(qemu)), *draw(drives())]
     backgrounds: list[dict[str, Any]] = []
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         reason, kvm_exit = draw(st.sampled_from([(r, None) for r in REASONS] + KVM_EXITS))
@@ -62,10 +92,10 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "name": name,
         "count": draw(st.sampled_from([1, 1, 2])),
         "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
-        "qemu": draw(st.sampled_from(["1.6", "7.2"])),
+        "qemu": qemu,
         "kernel": draw(st.sampled_from(["3.10", "6.1"])),
         "win2k_install_hack": draw(st.booleans()),
-        "drive": draw(drives()),
+        "drive": of_all_kinds if draw(st.booleans()) else of_all_kinds[:2],
         "background": backgrounds,
         "event": events,
         **draw(st.sampled_from([{}, {"eoi": "apic-access"}, {"eoi": "x2apic"}, {"eoi": "none"}])),

@@ -23,7 +23,7 @@ PAGE_SECTORS = 8
 class Transport(NamedTuple):
     """Where the driver rings the doorbell and, with an interrupt line, reads the ISR status.
 
-    *doorbell* is a port (legacy) or, with *mmio*, a guest physical address (virtio 1.0).
+    Both are ports (legacy) or, with *mmio*, guest physical addresses (virtio 1.0).
     """
 
     doorbell: int
@@ -180,12 +180,14 @@ class VirtioBlk:
     def _notify(self, payer: Request) -> Ops:
         """vp_notify: the queue's number is written to the doorbell."""
         yield self._vp_notify
-        request = payer if payer.done_ns < 0 else None
+        yield self._access(self._transport.doorbell, True, payer if payer.done_ns < 0 else None)
+
+    def _access(self, address: int, is_write: bool, request: Request | None) -> Exit:
+        """Return the exit of an access to one of the device's registers: 16 bits written, or 8 read."""
         if self._transport.mmio:
-            yield Exit(ExitReason.EPT_MISCONFIG, request=request, gpa=self._transport.doorbell)
-        else:
-            access = Access(AccessKind(self._transport.doorbell, True, 2, 1, False))
-            yield Exit(ExitReason.IO_INSTRUCTION, access, request=request)
+            return Exit(ExitReason.EPT_MISCONFIG, request=request, gpa=address)
+        access = Access(AccessKind(address, is_write, 2 if is_write else 1, 1, False))
+        return Exit(ExitReason.IO_INSTRUCTION, access, request=request)
 
     # Interrupt
 
@@ -198,8 +200,7 @@ class VirtioBlk:
         cpu = self._cpu
         if self._transport.isr is not None:
             yield self._vp_interrupt
-            access = Access(AccessKind(self._transport.isr, False, 1, 1, False))
-            yield Exit(ExitReason.IO_INSTRUCTION, access, request=cpu.thread.owner)
+            yield self._access(self._transport.isr, False, cpu.thread.owner)
         yield self._vring_interrupt
         yield SYNC
         while True:

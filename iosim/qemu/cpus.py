@@ -10,7 +10,7 @@ from iosim.model.ata import Reg
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Lock, Run, Segment, Steps, Template, Unlock
 from iosim.qemu.versions import QemuVersion
-from iosim.qemu.virtio_blk import QUEUE_NOTIFY, VirtIOBlock
+from iosim.qemu.virtio_blk import VirtIOBlock
 
 EXCP_INTERRUPT, EXCP_HLT = 0x10000, 0x10001
 
@@ -18,12 +18,12 @@ EXCP_INTERRUPT, EXCP_HLT = 0x10000, 0x10001
 class PortSpace:
     """address_space_io: which register of which device a port is. Other ports belong to devices without a model.
 
-    `doorbells` are the virtio devices behind addresses of address_space_memory.
+    `registers` are those of virtio devices behind addresses of address_space_memory.
     """
 
     def __init__(self) -> None:
         self._ports: dict[int, tuple[Any, Any]] = {}
-        self.doorbells: dict[int, VirtIOBlock] = {}
+        self.registers: dict[int, tuple[VirtIOBlock, int]] = {}
 
     def add(self, device: Any, ports: Mapping[Any, int]) -> None:
         """Register the ports of a device: an IDE channel, a virtio device."""
@@ -191,13 +191,18 @@ class KvmCpu:
         return 0
 
     def _exit_mmio(self) -> Steps[int]:
-        if self.version.bql_per_access:
-            yield self._lock
-            yield Lock(self.bql)
-        yield self._physical_memory
         gpa = self.vcpu.run.gpa
         if gpa is not None:
-            yield from self.ports.doorbells[gpa].access(self.thread, QUEUE_NOTIFY)
+            yield self._address_space
+        elif self.version.bql_per_access:
+            yield self._lock
+        if self.version.bql_per_access:
+            yield Lock(self.bql)
+        if gpa is None:
+            yield self._physical_memory
+        else:
+            device, register = self.ports.registers[gpa]
+            yield from device.access(self.thread, register)
         if self.version.bql_per_access:
             yield self._unlock
             yield Unlock(self.bql)

@@ -21,6 +21,8 @@ from iosim.qemu.thread_pool import MAX_THREADS, ThreadPool
 from iosim.qemu.versions import QemuVersion
 from iosim.qemu.virtio_blk import ISR, QUEUE_NOTIFY, GuestNotifier, VirtIOBlkConf, VirtIOBlock
 
+LAST_PORT = 0xFFFF
+
 
 class QemuProcess:
     """One QEMU process: its BQL, main loop, iothreads, aio pools, IDE channels, virtio devices, and vCPU thread.
@@ -103,7 +105,7 @@ class QemuProcess:
     ) -> VirtIOBlock:
         """Plug a virtio-blk device, raw format over *file*; its ring is handled by *iothread* or the main loop.
 
-        *doorbell* is a port if it is below 64 KiB, otherwise an address.
+        Its registers *doorbell* and *isr* are ports up to `LAST_PORT`, above that addresses of the memory.
         """
         loop: MainLoop = self.main_loop
         pool = self.pool
@@ -116,16 +118,21 @@ class QemuProcess:
         self.virtio_devices.append(device)
         if iothread is not None:
             self.iothreads[iothread].devices.append(device)
-        is_port = doorbell < 1 << 16
-        if conf.ioeventfd:
-            (self.pio_bus if is_port else self.mmio_bus).assign(doorbell, device.eventfd_signal)
-        elif is_port:
-            self.ports.add(device, {QUEUE_NOTIFY: doorbell})
+        if not conf.ioeventfd:
+            self._add_register(device, QUEUE_NOTIFY, doorbell)
+        elif doorbell <= LAST_PORT:
+            self.pio_bus.assign(doorbell, device.eventfd_signal)
         else:
-            self.ports.doorbells[doorbell] = device
+            self.mmio_bus.assign(doorbell, device.eventfd_signal)
         if isr is not None:
-            self.ports.add(device, {ISR: isr})
+            self._add_register(device, ISR, isr)
         return device
+
+    def _add_register(self, device: VirtIOBlock, register: int, address: int) -> None:
+        if address <= LAST_PORT:
+            self.ports.add(device, {register: address})
+        else:
+            self.ports.registers[address] = (device, register)
 
     def _aio_get_thread_pool(self, loop: MainLoop, name: str, context: int) -> ThreadPool:
         """The pool of an AioContext; its workers are numbered behind those of the contexts before."""
