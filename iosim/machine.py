@@ -38,7 +38,7 @@ from iosim.model.scenario import (
     Scenario,
     VmTable,
 )
-from iosim.model.steps import Binder, Block, Steps
+from iosim.model.steps import Binder, Block, Mode, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.model.virtio import Vring
@@ -165,7 +165,9 @@ class VirtualMachine:
             self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         self._plug_channels(table, binder)
         self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._vm_stop)
-        self.guest_cpu.boot(self.kernel, self.qemu.vcpu)
+        self.qemu.vcpu.apicv = table.apicv
+        posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
+        self.guest_cpu.boot(self.kernel, self.qemu.vcpu, posted)
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
             thread = self._thread(f"background{k}", _BACKGROUND + k)

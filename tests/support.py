@@ -106,8 +106,14 @@ def _little(result: Result) -> None:
     levels = result.resources.set_index("resource")
     table = result.requests
     disks = levels[levels.index.str.startswith("disk/")]
-    assert round((disks["mean_queue"] * end_ns).sum()) == table["disk_wait_ns"].sum()
-    assert disks["busy_ns"].sum() == table["disk_service_ns"].sum()
+    waited, served = round((disks["mean_queue"] * end_ns).sum()), disks["busy_ns"].sum()
+    if any(drive.is_virtio and drive.request_merging for vm in result.scenario.vm for drive in vm.drive):
+        # Each of the requests that QEMU merges into one operation has the time of that operation.
+        assert waited <= table["disk_wait_ns"].sum()
+        assert served <= table["disk_service_ns"].sum()
+        return
+    assert waited == table["disk_wait_ns"].sum()
+    assert served == table["disk_service_ns"].sum()
 
 
 def same(a: Result, b: Result) -> None:

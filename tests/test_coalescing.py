@@ -49,7 +49,7 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
         drive = {
             "interface": "virtio-blk",
-            "queue_size": draw(st.sampled_from([2, 4, 128])),
+            "queue_size": draw(st.sampled_from([4, 4, 128])),
             "seg_max": draw(st.sampled_from([1, 1, 126])),
             "max_sectors": draw(st.sampled_from([2, 5, 256])),
             "request_merging": draw(st.booleans()),

@@ -338,6 +338,7 @@ def virtio_costs(w: Writer) -> None:
     """The recordings of bare-metal guests use IDE: the figures of virtio-blk are those of the other profiles."""
     w.included("kvm.return_to_userspace", "kvm.ioeventfd_write")
     for key, value in {
+        "cpu.posted_interrupt": "200ns",
         "guest.virtio_queue_rq": "1us",
         "guest.virtqueue_add": "200ns",
         "guest.virtqueue_kick_prepare": "25ns",

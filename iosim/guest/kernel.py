@@ -213,25 +213,29 @@ class GuestKernel:
 
     def interrupt(self, irq: Irq) -> Ops:
         """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
-        cpu = self._cpu
         device = self._devices.get(irq.gsi)
-        queue = None if device is not None else self._queues[irq.gsi - 14]
-        ends_first = device.ends_interrupt_first if queue is None else queue.driver.ends_interrupt_first
-        yield self._interrupt_entry
-        if ends_first and self._eoi_reason is not None:
-            yield self._eoi
-            yield Exit(self._eoi_reason, request=irq.request, eoi=True)
-            yield SYNC
-        cpu.thread.delivering = False
         if device is not None:
+            yield from self._take_interrupt(irq, device.ends_interrupt_first)
             yield from device.interrupt(irq)
             return
+        cpu = self._cpu
+        queue = self._queues[irq.gsi - 14]
+        yield from self._take_interrupt(irq, queue.driver.ends_interrupt_first)
         command = queue.command
         if command is None:
             cpu.put_down()
             return
         if (yield from queue.driver.interrupt(command)):
             yield from self._command_done(queue)
+
+    def _take_interrupt(self, irq: Irq, ends_first: bool) -> Ops:
+        """Up to the driver's handler: the vector's entry, and the EOI where it comes first."""
+        yield self._interrupt_entry
+        if ends_first and self._eoi_reason is not None:
+            yield self._eoi
+            yield Exit(self._eoi_reason, request=irq.request, eoi=True)
+            yield SYNC
+        self._cpu.thread.delivering = False
 
     # Work
 

@@ -6,6 +6,7 @@ batch, with one kick at its end (virtblk_request of 3.10, commit_rqs of 6.1), an
 
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 from iosim.guest.cpu import GuestCpu, Ops
@@ -52,7 +53,7 @@ class VirtioDrive:
             Element(request, request.op, request.sector + done, min(self.max_sectors, request.sectors - done))
             for done in range(0, request.sectors, self.max_sectors)
         ]
-        for part, rest in zip(parts, parts[1:], strict=False):
+        for part, rest in pairwise(parts):
             part.rest = rest
         return parts[0]
 

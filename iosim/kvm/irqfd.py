@@ -49,26 +49,31 @@ class IntxLine:
         self._irqchip = irqchip
         self._gsi = gsi
         self._first = binder.path("main_loop.pci_set_irq", Op.IRQ_LINE, "kvm.irq_line")
-        self._again = binder.path(Op.IRQ_LINE, "kvm.irq_line")
+        self._again = binder.path("kvm.irq_line")
         self._edge = binder.path("kvm.deliver_edge")
 
     def notify(self, element: Element, left: Left) -> Steps[None]:
-        """Raise the line for *element*; a line that is high already stays silent. BQL held."""
+        """Raise the line for *element*, BQL held; a line that is high already stays silent.
+
+        Further ioctls for the same change (QEMU 5.0 and later) find the line high.
+        """
         yield self._first
         yield SYNC
         edge = self._irqchip.kvm_set_irq(self._gsi, 1)
-        for _ in range(1, self._irqchip.ioctls_per_change):
-            yield self._again
         if edge:
             yield self._edge
         yield SYNC
-        left()
-        if not edge:
-            return
         request = waiting_request(element)
+        further = self._irqchip.ioctls_per_change - 1
+        left()
         if request is not None:
-            request.irqs += 1
-        self._irqchip.vcpu.accept_irq(Irq(self._gsi, request))
+            request.irq_line_ioctls += further
+        if edge:
+            if request is not None:
+                request.irqs += 1
+            self._irqchip.vcpu.accept_irq(Irq(self._gsi, request))
+        for _ in range(further):
+            yield self._again
 
     def acknowledge(self) -> Steps[None]:
         """virtio_pci_isr_read: the line falls."""

@@ -251,7 +251,7 @@ class DriveTable(_Table):
     disk: Name | None = None
     cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
     aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
-    queue_size: Annotated[int, Field(ge=2, le=1024), AfterValidator(_power_of_two)] | None = None
+    queue_size: Annotated[int, Field(ge=4, le=1024), AfterValidator(_power_of_two)] | None = None
     num_queues: Annotated[int, Field(ge=1, le=1024)] | None = None
     seg_max: Annotated[int, Field(ge=1, le=1022)] | None = None
     ioeventfd: bool = True

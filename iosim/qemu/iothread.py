@@ -1,4 +1,4 @@
-"""An iothread: an event loop of its own, without the BQL, with adaptive polling (iothread.c, util/aio-posix.c of 7.2)."""
+"""An iothread: an event loop without the BQL, with adaptive polling (iothread.c, util/aio-posix.c of 7.2)."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -33,9 +33,7 @@ class IOThread(MainLoop):
     (`_poll_started`): an eventfd that is signalled then is found by the next wait.
     """
 
-    def __init__(
-        self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion, poll_max_ns: int
-    ) -> None:
+    def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion, poll_max_ns: int) -> None:
         super().__init__(thread, binder, bql, version)
         self.poll_ns = 0
         self.devices: list[PolledDevice] = []

@@ -78,7 +78,9 @@ class VirtIOBlock:
         self._isr_read = path("qemu.memory_region_dispatch", "qemu.virtio_pci_isr_read")
         submit = "virtio_blk_submit_multireq" if version.virtio_merges_reads else "virtio_submit_multiwrite"
         self._submit_path = path(("qemu.virtio_blk_submit_multireq", submit))
-        self._complete = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
+        self._rw_done = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
+        flush_done = ("main_loop.virtio_blk_rw_complete", "virtio_blk_flush_complete")
+        self._flush_done = path(flush_done, "main_loop.virtqueue_push")
         notify = "virtio_notify_irqfd" if version.virtio_notify_bh and conf.ioeventfd else "virtio_notify"
         self._virtio_notify = path(("main_loop.virtio_notify", notify))
         self._pop_paths: dict[int, Path] = {}
@@ -98,7 +100,9 @@ class VirtIOBlock:
         """virtio_queue_host_notifier_aio_poll_ready: the polling event loop finds the ring not empty."""
         yield from self.handle_vq(self.loop.thread)
 
-    def access(self, thread: HostThread, register: int, access: Access | None = None, further: bool = False) -> Steps[None]:
+    def access(
+        self, thread: HostThread, register: int, access: Access | None = None, further: bool = False
+    ) -> Steps[None]:
         """A register access that came to userspace, in the vCPU thread under the BQL."""
         if register == ISR:
             yield self._isr_read
@@ -152,9 +156,7 @@ class VirtIOBlock:
             yield from self._submit(thread, [element])
         else:
             if batch and (
-                len(batch) == VIRTIO_BLK_MAX_MERGE_REQS
-                or element.op != batch[0].op
-                or not self._conf.request_merging
+                len(batch) == VIRTIO_BLK_MAX_MERGE_REQS or element.op != batch[0].op or not self._conf.request_merging
             ):
                 yield from self._submit_multireq(thread, batch)
             batch.append(element)
@@ -188,8 +190,9 @@ class VirtIOBlock:
         pages = -(-sectors // PAGE_SECTORS)
         path = self._pop_paths.get(pages)
         if path is None:
-            pops = ["qemu.virtqueue_pop", *[("qemu.dma_map_page", "virtqueue_map_desc")] * pages]
-            path = self._pop_paths[pages] = self._binder.path(*pops, "qemu.virtio_blk_handle_request")
+            maps = [("qemu.dma_map_page", "virtqueue_map_desc")] * pages
+            path = self._binder.path("qemu.virtqueue_pop", *maps, "qemu.virtio_blk_handle_request")
+            self._pop_paths[pages] = path
         return path
 
     # Completion, in the event loop
@@ -207,7 +210,7 @@ class VirtIOBlock:
                 return
             element.ret = ret
             self._take(thread, element)
-            yield self._complete
+            yield self._flush_done if element.op == FLUSH else self._rw_done
             yield SYNC
             if self.dead:
                 return

@@ -137,9 +137,7 @@ class QemuProcess:
     def _aio_get_thread_pool(self, loop: MainLoop, name: str, context: int) -> ThreadPool:
         """The pool of an AioContext; its workers are numbered behind those of the contexts before."""
         first = context * MAX_THREADS
-        return ThreadPool(
-            self.host, self.binder, loop, name, lambda number: self._new_thread("worker", first + number)
-        )
+        return ThreadPool(self.host, self.binder, loop, name, lambda number: self._new_thread("worker", first + number))
 
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
