@@ -215,9 +215,9 @@ class VirtualMachine:
         irqchip = self.qemu.irqchip
         iothread = None
         if config.iothread is not False:
-            iothread = f"iothread{index}" if config.iothread is True else config.iothread
+            iothread = f"drive:{index}" if config.iothread is True else config.iothread
             if iothread not in self.iothread_levels:
-                self.iothread_levels[iothread] = Level(self.host.timeline, f"{self.name}/{iothread}:busy")
+                self.iothread_levels[iothread] = Level(self.host.timeline, f"{self.name}/iothread/{iothread}:busy")
             self.qemu.iothread(iothread, config.poll_max_ns)
         self.qemu.virtio_blk_create(
             file,
@@ -259,10 +259,10 @@ class VirtualMachine:
             return self._thread("main", _MAIN, self.main_level)
         if kind.startswith("iothread "):
             name = kind.removeprefix("iothread ")
-            return self._thread(name, _IOTHREADS + number, self.iothread_levels[name])
+            return self._thread(f"iothread/{name}", _IOTHREADS + number, self.iothread_levels[name])
         context, worker = divmod(number, MAX_THREADS)
-        name = f"worker{worker}" if not context else f"{list(self.iothread_levels)[context - 1]}-worker{worker}"
-        return self._thread(name, _WORKERS + number)
+        prefix = f"iothread/{list(self.iothread_levels)[context - 1]}/" if context else ""
+        return self._thread(f"{prefix}worker{worker}", _WORKERS + number)
 
     # What happens to the VM
 

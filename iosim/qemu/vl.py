@@ -88,7 +88,7 @@ class QemuProcess:
         if name not in self.iothreads:
             thread = self._new_thread(f"iothread {name}", len(self.iothreads))
             loop = IOThread(thread, self.binder, self.bql, self.version, poll_max_ns)
-            self.pools.append(self._aio_get_thread_pool(loop, f"{self.name}/{name}-pool", len(self.pools)))
+            self.pools.append(self._aio_get_thread_pool(loop, f"{self.name}/iothread/{name}/pool", len(self.pools)))
             self.iothreads[name] = loop
         return self.iothreads[name]
 

@@ -65,6 +65,7 @@ class LevelData(NamedTuple):
     queue_area: int
     queue_highest: int
     queue_bins: list[int]
+    has_queue: bool
 
 
 @dataclass
@@ -120,9 +121,9 @@ class RawResult:
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
             for name_of_loop, level in vm.iothread_levels.items():
-                levels.append(_level(f"{name}/{name_of_loop}", 1, level, None))
+                levels.append(_level(f"{name}/iothread/{name_of_loop}", 1, level, None))
             for name_of_loop, pool in zip(vm.iothread_levels, vm.qemu.pools[1:], strict=True):
-                levels.append(_level(f"{name}/{name_of_loop}-pool", 64, pool.busy, pool.queue))
+                levels.append(_level(f"{name}/iothread/{name_of_loop}/pool", 64, pool.busy, pool.queue))
             for index, (size, in_flight, queue) in vm.virtio_levels.items():
                 levels.append(_level(f"{name}/drive{index}", size, in_flight, queue))
             used = sorted({drive.channel for drive in vm.drives if drive.device is None})
@@ -156,4 +157,5 @@ def _level(resource: str, servers: int, busy: Any, queue: Any) -> LevelData:
         0 if queue is None else queue.area,
         0 if queue is None else queue.highest,
         [] if queue is None else queue.bins,
+        queue is not None,
     )
