@@ -1,8 +1,10 @@
 """Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
 
-Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
-VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
-(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool).
+Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
+number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
+4096 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
+(192), its iothreads (193), its workers (256, 64 for each pool), the kernel's workers of its io_urings (2048, 64 for
+each). The scheduler comes last.
 """
 
 import errno
@@ -11,14 +13,27 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Protocol
 
-from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, HostFile, Ssd, SsdConfig, hdd, load_empirical
+from iosim.disk import (
+    ConstantDisk,
+    Disk,
+    DiskModel,
+    Hdd,
+    HddConfig,
+    HostFile,
+    HostFiles,
+    PageCacheConfig,
+    Ssd,
+    SsdConfig,
+    hdd,
+    load_empirical,
+)
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
-from iosim.host import Host, HostThread, Level
+from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
 from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.model import draws
@@ -35,6 +50,7 @@ from iosim.model.scenario import (
     EmpiricalDiskTable,
     EventTable,
     HddTable,
+    PageCacheTable,
     Scenario,
     VmTable,
 )
@@ -49,8 +65,8 @@ from iosim.qemu.virtio_blk import VirtIOBlkConf
 from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
-_THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS, _WORKERS = 0, 32, 64, 128, 192, 193, 256
+_THREADS_PER_VM = 4096
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS, _WORKERS, _IO_WQ = 0, 32, 64, 128, 192, 193, 256, 2048
 
 _MSI_GSI, _INTX_GSI = 64, 32
 """GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
@@ -107,6 +123,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
         account: "RequestAccount",
@@ -116,13 +133,16 @@ class VirtualMachine:
         self.threads: list[HostThread] = []
         self.seed = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
-        self._account = account
+        self.account = account
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
         self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
         self.main_level = Level(host.timeline, f"{self.name}/main:busy")
 
-        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level)
+        self._cpus = None if table.cpus is None else frozenset(table.cpus)
+        self.steal_level = None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu0:queue")
+
+        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level, self.steal_level)
         self.guest_cpu = GuestCpu(vcpu_thread, None if host.exact else recorder)
         self.qemu = QemuProcess(
             host, self.name, binder, VERSIONS[table.qemu], table.kernel, recorder, self._qemu_thread
@@ -140,14 +160,14 @@ class VirtualMachine:
             disk = disks[drive.disk or next(iter(disks))]
             first = images.get(disk.name, 0)
             images[disk.name] = first + sectors
-            file = HostFile(binder, disk, first)
+            file = files.open(disk, first, sectors, drive.direct)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             completed = partial(self._completed, feeder)
             if drive.is_virtio:
                 self.drives.append(self._plug_virtio(table, index, file, binder, completed))
             else:
-                self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple)
+                self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple, drive.aio)
                 self.drives.append(
                     Drive(
                         self.name,
@@ -157,12 +177,12 @@ class VirtualMachine:
                         drive.multiple if drive.mode is Transfer.PIO else 1,
                         sectors,
                         drive.max_sectors,
-                        drive.cache != "directsync",
+                        drive.write_cache,
                         completed,
                     )
                 )
             feeder.drive = self.drives[-1]
-            self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
+            self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         self._plug_channels(table, binder)
         self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._vm_stop)
         self.qemu.vcpu.apicv = table.apicv
@@ -170,10 +190,10 @@ class VirtualMachine:
         self.guest_cpu.boot(self.kernel, self.qemu.vcpu, posted)
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
-            thread = self._thread(f"background{k}", _BACKGROUND + k)
+            thread = self._stream(f"background{k}", _BACKGROUND + k)
             thread.start(self._background(thread, background))
         if table.event:
-            self._thread("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
+            self._stream("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
@@ -222,6 +242,7 @@ class VirtualMachine:
         self.qemu.virtio_blk_create(
             file,
             config.cache,
+            config.aio,
             vring,
             IntxLine(binder, irqchip, gsi) if line else IrqFd(binder, irqchip, gsi),
             VirtIOBlkConf(config.ioeventfd, config.request_merging),
@@ -234,7 +255,7 @@ class VirtualMachine:
             self.name,
             index,
             min(config.max_sectors, segments * PAGE_SECTORS),
-            config.cache not in ("directsync", "writethrough"),
+            config.write_cache,
             completed,
         )
         queue = Level(self.host.timeline, f"{self.name}/drive{index}:queue")
@@ -248,9 +269,20 @@ class VirtualMachine:
 
     # Threads
 
-    def _thread(self, name: str, offset: int, busy: Level | None = None) -> HostThread:
-        subject = draws.Subject(draws.identity(draws.source(self.seed, self.name, f"thread {name}"), 0))
-        thread = HostThread(self.host, self._base + offset, name, subject, busy)
+    def _subject(self, name: str) -> draws.Subject:
+        return draws.Subject(draws.identity(draws.source(self.seed, self.name, f"thread {name}"), 0))
+
+    def _thread(self, name: str, offset: int, busy: Level | None = None, waiting: Level | None = None) -> HostThread:
+        """Return a new thread of the QEMU process; it needs a CPU to run."""
+        thread = HostThread(
+            self.host, self._base + offset, name, self._subject(name), busy, allowed=self._cpus, waiting=waiting
+        )
+        self.threads.append(thread)
+        return thread
+
+    def _stream(self, name: str, offset: int) -> HostThread:
+        """Return a new stream of what comes to the VM from outside; no CPU is needed for it."""
+        thread = HostThread(self.host, self._base + offset, name, self._subject(name), uses_cpu=False)
         self.threads.append(thread)
         return thread
 
@@ -262,12 +294,12 @@ class VirtualMachine:
             return self._thread(f"iothread/{name}", _IOTHREADS + number, self.iothread_levels[name])
         context, worker = divmod(number, MAX_THREADS)
         prefix = f"iothread/{list(self.iothread_levels)[context - 1]}/" if context else ""
-        return self._thread(f"{prefix}worker{worker}", _WORKERS + number)
+        return self._thread(f"{prefix}{kind}{worker}", (_IO_WQ if kind == "iou-wrk" else _WORKERS) + number)
 
     # What happens to the VM
 
     def _completed(self, feeder: "Arrivals", request: Request) -> None:
-        self._account.request_ended(request)
+        self.account.request_ended(request)
         feeder.completed()
 
     def _events(self, events: list[EventTable]) -> Steps[None]:
@@ -307,7 +339,7 @@ class VirtualMachine:
             bus.request = None
         for device in self.qemu.virtio_devices:
             device.reset()
-        self._account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
+        self.account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
 
     def fail(self, request: Request) -> None:
         """End a request with status error at this instant; one that was never issued counts as issued now."""
@@ -316,11 +348,11 @@ class VirtualMachine:
         if request.issue_ns < 0:
             request.issue_ns = self.host.now_ns
         request.done_ns = self.host.now_ns
-        self._account.request_ended(request)
+        self.account.request_ended(request)
 
     def arrive(self, request: Request) -> None:
         """A request comes to the guest, or to nobody if the VM is no more."""
-        self._account.request_arrived(request)
+        self.account.request_arrived(request)
         if self.kernel.dead:
             self.fail(request)
         else:
@@ -346,6 +378,8 @@ class Arrivals:
                 yield Block(row[0])
             self._arrive(row)
             if self._closed:
+                if self._vm.kernel.dead:
+                    self._vm.account.never_arrive(self.never_arrive())
                 return
 
     def completed(self) -> None:
@@ -436,6 +470,12 @@ def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
     return Disk(host, table.name, model, table.servers)
 
 
+def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
+    """Return what *table* describes."""
+    background, limit = table.dirty_limits()
+    return PageCacheConfig(table.pages, background, limit, table.dirty_writeback_interval, table.dirty_expire_interval)
+
+
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -448,8 +488,12 @@ class Machine:
         account: RequestAccount,
     ) -> None:
         self.host = Host(exact=scenario.run.exact_exits)
+        self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.files = HostFiles(
+            self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
+        )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
         images: dict[str, int] = {}
@@ -469,6 +513,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        self.files,
                         mine,
                         images,
                         account,

@@ -82,7 +82,7 @@ def run_and_tabulate(
         spans=span_table,
         series=tables.series(raw, requests),
         accesses=tables.accesses(raw),
-        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned),
+        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.page_cache),
     )
 
 

@@ -239,20 +239,39 @@ SCENARIOS = {
         "MSR_WRITE, MWAIT_INSTRUCTION, MONITOR_INSTRUCTION, PAUSE_INSTRUCTION, MCE_DURING_VMENTRY, "
         "TPR_BELOW_THRESHOLD, APIC_ACCESS, EPT_VIOLATION, EPT_MISCONFIG, WBINVD, XSETBV, got 'CPU_ID'",
     ),
-    "cache is required": scenario('cache = "none"\n', "", "scenario.toml: vm.web.drive.0.cache is required"),
-    "host.cpus": scenario(
-        "[host]\n",
-        "[host]\ncpus = 4\n",
-        "scenario.toml: host.cpus is not supported yet: leave it out, every thread has a CPU whenever it wants one, "
-        "got 4",
+    "no CPU": scenario("[host]\n", "[host]\ncpus = 0\n", "scenario.toml: host.cpus must be at least 1, got 0"),
+    "slice of nothing": scenario(
+        "[host]\n", '[host]\ncpus = 1\nslice = "10ns"\n', "scenario.toml: host.slice must be at least 1us, got '10ns'"
+    ),
+    "affinity without CPUs": scenario(
+        "[[vm]]\n", "[[vm]]\ncpus = [0]\n", "scenario.toml: vm.web.cpus needs host.cpus, the number of CPUs"
     ),
     "two vCPUs": scenario(
         "[[vm]]\n", "[[vm]]\nvcpus = 2\n", "scenario.toml: vm.web.vcpus above 1 is not supported yet, got 2"
     ),
-    "writeback": scenario(
-        '"none"', '"writeback"', "scenario.toml: vm.web.drive.0.cache is not supported yet, got 'writeback'"
+    "native without O_DIRECT": scenario(
+        'cache = "none"',
+        'cache = "writeback"\naio = "native"',
+        "scenario.toml: vm.web.drive.0.aio native needs cache none or directsync with qemu 7.2, got 'writeback'",
     ),
-    "io_uring": added('aio = "io_uring"', "scenario.toml: vm.web.drive.0.aio is not supported yet, got 'io_uring'"),
+    "io_uring on an old host": command(
+        *RUN,
+        "--set",
+        'vm.web.kernel="3.10"',
+        "--set",
+        'vm.web.drive.0.aio="io_uring"',
+        message="scenario.toml: vm.web.drive.0.aio io_uring needs qemu 7.2 and kernel 6.1, got 7.2 and 3.10",
+    ),
+    "page cache too small": scenario(
+        "[host]\n",
+        '[host]\npage_cache = { size = "32KiB" }\n',
+        "scenario.toml: host.page_cache.size must be at least 64KiB, got '32KiB'",
+    ),
+    "dirty ratio": scenario(
+        "[host]\n",
+        "[host]\npage_cache = { dirty_ratio = 101 }\n",
+        "scenario.toml: host.page_cache.dirty_ratio must be at most 100, got 101",
+    ),
     "bare metal beyond LBA28": added(
         'driver = "bare-poll"\nmax_sectors = 512',
         "scenario.toml: vm.web.drive.0.max_sectors must be at most 256 with driver bare-poll, which knows LBA28 only, "

@@ -18,6 +18,8 @@ KVM_EXITS = [
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 
+CACHES = ["none", "none", "directsync", "writeback", "writeback", "writethrough", "unsafe"]
+
 
 @st.composite
 def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
@@ -35,7 +37,8 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "string": draw(st.booleans()),
                 "multiple": draw(st.sampled_from([1, 2, 16])),
                 "max_sectors": draw(st.sampled_from([2, 5, 256])),
-                "cache": draw(st.sampled_from(["none", "none", "directsync"])),
+                "cache": draw(st.sampled_from(CACHES)),
+                "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
                 "replay": draw(st.sampled_from(["open", "open", "closed"])),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
             }
@@ -55,7 +58,8 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
             "request_merging": draw(st.booleans()),
             "event_idx": draw(st.booleans()),
             "transport": "pio" if qemu == "1.6" else draw(st.sampled_from(["pio", "mmio"])),
-            "cache": draw(st.sampled_from(["none", "none", "directsync"])),
+            "cache": draw(st.sampled_from(CACHES)),
+            "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
             "replay": draw(st.sampled_from(["open", "open", "closed"])),
             "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
             "driver": "libata",
@@ -73,8 +77,6 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
 
 @st.composite
 def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    qemu = draw(st.sampled_from(["1.6", "7.2"]))
-    of_all_kinds = [*draw(virtio_drives(qemu)), *draw(drives())]
     backgrounds: list[dict[str, Any]] = []
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         reason, kvm_exit = draw(st.sampled_from([(r, None) for r in REASONS] + KVM_EXITS))
@@ -88,14 +90,21 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]
+    qemu, kernel = draw(st.sampled_from(["1.6", "7.2"])), draw(st.sampled_from(["3.10", "6.1"]))
+    disks = [*draw(virtio_drives(qemu)), *draw(drives())]
+    for drive in disks:
+        if drive["aio"] == "io_uring" and (qemu, kernel) != ("7.2", "6.1"):
+            drive["aio"] = "threads"
+        if drive["aio"] == "native" and qemu == "7.2" and drive["cache"] not in ("none", "directsync"):
+            drive["aio"] = "threads"
     return {
         "name": name,
         "count": draw(st.sampled_from([1, 1, 2])),
         "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
         "qemu": qemu,
-        "kernel": draw(st.sampled_from(["3.10", "6.1"])),
+        "kernel": kernel,
         "win2k_install_hack": draw(st.booleans()),
-        "drive": of_all_kinds if draw(st.booleans()) else of_all_kinds[:2],
+        "drive": disks if draw(st.booleans()) else disks[:2],
         "background": backgrounds,
         "event": events,
         **draw(st.sampled_from([{}, {"eoi": "apic-access"}, {"eoi": "x2apic"}, {"eoi": "none"}])),
@@ -114,6 +123,13 @@ def traces(draw: st.DrawFn) -> list[Row]:
         rows.append((at, op, sector, size))
     return rows
 
+
+PAGE_CACHES: list[dict[str, Any]] = [
+    {},
+    {"size": "64KiB", "dirty_ratio": 50},
+    {"size": "64KiB", "dirty_bytes": "8KiB", "dirty_background_ratio": 0},
+    {"size": "1MiB", "dirty_writeback_interval": "200us", "dirty_expire_interval": "300us"},
+]
 
 WAKES = ["main_loop.wake", "pool.worker_wake", "guest.status_r", "cpu.vm_exit", "kvm.handle_io", "kvm.leave_guest"]
 
@@ -159,14 +175,36 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
         {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd", "heads": 64},
     ]
+    page_cache = draw(st.sampled_from(PAGE_CACHES))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant
-    return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": costs}
+    host: dict[str, Any] = {}
+    cpus = draw(st.sampled_from([None, None, 1, 1, 2, 3]))
+    if cpus is not None:
+        host = {"cpus": cpus, "slice": draw(st.sampled_from(["1us", "10us", "100us", "3ms"]))}
+        for table in tables:
+            if draw(st.booleans()):
+                table["cpus"] = draw(st.lists(st.integers(0, cpus - 1), min_size=1, max_size=2))
+    return {
+        "vms": tables,
+        "run": run,
+        "disks": disks,
+        "page_cache": page_cache,
+        "rows": rows,
+        "costs": costs,
+        "host": host,
+    }
 
 
 def run(case: dict[str, Any], exact: bool) -> Result:
-    described = scenario(vms=case["vms"], disks=case["disks"], run={**case["run"], "exact_exits": exact})
+    described = scenario(
+        vms=case["vms"],
+        disks=case["disks"],
+        page_cache=case["page_cache"],
+        run={**case["run"], "exact_exits": exact},
+        host=case["host"],
+    )
     return simulate(described, case["rows"], profile(case["costs"]))
 
 

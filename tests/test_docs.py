@@ -69,6 +69,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## `[run]`": tables.RunTable,
     "### `[run.window]`": tables.SpanWindow,
     "## `[host]`": tables.HostTable,
+    "### `[host.page_cache]`": tables.PageCacheTable,
     '### `model = "constant"`': tables.ConstantDiskTable,
     '### `model = "empirical"`': tables.EmpiricalDiskTable,
     '### `model = "hdd"`': tables.HddTable,
@@ -163,10 +164,11 @@ def test_a_refused_change_has_the_documented_message(row: dict[str, str]) -> Non
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    """A run with every table: PIO mode and DMA, two channels, virtio-blk, a background exit, logged accesses."""
+    """Every table: PIO mode and DMA, two channels, virtio-blk, a background exit, logged accesses, one CPU."""
     described = scenario(
         [{"transfer": "pio"}, {"index": 2}, {"interface": "virtio-blk", "iothread": "NAME"}],
         run={"log": "ports"},
+        host={"cpus": 1},
         background=[{"reason": "MSR_WRITE", "rate": 5000.0}],
     )
     return simulate(described, [(0, "W", 0, 8), (1_000_000, "R", 0, 8), (2_000_000, "F", 0, 0)])
@@ -184,7 +186,7 @@ def test_the_columns_of_the_series_are_documented_in_order(result: Result) -> No
     expected = rows[:-2]
     for resource in result.resources["resource"]:
         expected.append(f"utilisation {resource}")
-        if not resource.endswith(("/vcpu0", "/main_loop", "/iothread/NAME")):
+        if not resource.endswith(("/main_loop", "/iothread/NAME")) and resource != "cpu0":
             expected.append(f"queue {resource}")
     assert list(result.series.columns) == expected
 
@@ -200,7 +202,7 @@ def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     found = set()
     for name in result.resources["resource"]:
         found.add(name.replace("web/", "VM/").replace("disk/sda", "disk/NAME").replace("drive2", "driveN"))
-    assert found | {"VM/channel0", "VM/channel1"} == documented
+    assert found | {"VM/channel0", "VM/channel1", "page_cache"} == documented
 
 
 def test_the_keys_of_the_summary_are_documented_in_order(result: Result) -> None:

@@ -2,8 +2,10 @@
 
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
 from iosim.disk.file import HostFile
+from iosim.disk.files import HostFiles
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
+from iosim.disk.page_cache import PageCacheConfig
 from iosim.disk.queue import Disk, DiskJob
 from iosim.disk.ssd import Ssd, SsdConfig
 
@@ -17,6 +19,8 @@ __all__ = [
     "Hdd",
     "HddConfig",
     "HostFile",
+    "HostFiles",
+    "PageCacheConfig",
     "Ssd",
     "SsdConfig",
     "load_empirical",

@@ -1,6 +1,7 @@
 """A disk of the host: first come, first served in front of a service model with a number of servers."""
 
 from collections import deque
+from functools import partial
 
 from iosim.disk.model import DiskIo, DiskModel
 from iosim.host import Host, HostThread, Level
@@ -59,14 +60,19 @@ class Disk:
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""
         yield SYNC
-        host = self._host
+        done = partial(self._done, job)
         if self._n_busy < self.servers:
-            yield Block(self._begin(job))
+            yield Block(self._begin(job), done)
         else:
             self._waiting.append((thread, job))
-            self.queue.set(host.now_ns, len(self._waiting))
+            self.queue.set(self._host.now_ns, len(self._waiting))
             job.wait_in(Stage.DISK_WAIT, thread.name)
-            yield Block()
+            yield Block(then=done)
+        return job.ret
+
+    def _done(self, job: DiskJob) -> None:
+        """*job* has been served, whether or not its thread has a CPU to go on: the next one begins."""
+        host = self._host
         job.stop_waiting(host.now_ns)
         self._n_busy -= 1
         if self._waiting:
@@ -76,7 +82,6 @@ class Disk:
             heir.wake_at(self._begin(next_job))
         else:
             self.busy.set(host.now_ns, self._n_busy)
-        return job.ret
 
     def _begin(self, job: DiskJob) -> int:
         """Begin to serve *job*; return when it will be done."""

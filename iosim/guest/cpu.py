@@ -311,7 +311,7 @@ class GuestCpu:
             if vcpu.signal_pending:
                 return False, None
             yield from vcpu.process_requests()
-        yield vcpu.vmcs.resume
+        yield vcpu.vmcs.entry(self.thread.cpu)
         return True, None
 
     def _left_idle(self, exit_: Exit | None) -> tuple[bool, Exit | None]:

@@ -66,10 +66,6 @@ def _one_vcpu(value: object) -> object:
     return value
 
 
-def _no_cpus(value: object) -> object:
-    raise _rule("is not supported yet: leave it out, every thread has a CPU whenever it wants one")
-
-
 def _file_name(value: str) -> str:
     if not value or "\0" in value:
         raise _rule("must be the name of a file")
@@ -81,6 +77,9 @@ Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.e
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
+
+
+MAX_CPUS = 1024
 
 
 class _Table(BaseModel):
@@ -199,12 +198,62 @@ DiskTable: TypeAlias = Annotated[
 ]
 
 
-class HostTable(_Table):
-    """[host]: the profile of costs and the disks that all VMs share."""
+PAGE_BYTES = 4096
 
-    cpus: Annotated[None, BeforeValidator(_no_cpus)] = None
+
+class PageCacheTable(_Table):
+    """[host.page_cache]: the host's page cache. Names of the limits are those of the kernel (vm.dirty_ratio ...)."""
+
+    size: Size = 4 << 30
+    dirty_background_ratio: Annotated[int, Field(ge=0, le=100)] = 10
+    dirty_background_bytes: Size | None = None
+    dirty_ratio: Annotated[int, Field(ge=0, le=100)] = 20
+    dirty_bytes: Size | None = None
+    dirty_writeback_interval: Time = 5_000_000_000
+    dirty_expire_interval: Time = 30_000_000_000
+
+    @field_validator("size")
+    @classmethod
+    def _holds_something(cls, value: int) -> int:
+        if value < 16 * PAGE_BYTES:
+            raise _rule("must be at least 64KiB")
+        return value
+
+    @property
+    def pages(self) -> int:
+        """The size in pages."""
+        return self.size // PAGE_BYTES
+
+    def dirty_limits(self) -> tuple[int, int]:
+        """Return (background limit, limit) in pages, as domain_dirty_limits does.
+
+        A background limit that is not below the limit is half of it; the limit is two pages at least.
+        """
+        limit = max(2, _pages(self.dirty_bytes, self.dirty_ratio, self.pages))
+        background = _pages(self.dirty_background_bytes, self.dirty_background_ratio, self.pages)
+        return (background if background < limit else limit // 2), limit
+
+
+def _pages(size: int | None, ratio: int, pages: int) -> int:
+    """Return a limit in pages: *size*, or *ratio* per cent of *pages*."""
+    return pages * ratio // 100 if size is None else -(-size // PAGE_BYTES)
+
+
+class HostTable(_Table):
+    """[host]: the CPUs, the profile of costs, and the disks and the page cache that all VMs share."""
+
+    cpus: Annotated[int, Field(ge=1, le=MAX_CPUS)] | None = None
+    slice: Time = 3_000_000
     profile: FileName = "vmx-2013"
-    disk: Annotated[list[DiskTable], Field(min_length=1)]
+    disk: Annotated[list[DiskTable], Field(min_length=1, max_length=1000)]
+    page_cache: PageCacheTable | None = None
+
+    @field_validator("slice")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if value < 1000:
+            raise _rule("must be at least 1us")
+        return value
 
 
 class BackgroundTable(_Table):
@@ -249,8 +298,8 @@ class DriveTable(_Table):
     max_sectors: Annotated[int, Field(ge=1, le=LBA48_MAX_COUNT)] = 1024
     size: Size | None = None
     disk: Name | None = None
-    cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
-    aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
+    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = "writeback"
+    aio: Literal["threads", "native", "io_uring"] = "threads"
     queue_size: Annotated[int, Field(ge=4, le=1024), AfterValidator(_power_of_two)] | None = None
     num_queues: Annotated[int, Field(ge=1, le=1024)] | None = None
     seg_max: Annotated[int, Field(ge=1, le=1022)] | None = None
@@ -268,6 +317,16 @@ class DriveTable(_Table):
     def mode(self) -> Transfer:
         """PIO mode or DMA."""
         return Transfer(self.transfer)
+
+    @property
+    def direct(self) -> bool:
+        """Whether the image is opened with O_DIRECT."""
+        return self.cache in ("none", "directsync")
+
+    @property
+    def write_cache(self) -> bool:
+        """Whether the device reports a write cache, so that the guest sends flushes."""
+        return self.cache not in ("writethrough", "directsync")
 
     @model_validator(mode="before")
     @classmethod
@@ -308,6 +367,7 @@ class VmTable(_Table):
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
     vcpus: Annotated[int, Field(ge=1), BeforeValidator(_one_vcpu)] = 1
+    cpus: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     qemu: Literal["1.6", "7.2"] = "7.2"
     kernel: Literal["3.10", "6.1"] = "6.1"
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
@@ -365,6 +425,16 @@ class VmTable(_Table):
         return self
 
     @model_validator(mode="after")
+    def _aio_exists(self) -> "VmTable":
+        for number, drive in enumerate(self.drive):
+            place = f"drive.{number}.aio {drive.aio}"
+            if drive.aio == "io_uring" and (self.qemu, self.kernel) != ("7.2", "6.1"):
+                raise _table_rule(f"{place} needs qemu 7.2 and kernel 6.1, got {self.qemu} and {self.kernel}")
+            if drive.aio == "native" and self.qemu == "7.2" and not drive.direct:
+                raise _table_rule(f"{place} needs cache none or directsync with qemu 7.2, got {drive.cache!r}")
+        return self
+
+    @model_validator(mode="after")
     def _clones_start_in_time(self) -> "VmTable":
         if self.offset * (self.count - 1) >= units.MAX_NS:
             raise _table_rule(
@@ -405,6 +475,12 @@ class Scenario(_Table):
         if len(set(vms)) != len(vms):
             raise _table_rule(f"vm has the name {max(vms, key=vms.count)} twice")
         for vm in self.vm:
+            if vm.cpus is not None and self.host.cpus is None:
+                raise _table_rule(f"vm.{vm.name}.cpus needs host.cpus, the number of CPUs")
+            if vm.cpus is not None and self.host.cpus is not None and max(vm.cpus) >= self.host.cpus:
+                raise _table_rule(
+                    f"vm.{vm.name}.cpus must be below host.cpus, which is {self.host.cpus}, got {max(vm.cpus)}"
+                )
             for number, drive in enumerate(vm.drive):
                 place = f"vm.{vm.name}.drive.{number}.disk"
                 if drive.disk is None and len(disks) > 1:

@@ -1,5 +1,8 @@
 """QEMU's coroutines: one body, run first by the thread that submits and later by the one that completes."""
 
+from collections import deque
+from collections.abc import Callable
+
 from iosim.host import HostThread
 from iosim.model.steps import LEAVE, Call, Steps
 
@@ -10,11 +13,13 @@ QEMU_COROUTINE_YIELD = LEAVE
 class Coroutine:
     """A body of steps that can be left in the middle and entered again, by another thread.
 
-    `thread` is the one that runs it at present.
+    `thread` is the one that runs it at present. `co_queue_wakeup` are those that it has woken: they run when it has
+    yielded or ended.
     """
 
     def __init__(self) -> None:
         self.thread: HostThread | None = None
+        self.co_queue_wakeup: deque[Callable[[], Steps[None]]] = deque()
         self._body: Steps[None] | None = None
 
     def create(self, body: Steps[None]) -> "Coroutine":
@@ -26,4 +31,7 @@ class Coroutine:
         """qemu_coroutine_enter: run until the body yields or ends; tell whether it ended."""
         assert self._body is not None
         self.thread = thread
-        return (yield Call(self._body)) is not LEAVE
+        ended: bool = (yield Call(self._body)) is not LEAVE
+        while self.co_queue_wakeup:
+            yield from self.co_queue_wakeup.popleft()()
+        return ended

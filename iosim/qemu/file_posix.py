@@ -1,27 +1,43 @@
 """The protocol node: a file of the host (block/raw-posix.c of 1.6, block/file-posix.c of 7.2)."""
 
+from collections import deque
 from functools import partial
 
 from iosim.disk.file import HostFile
 from iosim.host import HostThread
-from iosim.model.records import READ, WRITE, Request
+from iosim.model.records import FLUSH, READ, WRITE, Request
+from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
+from iosim.qemu.io_uring import IoUring
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.thread_pool import PoolElement, ThreadPool, ThreadPoolFunc
 from iosim.qemu.versions import QemuVersion
 
 
 class FilePosix:
-    """Reads, writes and flushes one file. All results are 0 or a negative errno.
+    """Reads, writes and flushes one file, through the thread pool or *aio*. Results are 0 or a negative errno.
 
-    `write_gen` and `flushed_gen` decide whether a flush has anything to do (QEMU 2.7 and later).
+    With cache=unsafe (BDRV_O_NO_FLUSH) a flush does nothing. `write_gen` and `flushed_gen` decide whether a flush has
+    anything to do (QEMU 2.7 and later).
     """
 
-    def __init__(self, binder: Binder, version: QemuVersion, pool: ThreadPool, file: HostFile, cache: str) -> None:
+    def __init__(
+        self,
+        binder: Binder,
+        version: QemuVersion,
+        pool: ThreadPool,
+        file: HostFile,
+        cache: str,
+        aio: LinuxAio | None = None,
+    ) -> None:
         self.file = file
-        self.cache = cache
+        self.aio = aio
+        self._no_flush = cache == "unsafe"
         self.write_gen = 0
         self.flushed_gen = 0
+        self._flushing = False
+        self._flush_queue: deque[tuple[Coroutine, Request]] = deque()
         self._version = version
         self._pool = pool
         node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
@@ -47,25 +63,59 @@ class FilePosix:
         return (yield from self.raw_co_prw(coroutine, request, READ, sector, sectors))
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
-        """bdrv_co_flush of this node: since 2.7 nothing is done if nothing was written since the last one."""
-        if self._version.elides_flush and self.flushed_gen == self.write_gen:
+        """bdrv_co_flush of this node.
+
+        Since 2.7 one flush waits for the other, and nothing is done if nothing was written since the last one.
+        """
+        if self._no_flush:
             return 0
+        if not self._version.elides_flush:
+            return (yield from self.raw_co_flush_to_disk(coroutine, request))
         generation = self.write_gen
-        ret = yield from self.raw_co_flush_to_disk(coroutine, request)
-        if not ret:
-            self.flushed_gen = generation
+        while self._flushing:
+            yield from self._qemu_co_queue_wait(coroutine, request)
+        ret = 0
+        if self.flushed_gen != generation:
+            self._flushing = True
+            ret = yield from self.raw_co_flush_to_disk(coroutine, request)
+            self._flushing = False
+            if not ret:
+                self.flushed_gen = generation
+        if self._flush_queue:
+            coroutine.co_queue_wakeup.append(partial(self._wake, *self._flush_queue.popleft()))
         return ret
+
+    def _qemu_co_queue_wait(self, coroutine: Coroutine, request: Request) -> Steps[None]:
+        """Wait in the node's flush_queue until the flush under way has ended."""
+        yield SYNC
+        assert coroutine.thread is not None
+        coroutine.thread.request = None
+        request.wait_in(Stage.AIO_WAIT, "flush_queue")
+        self._flush_queue.append((coroutine, request))
+        yield QEMU_COROUTINE_YIELD
+
+    def _wake(self, coroutine: Coroutine, request: Request) -> Steps[None]:
+        """aio_co_wake from within a coroutine: run in the same thread when that one yields or ends."""
+        yield SYNC
+        main_loop = self._pool.main_loop
+        main_loop.carry(request)
+        yield from coroutine.enter(main_loop.thread)
+        main_loop.put_down()
 
     # The driver
 
     def raw_co_prw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
-        """Read or write through the thread pool (paio_submit in 1.6)."""
+        """Read or write: laio_co_submit, luring_co_submit, or the thread pool (paio_submit in 1.6)."""
         yield self._prepare
+        if self.aio is not None:
+            return (yield from self.aio.co_submit(coroutine, request, self.file, (op, sector, sectors)))
         func = partial(self._handle_aiocb_rw, request, op, sector, sectors)
         return (yield from self._thread_pool_submit_co(coroutine, request, func))
 
     def raw_co_flush_to_disk(self, coroutine: Coroutine, request: Request) -> Steps[int]:
-        """Call fdatasync through the thread pool."""
+        """Call fdatasync: by io_uring if that is used, else, with aio=native too, through the thread pool."""
+        if isinstance(self.aio, IoUring):
+            return (yield from self.aio.co_submit(coroutine, request, self.file, (FLUSH, 0, 0)))
         func = partial(self._handle_aiocb_flush, request)
         return (yield from self._thread_pool_submit_co(coroutine, request, func))
 

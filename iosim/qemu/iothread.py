@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from iosim.host import HostThread, Mutex
+from iosim.model.costs import Cost
 from iosim.model.draws import Subject
-from iosim.model.steps import SYNC, Binder, Delay, Mode, Path, Steps
+from iosim.model.stages import Stage
+from iosim.model.steps import RESCHED, SYNC, Binder, Item, Mode, Op, Path, Steps
 from iosim.model.virtio import Element, Vring
 from iosim.qemu.main_loop import BottomHalf, MainLoop
 from iosim.qemu.versions import QemuVersion
@@ -41,7 +43,6 @@ class IOThread(MainLoop):
         self._poll_started = False
         self._polling = False
         self._readable: list[BottomHalf] = []
-        self._binder = binder
         self._poll_round = binder.path("iothread.run_poll_handlers_once")
 
     # What others do to the loop
@@ -58,7 +59,7 @@ class IOThread(MainLoop):
 
     def event_notifier_set(self, handler: BottomHalf, subject: Subject | None = None) -> None:
         """A doorbell's eventfd becomes readable; only a waiting loop notices."""
-        if self.thread.blocked:
+        if self._polls:
             self.qemu_bh_schedule(handler, subject)
         elif handler not in self._readable:
             self._readable.append(handler)
@@ -74,8 +75,9 @@ class IOThread(MainLoop):
         """One turn: poll, wait, adapt the time of polling, run what is ready."""
         host = self.thread.host
         start = host.now_ns
-        if not self._ready and self.poll_ns:
-            yield from self._run_poll_handlers()
+        poll_ns = min(self.poll_ns, self._timers[0][0] - start) if self._timers else self.poll_ns
+        if not self._ready and poll_ns > 0:
+            yield from self._run_poll_handlers(poll_ns)
         if not self._ready:
             yield from self._wait()
         self._adjust_polling(host.now_ns - start)
@@ -84,9 +86,10 @@ class IOThread(MainLoop):
         for _ in range(len(self._ready)):
             yield from self._ready.popleft()()
             yield SYNC
+        yield from self._run_timers()
         self.thread.subject = self.thread.own_subject
 
-    def _run_poll_handlers(self) -> Steps[None]:
+    def _run_poll_handlers(self, poll_ns: int) -> Steps[None]:
         """run_poll_handlers: look at the rings again and again, for *poll_ns* at most; nobody has to kick."""
         if not self._poll_started:
             self._poll_started = True
@@ -95,12 +98,15 @@ class IOThread(MainLoop):
             self._polling = True
             for device in self.devices:
                 device.vring.watch = self._becomes_ready(device)
-            yield self._poll_path()
+            yield self._poll_path(poll_ns)
             yield SYNC
             self._polling = False
             self.thread.kicked = False
             for device in self.devices:
                 device.vring.watch = None
+            if self.thread.need_resched:
+                yield RESCHED
+            self._look_at_rings()
         if self._ready:
             self.thread.subject = self._waker
             self._waker = self.thread.own_subject
@@ -116,10 +122,7 @@ class IOThread(MainLoop):
         if self._readable:
             self._ready.extend(self._readable)
             self._readable.clear()
-        if self._ready:
-            yield self._poll
-        else:
-            yield self._sleep
+        yield from self.os_host_main_loop_wait()
         yield SYNC
 
     def _becomes_ready(self, device: PolledDevice) -> Callable[[Element], None]:
@@ -136,9 +139,11 @@ class IOThread(MainLoop):
         for device in self.devices:
             device.vring.set_notification(enable)
 
-    def _poll_path(self) -> Path:
+    def _poll_path(self, poll_ns: int) -> Path:
         """Return a time of polling that others can end; its mode is what makes `HostThread.kick` do so."""
-        return self._binder.path(Delay(self.poll_ns, "run_poll_handlers"), mode=Mode.GUEST)
+        return Path(
+            [Item(Op.SPEND, Stage.SUBMIT_WAIT, "run_poll_handlers", Cost("poll_ns", poll_ns), Mode.GUEST)], Mode.GUEST
+        )
 
     def _adjust_polling(self, block_ns: int) -> None:
         """The end of aio_poll: poll longer if that would have caught the event, not at all if it came too late."""

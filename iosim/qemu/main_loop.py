@@ -28,8 +28,9 @@ class MainLoop:
         self._ready: deque[BottomHalf] = deque()
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
+        self._polls = False
         self._waker: Subject = thread.own_subject
-        self._lock_wait = (0, 0)
+        self._lock_wait = (0, 0, 0)
         self._wake = binder.path("main_loop.wake")
         self._poll = binder.path("main_loop.poll")
         self._dispatch = binder.path("main_loop.dispatch")
@@ -41,7 +42,7 @@ class MainLoop:
         """Make *bottom_half* ready and wake the thread (aio_notify); *subject* draws the cost of the wake-up."""
         if bottom_half not in self._ready:
             self._ready.append(bottom_half)
-        if self.thread.blocked:
+        if self._polls:
             self._waker = subject or self.thread.own_subject
             self.thread.wake()
 
@@ -55,12 +56,16 @@ class MainLoop:
         heappush(self._timers, (at_ns, self._n_timers, callback))
 
     def carry(self, request: Request) -> None:
-        """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait."""
+        """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait.
+
+        With `host.cpus` the thread may have had to wait for a CPU when it got the BQL: cpu_wait.
+        """
         now = self.thread.host.now_ns
         if request.waiting in (Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT):
-            asked, got = self._lock_wait
+            asked, got, running = self._lock_wait
             request.charge(request.waiting, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
+            request.charge(Stage.CPU_WAIT, min(running, now), self.thread.name)
         request.stop_waiting(now)
         self.thread.request = request
         self.thread.owner = request
@@ -92,10 +97,13 @@ class MainLoop:
         for _ in range(len(self._ready)):
             yield from self._ready.popleft()()
             yield SYNC
+        yield from self._run_timers()
+        return True
+
+    def _run_timers(self) -> Steps[None]:
         while self._timers and self._timers[0][0] <= self.thread.host.now_ns:
             yield from heappop(self._timers)[2]()
             yield SYNC
-        return True
 
     def os_host_main_loop_wait(self) -> Steps[None]:
         """ppoll: sleep until a bottom half is scheduled or a timer is due; finding one at once costs one poll."""
@@ -103,8 +111,10 @@ class MainLoop:
             yield self._poll
             return
         if not self._timers:
+            self._polls = True
             yield self._sleep
         elif self._timers[0][0] > self.thread.host.now_ns:
+            self._polls = True
             yield Block(self._timers[0][0], self._woken)
         else:
             yield self._poll
@@ -112,6 +122,7 @@ class MainLoop:
 
     def _woken(self) -> Path:
         """The thread is woken out of ppoll, on behalf of whoever scheduled something, or by a timer."""
+        self._polls = False
         self.thread.subject = self._waker
         self._waker = self.thread.own_subject
         return self._wake

@@ -16,6 +16,7 @@ from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
 from iosim.model.virtio import Element, Vring, Where
 from iosim.qemu.block import BlockBackend
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.versions import QemuVersion
 
@@ -61,6 +62,7 @@ class VirtIOBlock:
         loop: MainLoop,
         notifier: GuestNotifier,
         conf: VirtIOBlkConf,
+        aio: LinuxAio | None = None,
     ) -> None:
         self.vring = vring
         self.loop = loop
@@ -69,6 +71,7 @@ class VirtIOBlock:
         self._backend = backend
         self._notifier = notifier
         self._conf = conf
+        self._aio = aio if version.laio_queues else None
         self._batches_notifications = version.virtio_notify_bh and conf.ioeventfd and not vring.event_idx
         self._to_notify: list[Element] = []
         self._binder = binder
@@ -121,13 +124,15 @@ class VirtIOBlock:
     def handle_vq(self, thread: HostThread) -> Steps[None]:
         """virtio_blk_handle_vq (virtio_blk_handle_output in 1.6): everything in the ring is taken out and submitted.
 
-        7.2 wants no kicks meanwhile, and looks again once it has asked for them. While the loop polls they are off
-        anyway and stay off.
+        7.2 wants no kicks meanwhile, and looks again once it has asked for them; while the loop polls they are off
+        anyway and stay off. What it submits by aio=native or io_uring goes to the kernel together (blk_io_plug).
         """
         vring = self.vring
         batch: list[Element] = []
         yield SYNC
         suppress = self._version.virtio_suppresses_kicks and vring.notification
+        if self._aio is not None:
+            self._aio.io_plug()
         while True:
             if suppress:
                 vring.set_notification(False)
@@ -141,6 +146,8 @@ class VirtIOBlock:
         yield from self._submit_multireq(thread, batch)
         yield SYNC
         self._put_down(thread)
+        if self._aio is not None:
+            yield from self._aio.io_unplug(thread)
 
     def _virtio_blk_handle_request(self, thread: HostThread, element: Element, batch: list[Element]) -> Steps[None]:
         """virtio_blk_get_request, virtio_blk_handle_request: collect it, submitting first what it does not go with."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from iosim.disk.file import HostFile
-from iosim.host import Host, HostThread, Mutex
+from iosim.disk.file import BufferedFile, HostFile
+from iosim.host import Host, HostThread, IoWq, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.kvm.ioeventfd import IoBus
 from iosim.model.ata import channel_ports
@@ -14,7 +14,9 @@ from iosim.qemu.block import BlockBackend, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.io_uring import IoUring
 from iosim.qemu.iothread import IOThread
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import MAX_THREADS, ThreadPool
@@ -63,6 +65,8 @@ class QemuProcess:
         self.iothreads: dict[str, IOThread] = {}
         self.pools: list[ThreadPool] = [self.pool]
         self.virtio_devices: list[VirtIOBlock] = []
+        self._io_urings: dict[MainLoop, IoUring] = {}
+        self._linux_aios: dict[MainLoop, LinuxAio] = {}
         self.ports = PortSpace()
         self.buses = [
             IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
@@ -71,17 +75,33 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(self, position: int, sectors: int, file: HostFile, cache: str, multiple: int) -> None:
+    def ide_create_drive(
+        self, position: int, sectors: int, file: HostFile, cache: str, multiple: int, aio: str = "threads"
+    ) -> None:
         """Put a drive on its channel: raw format over *file*.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, self.pool, file, cache))
+        node = RawFormat(self.binder, self.version, self.bdrv_open_file(file, cache, aio, self.main_loop, self.pool))
         backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
+
+    def bdrv_open_file(self, file: HostFile, cache: str, aio: str, loop: MainLoop, pool: ThreadPool) -> FilePosix:
+        """raw_open: the protocol node of *file*; in 1.6 aio=native without O_DIRECT silently means threads."""
+        way: LinuxAio | None = None
+        if aio == "io_uring":
+            if loop not in self._io_urings:
+                io_wq = IoWq(self.binder, self._numbered("iou-wrk", self.pools.index(pool)))
+                self._io_urings[loop] = IoUring(self.binder, self.version, loop, io_wq)
+            way = self._io_urings[loop]
+        elif aio == "native" and not isinstance(file, BufferedFile):
+            if loop not in self._linux_aios or not self.version.laio_queues:
+                self._linux_aios[loop] = LinuxAio(self.binder, self.version, loop)
+            way = self._linux_aios[loop]
+        return FilePosix(self.binder, self.version, pool, file, cache, way)
 
     def iothread(self, name: str, poll_max_ns: int) -> IOThread:
         """Return the iothread called *name*; the first time it is created, with its AioContext and pool."""
@@ -96,6 +116,7 @@ class QemuProcess:
         self,
         file: HostFile,
         cache: str,
+        aio: str,
         vring: Vring,
         notifier: GuestNotifier,
         conf: VirtIOBlkConf,
@@ -112,9 +133,9 @@ class QemuProcess:
         if iothread is not None:
             loop = self.iothreads[iothread]
             pool = self.pools[1 + list(self.iothreads).index(iothread)]
-        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, pool, file, cache))
-        backend = BlockBackend(self.binder, self.version, loop, node, cache)
-        device = VirtIOBlock(self.binder, self.version, vring, backend, loop, notifier, conf)
+        node = self.bdrv_open_file(file, cache, aio, loop, pool)
+        backend = BlockBackend(self.binder, self.version, loop, RawFormat(self.binder, self.version, node), cache)
+        device = VirtIOBlock(self.binder, self.version, vring, backend, loop, notifier, conf, node.aio)
         self.virtio_devices.append(device)
         if iothread is not None:
             self.iothreads[iothread].devices.append(device)
@@ -135,9 +156,12 @@ class QemuProcess:
             self.ports.registers[address] = (device, register)
 
     def _aio_get_thread_pool(self, loop: MainLoop, name: str, context: int) -> ThreadPool:
-        """The pool of an AioContext; its workers are numbered behind those of the contexts before."""
-        first = context * MAX_THREADS
-        return ThreadPool(self.host, self.binder, loop, name, lambda number: self._new_thread("worker", first + number))
+        """Return the pool of an AioContext, the one with this number."""
+        return ThreadPool(self.host, self.binder, loop, name, self._numbered("worker", context))
+
+    def _numbered(self, kind: str, context: int) -> Callable[[int], HostThread]:
+        """Return what creates an AioContext's threads of a kind, numbered behind those of the contexts before."""
+        return lambda number: self._new_thread(kind, context * MAX_THREADS + number)
 
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]

@@ -1,6 +1,6 @@
 """What a run recorded, before it becomes tables."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,10 +62,10 @@ class LevelData(NamedTuple):
     servers: int
     busy_area: int
     busy_bins: list[int]
+    has_queue: bool
     queue_area: int
     queue_highest: int
     queue_bins: list[int]
-    has_queue: bool
 
 
 @dataclass
@@ -85,6 +85,7 @@ class RawResult:
     bin_width_ns: int
     end_ns: int
     arrived: int
+    page_cache: dict[str, int] | None
 
     @classmethod
     def collect(
@@ -116,7 +117,7 @@ class RawResult:
                     )
                 )
             name = vm.name
-            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, None))
+            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, vm.steal_level))
             levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
@@ -129,8 +130,17 @@ class RawResult:
             used = sorted({drive.channel for drive in vm.drives if drive.device is None})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+        if machine.cpus is not None:
+            levels.append(_level("cpus", machine.cpus.n, machine.cpus.running_level, machine.cpus.queue_level))
+            levels += [_level(f"cpu{cpu}", 1, busy, None) for cpu, busy in enumerate(machine.cpus.busy)]
         for disk in machine.disks.values():
             levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
+        cache = machine.files.cache
+        page_cache = None
+        if cache is not None:
+            levels.append(_level("page_cache", cache.config.pages, cache.held, cache.dirty))
+            page_cache = {"pages": cache.config.pages, **asdict(cache.counts)}
+            page_cache["dirty_at_end"] = cache.n_dirty + cache.n_writeback
         accesses = None
         if scenario.run.log == "ports":
             accesses = [(vm.name, vm.log.rows) for vm in machine.vms]
@@ -145,6 +155,7 @@ class RawResult:
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,
+            page_cache=page_cache,
         )
 
 
@@ -154,8 +165,8 @@ def _level(resource: str, servers: int, busy: Any, queue: Any) -> LevelData:
         servers,
         busy.area,
         busy.bins,
+        queue is not None,
         0 if queue is None else queue.area,
         0 if queue is None else queue.highest,
         [] if queue is None else queue.bins,
-        queue is not None,
     )

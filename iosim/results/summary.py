@@ -42,6 +42,7 @@ def summarise(
     profile: dict[str, Any],
     end_ns: int,
     n_spanned: int,
+    page_cache: dict[str, int] | None,
 ) -> dict[str, Any]:
     """Return the document: what was run, with which inputs and versions, and what came of it."""
     table = counted(requests)
@@ -76,6 +77,7 @@ def summarise(
             "max": int(latency.max()) if len(table) else None,
             "percentile": latency_percentiles(latency),
         },
+        "page_cache": page_cache,
         "stages_ns": {stage.label: _stage(table, stage, total) for stage in Stage},
         "per_request": {
             name: float(table[name].mean()) if len(table) else None
