@@ -133,6 +133,15 @@ def test_a_reset_ends_what_is_on_the_ring_in_the_block_layer_and_merged(exact: b
     assert table["guest_queue_ns"].tolist()[4:] == table["latency_ns"].tolist()[4:]
 
 
+@MODES
+def test_a_reset_ends_the_request_that_the_driver_has_in_hand(exact: bool) -> None:
+    # virtio_queue_rq from 1,000,400 to 1,000,600. The vCPU is in the guest: the reset takes it out of there.
+    event = [{"at": "1000500ns", "kind": "shutdown"}]
+    result = run(at_once(("W", 0, 8)), exact=exact, event=event)
+    assert result.requests["status"].tolist() == ["error"]
+    assert result.requests["issue_ns"].tolist() == [1_000_400]
+
+
 def test_a_write_through_drive_gets_no_flush() -> None:
     table = run(at_once(("W", 0, 8), ("F", 0, 0)), {"cache": "directsync"}).requests
     assert table["latency_ns"].tolist()[1] == 0

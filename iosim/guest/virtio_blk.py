@@ -87,7 +87,7 @@ class VirtioBlk:
         self._queue = queue
         self._in_flight = in_flight
         self._waiting: deque[Element] = deque()
-        self._on_ring: set[Element] = set()
+        self._issued: set[Element] = set()
         self._dispatching = False
         path = binder.path
         self._queue_rq = path("guest.virtio_queue_rq", "guest.virtqueue_add", mode=Mode.GUEST)
@@ -110,9 +110,9 @@ class VirtioBlk:
 
     def die(self) -> list[Request]:
         """The VM is no more."""
-        lost = [element.request for element in (*self._on_ring, *self._waiting)]
+        lost = [element.request for element in (*self._issued, *self._waiting)]
         lost.sort(key=lambda request: request.number)
-        self._on_ring.clear()
+        self._issued.clear()
         self._waiting.clear()
         self.vring.reset()
         self._count()
@@ -166,6 +166,7 @@ class VirtioBlk:
         """virtio_queue_rq: the descriptors are written, the element becomes available."""
         cpu = self._cpu
         request = element.request
+        self._issued.add(element)
         self._count()
         cpu.carry(request)
         if request.issue_ns < 0:
@@ -174,7 +175,6 @@ class VirtioBlk:
         yield SYNC
         cpu.put_down()
         request.wait_in(Stage.SUBMIT_WAIT, cpu.thread.name)
-        self._on_ring.add(element)
         self.vring.add(element)
         self._count()
 
@@ -229,7 +229,7 @@ class VirtioBlk:
             cpu.carry(request)
         yield self._get_buf
         yield SYNC
-        self._on_ring.discard(element)
+        self._issued.discard(element)
         cpu.put_down()
         for irq in cpu.vcpu.irr:
             if irq.request is request:
