@@ -3,8 +3,8 @@
 Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
 number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
 4096 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
-(192), its iothreads (193), its workers (256, 64 for each pool), the kernel's workers of its io_urings (2048, 64 for
-each). The scheduler comes last.
+(192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400), the kernel's
+workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
 import errno
@@ -30,11 +30,11 @@ from iosim.disk import (
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
-from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
+from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
-from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
+from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
 from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
@@ -50,6 +50,7 @@ from iosim.model.scenario import (
     EmpiricalDiskTable,
     EventTable,
     HddTable,
+    LoadTable,
     PageCacheTable,
     Scenario,
     VmTable,
@@ -66,7 +67,8 @@ from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
 _THREADS_PER_VM = 4096
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS, _WORKERS, _IO_WQ = 0, 32, 64, 128, 192, 193, 256, 2048
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS = 0, 32, 64, 128, 192, 193
+_WORKERS, _LOAD, _IO_WQ = 256, 1400, 2048
 
 _MSI_GSI, _INTX_GSI = 64, 32
 """GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
@@ -136,20 +138,30 @@ class VirtualMachine:
         self.account = account
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
-        self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
+        self.vcpu_levels = [Level(host.timeline, f"{self.name}/vcpu{k}:busy") for k in range(table.vcpus)]
+        self.steal_levels = [
+            None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu{k}:queue")
+            for k in range(table.vcpus)
+        ]
         self.main_level = Level(host.timeline, f"{self.name}/main:busy")
 
         self._cpus = None if table.cpus is None else frozenset(table.cpus)
-        self.steal_level = None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu0:queue")
 
-        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level, self.steal_level)
-        self.guest_cpu = GuestCpu(vcpu_thread, None if host.exact else recorder)
+        self.guest_cpus = [
+            GuestCpu(
+                self._thread(f"vcpu{k}", _VCPU + k, self.vcpu_levels[k], self.steal_levels[k]),
+                None if host.exact else recorder,
+            )
+            for k in range(table.vcpus)
+        ]
         self.qemu = QemuProcess(
             host, self.name, binder, VERSIONS[table.qemu], table.kernel, recorder, self._qemu_thread
         )
         self.qemu.kvm_init()
         self.qemu.machine_init(table.win2k_install_hack)
-        self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
+        self.guest = Guest(self.levels)
+        for guest_cpu in self.guest_cpus:
+            GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
         self.drives: list[Drive | VirtioDrive] = []
         self.iothread_levels: dict[str, Level] = {}
@@ -163,9 +175,10 @@ class VirtualMachine:
             file = files.open(disk, first, sectors, drive.direct)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
+            vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
             completed = partial(self._completed, feeder)
             if drive.is_virtio:
-                self.drives.append(self._plug_virtio(table, index, file, binder, completed))
+                self.drives.append(self._plug_virtio(table, index, vcpu, file, binder, completed))
             else:
                 self.qemu.ide_create_drive(position, sectors, file, drive.cache, drive.multiple, drive.aio)
                 self.drives.append(
@@ -179,19 +192,26 @@ class VirtualMachine:
                         drive.max_sectors,
                         drive.write_cache,
                         completed,
+                        vcpu,
                     )
                 )
             feeder.drive = self.drives[-1]
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         self._plug_channels(table, binder)
-        self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._vm_stop)
-        self.qemu.vcpu.apicv = table.apicv
         posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
-        self.guest_cpu.boot(self.kernel, self.qemu.vcpu, posted)
+        for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
+            self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._vm_stop)
+            self.qemu.vcpus[-1].apicv = table.apicv
+            guest_cpu.boot(kernel, self.qemu.vcpus[-1], posted)
+        self.qemu.irqchip.vcpu = self.qemu.vcpus[table.irq_vcpu]
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
             thread = self._stream(f"background{k}", _BACKGROUND + k)
             thread.start(self._background(thread, background))
+        if table.load is not None:
+            for k, kernel in enumerate(self.guest.kernels):
+                thread = self._stream(f"load{k}", _LOAD + k)
+                thread.start(self._load(thread, kernel, table.load))
         if table.event:
             self._stream("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
 
@@ -204,25 +224,34 @@ class VirtualMachine:
             queue = queues.get(drive.channel)
             if queue is None:
                 bus = self.qemu.buses[drive.channel]
-                driver = self._driver(config, binder, drive.channel, table.kernel)
+                drivers = {
+                    k: self._driver(config, binder, drive.channel, table.kernel, guest_cpu)
+                    for k, guest_cpu in enumerate(self.guest_cpus)
+                }
                 if config.driver == "bare-poll":
                     bus.control = 0x0A
-                queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, driver)
-                self.kernel.add_channel(queue)
+                queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, drivers)
+                self.guest.add_channel(queue)
             drive.queue = queue
 
-    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str) -> Driver:
+    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str, guest_cpu: GuestCpu) -> Driver:
         bus = self.qemu.buses[channel]
         access = AccessBinder(binder, channel_ports(channel))
         width = config.data_width // 8
         if config.driver == "libata":
-            return Libata(self.guest_cpu, bus, access, kernel, width, config.string)
-        return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+            return Libata(guest_cpu, bus, access, kernel, width, config.string)
+        return Bare(guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
 
     def _plug_virtio(
-        self, table: VmTable, index: int, file: HostFile, binder: Binder, completed: Callable[[Request], None]
+        self,
+        table: VmTable,
+        index: int,
+        vcpu: int,
+        file: HostFile,
+        binder: Binder,
+        completed: Callable[[Request], None],
     ) -> VirtioDrive:
-        """Plug a virtio-blk device, and give the guest its driver."""
+        """Plug a virtio-blk device, and give the guest its driver, on the drive's vCPU: it takes the interrupts."""
         config = table.drive[index]
         size = config.queue_size or VIRTQUEUE_SIZE[table.qemu]
         vring = Vring(size, config.event_idx)
@@ -233,6 +262,10 @@ class VirtualMachine:
         transport = Transport(bar + notify, mmio, bar + isr if line else None)
         gsi = (_INTX_GSI if line else _MSI_GSI) + index
         irqchip = self.qemu.irqchip
+
+        def target() -> Vcpu:
+            return self.qemu.vcpus[vcpu]
+
         iothread = None
         if config.iothread is not False:
             iothread = f"drive:{index}" if config.iothread is True else config.iothread
@@ -244,7 +277,7 @@ class VirtualMachine:
             config.cache,
             config.aio,
             vring,
-            IntxLine(binder, irqchip, gsi) if line else IrqFd(binder, irqchip, gsi),
+            IntxLine(binder, irqchip, gsi, target) if line else IrqFd(binder, gsi, target),
             VirtIOBlkConf(config.ioeventfd, config.request_merging),
             iothread,
             transport.doorbell,
@@ -257,14 +290,23 @@ class VirtualMachine:
             min(config.max_sectors, segments * PAGE_SECTORS),
             config.write_cache,
             completed,
+            vcpu,
         )
         queue = Level(self.host.timeline, f"{self.name}/drive{index}:queue")
         in_flight = Level(self.host.timeline, f"{self.name}/drive{index}:busy")
         self.virtio_levels[index] = (size, in_flight, queue)
         drive.device = VirtioBlk(
-            self.guest_cpu, self.kernel, binder, table.kernel, vring, transport, table.eoi_kind, queue, in_flight
+            self.guest_cpus[vcpu],
+            self.guest.kernels[vcpu],
+            binder,
+            table.kernel,
+            vring,
+            transport,
+            table.eoi_kind,
+            queue,
+            in_flight,
         )
-        self.kernel.add_device(gsi, drive.device)
+        self.guest.add_device(gsi, drive.device)
         return drive
 
     # Threads
@@ -306,11 +348,11 @@ class VirtualMachine:
         for event in events:
             if event.at > self.host.now_ns:
                 yield Block(event.at)
-            vcpu = self.qemu.vcpu
+            vcpu = self.qemu.vcpus[event.vcpu]
             if event.kind == "signal":
-                self.qemu.cpu.exit_request = True
+                self.qemu.cpus[event.vcpu].exit_request = True
                 vcpu.signal_pending = True
-            elif not self.kernel.dead:
+            elif not self.guest.dead:
                 vcpu.fault = FAULTS[event.kind]
             vcpu.kick()
 
@@ -322,13 +364,32 @@ class VirtualMachine:
             at += max(1, gap.sample(thread.own_subject)) if table.arrivals == "poisson" else round(1e9 / table.rate)
             if at > self.host.now_ns:
                 yield Block(at)
-            if self.kernel.dead:
+            if self.guest.dead:
                 return
-            self.kernel.background_exit(exit_)
+            self.guest.kernels[table.vcpu].background_exit(exit_)
+
+    def _load(self, thread: HostThread, kernel: GuestKernel, load: LoadTable) -> Steps[None]:
+        """The guest's own load on one vCPU: a burst of computing, a pause behind its end, and so on."""
+        pause_ns = load.burst * (1 / load.share - 1)
+        burst, pause = exponential("burst", load.burst), exponential("pause", pause_ns)
+        drawn = load.lengths == "exponential"
+        subject = thread.own_subject
+
+        def pause_follows() -> None:
+            if load.share < 1:
+                thread.wake_at(self.host.now_ns + max(1, pause.sample(subject) if drawn else round(pause_ns)))
+            else:
+                thread.wake()
+
+        yield Block(max(1, pause.sample(subject) if drawn else round(pause_ns)))
+        while not self.guest.dead:
+            kernel.compute(max(1, burst.sample(subject) if drawn else load.burst), pause_follows)
+            yield Block()
 
     def _vm_stop(self, why: str) -> None:
         """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
-        lost = self.kernel.die()
+        lost = self.guest.die(self.host.now_ns)
+        self.qemu.pause_all_vcpus()
         for thread in self.threads:
             if thread.request in lost:
                 thread.charge_under_way()
@@ -353,10 +414,10 @@ class VirtualMachine:
     def arrive(self, request: Request) -> None:
         """A request comes to the guest, or to nobody if the VM is no more."""
         self.account.request_arrived(request)
-        if self.kernel.dead:
+        if self.guest.dead:
             self.fail(request)
         else:
-            self.kernel.arrive(request)
+            self.guest.arrive(request)
 
 
 class Arrivals:
@@ -378,7 +439,7 @@ class Arrivals:
                 yield Block(row[0])
             self._arrive(row)
             if self._closed:
-                if self._vm.kernel.dead:
+                if self._vm.guest.dead:
                     self._vm.account.never_arrive(self.never_arrive())
                 return
 

@@ -246,9 +246,13 @@ SCENARIOS = {
     "affinity without CPUs": scenario(
         "[[vm]]\n", "[[vm]]\ncpus = [0]\n", "scenario.toml: vm.web.cpus needs host.cpus, the number of CPUs"
     ),
-    "two vCPUs": scenario(
-        "[[vm]]\n", "[[vm]]\nvcpus = 2\n", "scenario.toml: vm.web.vcpus above 1 is not supported yet, got 2"
+    "no vCPU": scenario("[[vm]]\n", "[[vm]]\nvcpus = 0\n", "scenario.toml: vm.web.vcpus must be at least 1, got 0"),
+    "interrupts for a vCPU that is not there": scenario(
+        "[[vm]]\n",
+        "[[vm]]\nvcpus = 2\nirq_vcpu = 2\n",
+        "scenario.toml: vm.web.irq_vcpu must be below vcpus, which is 2, got 2",
     ),
+    "load of nothing": added("[vm.load]\nshare = 0.0", "scenario.toml: vm.web.load.share must be above 0, got 0.0"),
     "native without O_DIRECT": scenario(
         'cache = "none"',
         'cache = "writeback"\naio = "native"',

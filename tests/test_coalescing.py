@@ -86,7 +86,7 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
             "arrivals": draw(st.sampled_from(["poisson", "periodic"])),
         }
         backgrounds.append(background if kvm_exit is None else {**background, "kvm_exit": kvm_exit})
-    events = [
+    events: list[dict[str, Any]] = [
         {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]
@@ -97,8 +97,19 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
             drive["aio"] = "threads"
         if drive["aio"] == "native" and qemu == "7.2" and drive["cache"] not in ("none", "directsync"):
             drive["aio"] = "threads"
+    vcpus = draw(st.sampled_from([1, 1, 2, 3])) if all(drive["driver"] == "libata" for drive in disks) else 1
+    for table in [*backgrounds, *events]:
+        table["vcpu"] = draw(st.integers(0, vcpus - 1))
+    load: dict[str, Any] = {}
+    if draw(st.sampled_from([False, False, True])):
+        share, burst = draw(st.sampled_from([0.1, 0.5, 1.0])), draw(st.sampled_from(["3us", "77us", "1ms"]))
+        load = {"load": {"share": share, "burst": burst, "lengths": draw(st.sampled_from(["exponential", "constant"]))}}
     return {
         "name": name,
+        "vcpus": vcpus,
+        "apicv": draw(st.booleans()),
+        "irq_vcpu": draw(st.integers(0, vcpus - 1)),
+        **load,
         "count": draw(st.sampled_from([1, 1, 2])),
         "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
         "qemu": qemu,

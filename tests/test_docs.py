@@ -77,6 +77,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "## `[[vm]]`": tables.VmTable,
     "## `[[vm.drive]]`": tables.DriveTable,
     "## `[[vm.background]]`": tables.BackgroundTable,
+    "## `[vm.load]`": tables.LoadTable,
     "## `[[vm.event]]`": tables.EventTable,
 }
 

@@ -16,7 +16,7 @@ from iosim.model.steps import SYNC, AccessKind, Path, Run, Segment, Steps, Templ
 
 Ops: TypeAlias = Generator[Any, Any, Any]
 """Guest code: it yields what it spends (`Path`), what leaves the guest (`Exit`), many accesses at once (`Run`),
-`More`, `Submit`, `Halt` or SYNC."""
+`More`, `Submit`, `Halt`, `Interruptible`, `Spin` or SYNC."""
 
 HLT_EXIT = Exit(ExitReason.HLT)
 
@@ -40,6 +40,12 @@ class Halt(NamedTuple):
     """Nothing to do: *idle* is spent, then HLT. An interrupt in between ends the idling."""
 
     idle: Path
+
+
+class Interruptible(NamedTuple):
+    """*path* is spent; whatever takes the vCPU out of the guest ends it, and the code goes on with what is left."""
+
+    path: Path
 
 
 class Templates(Protocol):
@@ -147,6 +153,11 @@ class GuestCpu:
         """Whether the guest takes an interrupt now (vmx_interrupt_allowed)."""
         return self.interrupts_on
 
+    @property
+    def in_handler(self) -> bool:
+        """Whether an interrupt handler runs, above the kernel's main loop."""
+        return len(self._stack) > 1
+
     def has_work(self) -> bool:
         """Tell whether the guest, halted, would go on (its own timer has fired)."""
         return self.kernel.has_work()
@@ -172,7 +183,7 @@ class GuestCpu:
         thread.delivering = request is not None
         if request is not None:
             request.charge(Stage.IRQ_DELIVERY, thread.host.now_ns, thread.name)
-            thread.subject = request
+            thread.subject = self.vcpu.subject_of(request)
 
     def draw_apart(self) -> None:
         """A signal cancels an entry: the costs up to the next one are the thread's own draws.
@@ -221,7 +232,7 @@ class GuestCpu:
         while True:
             if vcpu.apicv and self.interrupts_on:
                 yield SYNC
-                if vcpu.irr and self._only_interrupts():
+                if self._only_interrupts():
                     yield from self._take_posted_interrupt(vcpu.irr.pop(0))
                     continue
             frame = stack[-1]
@@ -252,6 +263,14 @@ class GuestCpu:
                     if goes_on:
                         continue
                     return left
+                elif kind is Interruptible:
+                    frame.result = yield step.path
+                    if frame.result is None:
+                        continue
+                    if not self._only_interrupts():
+                        return self._kicked()
+                    self.thread.kicked = False
+                    continue
                 elif kind is Exit:
                     exit_: Exit = step
                     return exit_
@@ -322,9 +341,10 @@ class GuestCpu:
         return True, None
 
     def _only_interrupts(self) -> bool:
-        """Whether nothing but an interrupt that needs no exit (APICv) can have come for the vCPU."""
+        """Whether an interrupt that needs no exit (APICv) has come for the vCPU, and nothing else."""
         vcpu = self.vcpu
-        return vcpu.apicv and vcpu.fault is None and not vcpu.signal_pending
+        waits = vcpu.apicv and bool(vcpu.irr) and not self.thread.need_resched
+        return waits and vcpu.fault is None and not vcpu.signal_pending
 
     def _take_posted_interrupt(self, irq: Irq) -> Steps[None]:
         """The processor delivers a posted interrupt by itself; its handler runs."""
@@ -344,7 +364,7 @@ class GuestCpu:
             below.request.stop_waiting(thread.host.now_ns)
         thread.request = below.request
         thread.owner = below.owner
-        thread.subject = below.owner or thread.own_subject
+        thread.subject = self.vcpu.subject_of(below.owner)
         below.request = below.owner = None
 
     def _kicked(self) -> Exit:
@@ -359,8 +379,8 @@ class GuestCpu:
             # What is interrupted may have drawn its costs already, up to its end: another subject draws this exit's.
             subject = self.thread.subject
             self._subject_to_restore = subject
-            request = None if irq is None else irq.request
-            self.thread.subject = self.thread.own_subject if request is None or request is subject else request
+            its = self.vcpu.subject_of(None if irq is None else irq.request)
+            self.thread.subject = self.thread.own_subject if its is subject else its
         return Exit(ExitReason.EXTERNAL_INTERRUPT, request=None if irq is None else irq.request)
 
     def _take_fault(self) -> Exit:
@@ -377,7 +397,8 @@ class GuestCpu:
         """The thread works for *request* from here on."""
         thread = self.thread
         request.stop_waiting(thread.host.now_ns)
-        thread.request = thread.owner = thread.subject = request
+        thread.request = thread.owner = request
+        thread.subject = self.vcpu.subject_of(request)
         thread.delivering = False
 
     def put_down(self) -> None:

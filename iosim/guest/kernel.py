@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from iosim.guest.command import Command
-from iosim.guest.cpu import GuestCpu, Halt, Ops
+from iosim.guest.cpu import GuestCpu, Halt, Interruptible, Ops
+from iosim.host import SpinLock
 from iosim.kvm import Access, Exit, ExitReason, Irq
 from iosim.model import ata
+from iosim.model.costs import Cost
 from iosim.model.records import FLUSH, OK, Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, AccessKind, Binder, Mode
+from iosim.model.steps import SYNC, AccessKind, Binder, Item, Mode, Op, Path, Spin
 
 EOI_EXIT = {"apic-access": ExitReason.APIC_ACCESS, "x2apic": ExitReason.MSR_WRITE, "none": None}
 """What ending an interrupt costs the guest: a write to the APIC's page, to its MSR, or no exit (PV EOI, APICv)."""
@@ -66,6 +68,7 @@ class Drive:
         max_sectors: int,
         write_cache: bool,
         completed: Callable[[Request], None],
+        vcpu: int = 0,
     ) -> None:
         self.vm = vm
         self.index = index
@@ -77,6 +80,7 @@ class Drive:
         self.max_sectors = max_sectors
         self.write_cache = write_cache
         self.completed = completed
+        self.vcpu = vcpu
         self.queue: ChannelQueue
 
     def commands(self, request: Request) -> deque[Command]:
@@ -99,47 +103,87 @@ class Drive:
 class ChannelQueue:
     """The requests that wait for one channel, first come, first served: master and slave share it.
 
-    `command` is the one command that the channel works on.
+    `command` is the one command that the channel works on. `drivers` are by vCPU: each executes the same driver.
+    `arriving` are the requests that their own vCPU has not looked at yet: no other one takes them.
     """
 
-    def __init__(self, number: int, bus: Any, driver: Driver) -> None:
+    def __init__(self, number: int, bus: Any, drivers: dict[int, Driver]) -> None:
         self.number = number
         self.bus = bus
-        self.driver = driver
+        self.drivers = drivers
         self.waiting: deque[Request] = deque()
+        self.arriving: set[Request] = set()
         self.parts: deque[Command] = deque()
         self.command: Command | None = None
 
 
-class GuestKernel:
-    """What the guest does, in this order: interrupts, then ready work first come first served, then HLT.
+class Guest:
+    """What the vCPUs of a guest share: channels, devices, libata's host lock, and whether there is a guest at all."""
 
-    Work is: a request that can be issued, the PIO task of libata's work queue, a declared background exit. Work runs
-    with interrupts on except for the driver's sections.
+    def __init__(self, levels: Any) -> None:
+        self.levels = levels
+        self.queues: dict[int, ChannelQueue] = {}
+        self.devices: dict[int, Device] = {}
+        self.kernels: list[GuestKernel] = []
+        self.host_lock = SpinLock()
+        self.dead = False
+
+    def add_channel(self, queue: ChannelQueue) -> None:
+        """Register a channel and its drivers."""
+        self.queues[queue.number] = queue
+
+    def add_device(self, gsi: int, device: Device) -> None:
+        """Register a device that interrupts by *gsi*."""
+        self.devices[gsi] = device
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the guest's block layer on its drive's vCPU."""
+        self.kernels[request.drive.vcpu].arrive(request)
+
+    def die(self, now_ns: int) -> list[Request]:
+        """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
+        self.dead = True
+        lost = []
+        for queue in self.queues.values():
+            lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
+            queue.command = None
+            queue.waiting.clear()
+            queue.arriving.clear()
+            self.levels.busy(queue.number).set(now_ns, 0)
+            self.levels.queue(queue.number).set(now_ns, 0)
+        for device in self.devices.values():
+            lost += device.die()
+        for kernel in self.kernels:
+            kernel.forget()
+        return lost
+
+
+class GuestKernel:
+    """What the guest does on one vCPU: interrupts first, then ready work, then its own load, then HLT.
+
+    Work, first come first served, is: a request that can be issued, the PIO task of libata's work queue, a declared
+    background exit. Work runs with interrupts on except for the driver's sections. With several vCPUs these take
+    libata's host lock (ata_host.lock). The load is bursts of computing, which any work interrupts.
     """
 
-    def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, levels: Any) -> None:
+    def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, guest: Guest, locks: bool = False) -> None:
         self._cpu = cpu
+        self._guest = guest
+        self._number = len(guest.kernels)
+        guest.kernels.append(self)
         self._eoi_reason = EOI_EXIT[eoi]
-        self._levels = levels
+        self._levels = guest.levels
+        self._lock = Spin(guest.host_lock) if locks else None
         self._ready: deque[tuple[Callable[[], Ops], Request | None]] = deque()
-        self._queues: dict[int, ChannelQueue] = {}
-        self._devices: dict[int, Device] = {}
-        self.dead = False
+        self._burst: Path | None = None
+        self._burst_done: Callable[[], None] | None = None
+        self._computing = False
         self._halt = Halt(binder.path("guest.idle", mode=Mode.GUEST))
         self._workqueue = binder.path("guest.workqueue", mode=Mode.GUEST)
         self._complete = binder.path("guest.complete", mode=Mode.GUEST)
         self._interrupt_entry = binder.path("guest.interrupt_entry", mode=Mode.GUEST)
         self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
         self._background = binder.path("guest.background", mode=Mode.GUEST)
-
-    def add_channel(self, queue: ChannelQueue) -> None:
-        """Register a channel and its driver."""
-        self._queues[queue.number] = queue
-
-    def add_device(self, gsi: int, device: Device) -> None:
-        """Register a device that interrupts by *gsi*."""
-        self._devices[gsi] = device
 
     # What comes from outside
 
@@ -157,39 +201,38 @@ class GuestKernel:
         now = self._cpu.thread.host.now_ns
         request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
         queue.waiting.append(request)
+        queue.arriving.add(request)
         self._levels.queue(queue.number).set(now, len(queue.waiting))
-        self.add_work(lambda: self._dispatch(queue), request)
+        self.add_work(lambda: self._arrived(queue, request), request)
 
     def background_exit(self, exit_: Exit) -> None:
         """A declared exit is due: the guest takes it when it has nothing more urgent to do."""
         self.add_work(lambda: self._background_exit(exit_), None)
 
-    def add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
-        """The guest has *work* to do when its turn comes; a halted vCPU wakes up for it, on behalf of *request*."""
-        self._ready.append((work, request))
+    def compute(self, ns: int, done: Callable[[], None]) -> None:
+        """The guest's own load: *ns* of computing when there is nothing better to do; *done* is called at its end."""
+        self._burst = Path(
+            [Item(Op.SPEND, Stage.GUEST_RUN, "user code", Cost("user code", ns), Mode.GUEST)], Mode.GUEST
+        )
+        self._burst_done = done
         self._cpu.vcpu.wake_up()
 
-    def die(self) -> list[Request]:
-        """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
-        self.dead = True
-        now = self._cpu.thread.host.now_ns
-        lost = []
-        for queue in self._queues.values():
-            lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
-            queue.command = None
-            queue.waiting.clear()
-            self._levels.busy(queue.number).set(now, 0)
-            self._levels.queue(queue.number).set(now, 0)
+    def add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+        """The vCPU has *work* to do when its turn comes; halted, it wakes up for it, on behalf of *request*."""
+        self._ready.append((work, request))
+        if not self._cpu.vcpu.wake_up() and self._computing and not self._cpu.in_handler:
+            self._cpu.thread.kick()
+
+    def forget(self) -> None:
+        """There is no guest any more."""
         self._ready.clear()
-        for device in self._devices.values():
-            lost += device.die()
-        return lost
+        self._burst = None
 
     # What KVM asks (iosim.guest.cpu.Kernel)
 
     def has_work(self) -> bool:
         """Tell whether a halted vCPU has something to do."""
-        return bool(self._ready)
+        return bool(self._ready) or self._burst is not None
 
     def first_arrival(self) -> Request | None:
         """Return the request whose arrival wakes the vCPU, if one does."""
@@ -207,25 +250,63 @@ class GuestKernel:
             elif self._ready:
                 work, _ = self._ready.popleft()
                 yield from work()
+            elif self._burst is not None:
+                yield from self._compute(self._burst)
             else:
                 cpu.put_down()
                 yield self._halt
 
+    def _compute(self, burst: Path) -> Ops:
+        """Compute until the burst is over or something takes the vCPU out of the guest."""
+        cpu = self._cpu
+        cpu.put_down()
+        self._computing = True
+        self._burst = yield Interruptible(burst)
+        yield SYNC
+        self._computing = False
+        if self._burst is None and self._burst_done is not None:
+            self._burst_done()
+
+    def _enter_section(self) -> Ops:
+        """spin_lock_irqsave(ap->lock)."""
+        self._cpu.interrupts_on = False
+        if self._lock is not None:
+            yield SYNC
+            yield self._lock
+
+    def _leave_section(self) -> Ops:
+        """spin_unlock_irqrestore(ap->lock)."""
+        if self._lock is not None:
+            yield SYNC
+            self._guest.host_lock.release()
+        self._cpu.interrupts_on = True
+
     def interrupt(self, irq: Irq) -> Ops:
         """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
-        device = self._devices.get(irq.gsi)
+        device = self._guest.devices.get(irq.gsi)
         if device is not None:
             yield from self._take_interrupt(irq, device.ends_interrupt_first)
+            self._cpu.thread.delivering = False
             yield from device.interrupt(irq)
             return
         cpu = self._cpu
-        queue = self._queues[irq.gsi - 14]
-        yield from self._take_interrupt(irq, queue.driver.ends_interrupt_first)
+        queue = self._guest.queues[irq.gsi - 14]
+        driver = queue.drivers[self._number]
+        yield from self._take_interrupt(irq, driver.ends_interrupt_first)
+        if self._lock is not None:
+            yield SYNC
+            yield self._lock
+        cpu.thread.delivering = False
         command = queue.command
+        complete = False
         if command is None:
             cpu.put_down()
-            return
-        if (yield from queue.driver.interrupt(command)):
+        else:
+            complete = yield from driver.interrupt(command)
+        if self._lock is not None:
+            yield SYNC
+            self._guest.host_lock.release()
+        if complete:
             yield from self._command_done(queue)
 
     def _take_interrupt(self, irq: Irq, ends_first: bool) -> Ops:
@@ -235,14 +316,18 @@ class GuestKernel:
             yield self._eoi
             yield Exit(self._eoi_reason, request=irq.request, eoi=True)
             yield SYNC
-        self._cpu.thread.delivering = False
 
     # Work
 
+    def _arrived(self, queue: ChannelQueue, request: Request) -> Ops:
+        """The vCPU looks at a request that has arrived."""
+        queue.arriving.discard(request)
+        yield from self._dispatch(queue)
+
     def _dispatch(self, queue: ChannelQueue) -> Ops:
-        """A request has arrived: issue the first one that waits, if the channel is free."""
+        """Issue the first request that waits, if the channel is free."""
         cpu = self._cpu
-        if queue.command is not None or not queue.waiting:
+        if queue.command is not None or not queue.waiting or queue.waiting[0] in queue.arriving:
             cpu.put_down()
             return
         yield from self._start(queue)
@@ -263,13 +348,14 @@ class GuestKernel:
         queue.command = command
         cpu.carry(command.request)
         queue.bus.request = command.request
-        cpu.interrupts_on = False
-        complete = yield from queue.driver.issue(command)
-        cpu.interrupts_on = True
+        driver = queue.drivers[self._number]
+        yield from self._enter_section()
+        complete = yield from driver.issue(command)
+        yield from self._leave_section()
         if complete:
             yield from self._command_done(queue)
             return
-        if queue.driver.needs_work(command):
+        if driver.needs_work(command):
             self._ready.append((lambda: self._pio_task(queue, command), None))
             command.request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
         cpu.put_down()
@@ -279,9 +365,9 @@ class GuestKernel:
         cpu = self._cpu
         cpu.carry(command.request)
         yield self._workqueue
-        cpu.interrupts_on = False
-        yield from queue.driver.work(command)
-        cpu.interrupts_on = True
+        yield from self._enter_section()
+        yield from queue.drivers[self._number].work(command)
+        yield from self._leave_section()
         cpu.put_down()
 
     def _command_done(self, queue: ChannelQueue) -> Ops:

@@ -36,13 +36,20 @@ class VirtioDrive:
     """A virtio-blk drive as the guest's block layer sees it; requests are split at *max_sectors*."""
 
     def __init__(
-        self, vm: str, index: int, max_sectors: int, write_cache: bool, completed: Callable[[Request], None]
+        self,
+        vm: str,
+        index: int,
+        max_sectors: int,
+        write_cache: bool,
+        completed: Callable[[Request], None],
+        vcpu: int,
     ) -> None:
         self.vm = vm
         self.index = index
         self.max_sectors = max_sectors
         self.write_cache = write_cache
         self.completed = completed
+        self.vcpu = vcpu
         self.device: VirtioBlk
 
     def parts(self, request: Request) -> Element:
@@ -149,7 +156,8 @@ class VirtioBlk:
         if first.where is Where.AVAIL:
             cpu.carry(payer)
             first.take(cpu)
-        thread.owner = thread.subject = payer
+        thread.owner = payer
+        thread.subject = cpu.vcpu.subject_of(payer)
         yield self._kick_prepare
         yield SYNC
         if self.vring.kick_prepare():

@@ -6,6 +6,7 @@ from iosim.host.io_wq import IoWq, Work
 from iosim.host.levels import Level, Timeline
 from iosim.host.mutex import Mutex
 from iosim.host.runs import End, Outcome, Progress
+from iosim.host.spinlock import SpinLock
 from iosim.host.thread import HostThread, Tracer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Mutex",
     "Outcome",
     "Progress",
+    "SpinLock",
     "Timeline",
     "Tracer",
     "Work",

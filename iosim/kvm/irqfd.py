@@ -4,12 +4,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from iosim.kvm.irqchip import Irq, IrqChip
+from iosim.kvm.vcpu import Vcpu
 from iosim.model.records import Request
 from iosim.model.steps import SYNC, Binder, Op, Steps
 from iosim.model.virtio import Element, Where
 
 Left: TypeAlias = Callable[[], None]
 """Called when the interrupt is on its way: the thread carries the request no more."""
+
+Target: TypeAlias = Callable[[], Vcpu]
+"""The vCPU that the interrupt goes to."""
 
 
 class IrqFd:
@@ -19,9 +23,9 @@ class IrqFd:
     in IRR already is no further interrupt.
     """
 
-    def __init__(self, binder: Binder, irqchip: IrqChip, gsi: int) -> None:
-        self._irqchip = irqchip
+    def __init__(self, binder: Binder, gsi: int, target: Target) -> None:
         self._gsi = gsi
+        self._target = target
         self._path = binder.path("kvm.irqfd_wakeup", "kvm.deliver_edge")
 
     def notify(self, element: Element, left: Left) -> Steps[None]:
@@ -29,7 +33,7 @@ class IrqFd:
         yield self._path
         yield SYNC
         left()
-        vcpu = self._irqchip.vcpu
+        vcpu = self._target()
         if any(irq.gsi == self._gsi for irq in vcpu.irr):
             return
         request = waiting_request(element)
@@ -45,9 +49,10 @@ class IrqFd:
 class IntxLine:
     """The device's interrupt line: set_irq, the ioctls of `IrqChip`; the guest lowers it by reading the ISR status."""
 
-    def __init__(self, binder: Binder, irqchip: IrqChip, gsi: int) -> None:
+    def __init__(self, binder: Binder, irqchip: IrqChip, gsi: int, target: Target) -> None:
         self._irqchip = irqchip
         self._gsi = gsi
+        self._target = target
         self._first = binder.path("main_loop.pci_set_irq", Op.IRQ_LINE, "kvm.irq_line")
         self._again = binder.path("kvm.irq_line")
         self._edge = binder.path("kvm.deliver_edge")
@@ -71,7 +76,7 @@ class IntxLine:
         if edge:
             if request is not None:
                 request.irqs += 1
-            self._irqchip.vcpu.accept_irq(Irq(self._gsi, request))
+            self._target().accept_irq(Irq(self._gsi, request))
         for _ in range(further):
             yield self._again
 

@@ -3,7 +3,7 @@
 from operator import add
 from typing import Any
 
-from iosim.model.draws import Subject
+from iosim.model.draws import Subject, identity
 from iosim.model.stages import N_STAGES, Stage
 
 READ, WRITE, FLUSH = "R", "W", "F"
@@ -44,6 +44,7 @@ class Request(Subject):
         "carrier",
         "done_ns",
         "drive",
+        "elsewhere",
         "exits",
         "following",
         "irq_line_ioctls",
@@ -63,9 +64,9 @@ class Request(Subject):
     )
 
     def __init__(
-        self, identity: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
+        self, identity_hash: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
     ) -> None:
-        super().__init__(identity)
+        super().__init__(identity_hash)
         self.drive = drive
         self.number = number
         self.op = op
@@ -83,6 +84,7 @@ class Request(Subject):
         self.userspace_exits = 0
         self.irqs = 0
         self.irq_line_ioctls = 0
+        self.elsewhere: dict[int, Subject] | None = None
         self.parts: list[Any] = []
         self.log: list[tuple[Any, ...]] | None = []
         self.following: tuple[Request, list[int], int] | None = None
@@ -94,6 +96,20 @@ class Request(Subject):
             if self.log is not None:
                 self.log.append((self.mark_ns, thread, stage, now_ns))
             self.mark_ns = now_ns
+
+    def on_vcpu(self, number: int) -> Subject:
+        """Return who draws what vCPU *number* spends for the request.
+
+        That is the request itself on its drive's vCPU. Another one may work for it at the same time, and so draws
+        numbers of its own.
+        """
+        if self.drive is None or self.drive.vcpu == number:
+            return self
+        if self.elsewhere is None:
+            self.elsewhere = {}
+        if number not in self.elsewhere:
+            self.elsewhere[number] = Subject(identity(self.identity, number))
+        return self.elsewhere[number]
 
     def settle(self, sums: "PartSums") -> None:
         """Add up `parts`, at the request's end."""

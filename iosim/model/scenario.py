@@ -60,12 +60,6 @@ def _later(*later: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _one_vcpu(value: object) -> object:
-    if isinstance(value, int) and value > 1:
-        raise _rule("above 1 is not supported yet")
-    return value
-
-
 def _file_name(value: str) -> str:
     if not value or "\0" in value:
         raise _rule("must be the name of a file")
@@ -76,10 +70,12 @@ Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.e
 Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
+VcpuNumber: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 
 
 MAX_CPUS = 1024
+MAX_VCPUS = 64
 
 
 class _Table(BaseModel):
@@ -263,12 +259,29 @@ class BackgroundTable(_Table):
     rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     arrivals: Literal["periodic", "poisson"] = "poisson"
     kvm_exit: str | None = None
+    vcpu: VcpuNumber = 0
+
+
+class LoadTable(_Table):
+    """[vm.load]: computing of the guest beside its disk I/O, on each of its vCPUs."""
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    burst: Time = 1_000_000
+    lengths: Literal["exponential", "constant"] = "exponential"
+
+    @field_validator("burst")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value == 0:
+            raise _rule("must be longer than 0")
+        return value
 
 
 class EventTable(_Table):
     """[[vm.event]]: something that happens to the VM at one instant."""
 
     at: Time
+    vcpu: VcpuNumber = 0
     kind: Literal["signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 
 
@@ -296,6 +309,7 @@ class DriveTable(_Table):
     index: Annotated[int, Field(ge=0, le=3)] | None = None
     driver: Literal["libata", "bare-poll", "bare-irq"] = "libata"
     max_sectors: Annotated[int, Field(ge=1, le=LBA48_MAX_COUNT)] = 1024
+    vcpu: VcpuNumber | None = None
     size: Size | None = None
     disk: Name | None = None
     cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = "writeback"
@@ -366,7 +380,9 @@ class VmTable(_Table):
     name: Name
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
-    vcpus: Annotated[int, Field(ge=1), BeforeValidator(_one_vcpu)] = 1
+    vcpus: Annotated[int, Field(ge=1, le=MAX_VCPUS)] = 1
+    irq_vcpu: VcpuNumber = 0
+    load: LoadTable | None = None
     cpus: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     qemu: Literal["1.6", "7.2"] = "7.2"
     kernel: Literal["3.10", "6.1"] = "6.1"
@@ -381,6 +397,23 @@ class VmTable(_Table):
     def eoi_kind(self) -> str:
         """What an end of interrupt is: by default an APIC access in 3.10, no exit in 6.1 (docs/path.md says why)."""
         return self.eoi or ("apic-access" if self.kernel == "3.10" and not self.apicv else "none")
+
+    @model_validator(mode="after")
+    def _vcpus_exist(self) -> "VmTable":
+        places = [("irq_vcpu", self.irq_vcpu)]
+        places += [(f"drive.{n}.vcpu", drive.vcpu) for n, drive in enumerate(self.drive) if drive.vcpu is not None]
+        places += [(f"background.{n}.vcpu", table.vcpu) for n, table in enumerate(self.background)]
+        places += [(f"event.{n}.vcpu", table.vcpu) for n, table in enumerate(self.event)]
+        for place, number in places:
+            if number >= self.vcpus:
+                raise _table_rule(f"{place} must be below vcpus, which is {self.vcpus}, got {number}")
+        for number, drive in enumerate(self.drive):
+            if self.vcpus > 1 and drive.driver != "libata":
+                raise _table_rule(
+                    f"drive.{number}.driver must be libata with several vcpus: the bare-metal guests have one, "
+                    f"got {drive.driver}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _indices_differ(self) -> "VmTable":

@@ -117,7 +117,10 @@ class VirtIOBlock:
         if thread.request is not None:
             thread.request.wait_in(Stage.SUBMIT_WAIT, thread.name)
             thread.request = None
+        subject = thread.subject
         yield from self.handle_vq(thread)
+        yield SYNC
+        thread.subject = subject
 
     # The queue
 
@@ -291,7 +294,6 @@ class VirtIOBlock:
             self.loop.put_down()
         else:
             thread.request = None
-            thread.subject = thread.owner or thread.own_subject
 
 
 def merged(elements: Sequence[Element]) -> list[list[Element]]:

@@ -49,6 +49,8 @@ class QemuProcess:
         self.kernel = kernel
         self.recorder = recorder
         self.bql = Mutex(host, f"{name}/bql")
+        self.vcpus: list[Vcpu] = []
+        self.cpus: list[KvmCpu] = []
         self._new_thread = new_thread
         self.main_thread = new_thread("main", 0)
 
@@ -166,14 +168,39 @@ class QemuProcess:
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
     ) -> None:
-        """qemu_kvm_start_vcpu: the vCPU and its thread, which runs qemu_kvm_cpu_thread_fn."""
-        self.vcpu = Vcpu(thread, self.binder, self.kernel, guest, log)
-        self.vcpu.handlers.pio_bus, self.vcpu.handlers.mmio_bus = self.pio_bus, self.mmio_bus
-        self.irqchip.vcpu = self.vcpu
+        """qemu_kvm_start_vcpu: the next vCPU and its thread, which runs qemu_kvm_cpu_thread_fn.
+
+        The first vCPU takes the interrupts unless the guest says otherwise (`IrqChip.vcpu`).
+        """
+        vcpu = Vcpu(thread, self.binder, self.kernel, guest, log, len(self.vcpus))
+        vcpu.handlers.pio_bus, vcpu.handlers.mmio_bus = self.pio_bus, self.mmio_bus
+        self.vcpus.append(vcpu)
+        if self.irqchip.vcpu is None:
+            self.irqchip.vcpu = vcpu
         thread.bql = self.bql
         item = None if self.host.exact else self.recorder.item
-        self.cpu = KvmCpu(thread, self.binder, self.version, self.bql, self.vcpu, self.ports, vm_stop, item)
-        thread.start(self.cpu.qemu_kvm_cpu_thread_fn())
+        cpu = KvmCpu(thread, self.binder, self.version, self.bql, vcpu, self.ports, vm_stop, item)
+        self.cpus.append(cpu)
+        thread.start(cpu.qemu_kvm_cpu_thread_fn())
+
+    @property
+    def vcpu(self) -> Vcpu:
+        """The first vCPU."""
+        return self.vcpus[0]
+
+    @property
+    def cpu(self) -> KvmCpu:
+        """The first vCPU's CPUState."""
+        return self.cpus[0]
+
+    def pause_all_vcpus(self) -> None:
+        """The VM has been stopped by one of its vCPUs: the others leave KVM_RUN for good."""
+        for cpu in self.cpus:
+            if not cpu.stopped:
+                cpu.stopped = True
+                cpu.exit_request = True
+                cpu.vcpu.signal_pending = True
+                cpu.vcpu.kick()
 
     def start_main_loop(self) -> None:
         """main_loop and iothread_run: what the threads of the event loops do from here on."""

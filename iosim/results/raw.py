@@ -101,11 +101,11 @@ class RawResult:
         exits = []
         levels = []
         for vm in machine.vms:
-            for (reason, userspace), times in sorted(vm.qemu.vcpu.account.finish().items()):
-                exits.append(
+            for vcpu in vm.qemu.vcpus:
+                exits += [
                     ExitRowData(
                         vm.name,
-                        0,
+                        vcpu.number,
                         reason,
                         userspace,
                         times.count,
@@ -115,9 +115,11 @@ class RawResult:
                         times.percentile_ns(99),
                         times.max_ns,
                     )
-                )
+                    for (reason, userspace), times in sorted(vcpu.account.finish().items())
+                ]
             name = vm.name
-            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, vm.steal_level))
+            for k, (busy, steal) in enumerate(zip(vm.vcpu_levels, vm.steal_levels, strict=True)):
+                levels.append(_level(f"{name}/vcpu{k}", 1, busy, steal))
             levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
