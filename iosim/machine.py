@@ -2,9 +2,9 @@
 
 Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
 number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
-2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
-(192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400), the kernel's workers of its
-io_uring (1984). The scheduler comes last.
+4096 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
+(192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400), the kernel's
+workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
 import errno
@@ -33,14 +33,17 @@ from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
+from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
-from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
+from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
+from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
 from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import ERROR, Request
 from iosim.model.scenario import (
+    VIRTQUEUE_SIZE,
     BackgroundTable,
     ConstantDiskTable,
     DiskTable,
@@ -54,21 +57,32 @@ from iosim.model.scenario import (
     ThrottlingTable,
     VmTable,
 )
-from iosim.model.steps import Binder, Block, Steps
+from iosim.model.steps import Binder, Block, Mode, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES, exact_size
+from iosim.model.virtio import Vring
 from iosim.qemu.block import BlockBackend
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.metadata import Qcow2Image
 from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
 from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.thread_pool import MAX_THREADS
 from iosim.qemu.throttle import READ_SIDE, TOTAL, WRITE_SIDE, Limit, ThrottleConfig
 from iosim.qemu.versions import VERSIONS
+from iosim.qemu.virtio_blk import VirtIOBlkConf
 from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
-_THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS, _LOAD, _IO_WQ = 0, 32, 64, 128, 192, 256, 1400, 1984
+_THREADS_PER_VM = 4096
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS = 0, 32, 64, 128, 192, 193
+_WORKERS, _LOAD, _IO_WQ = 256, 1400, 2048
+
+_MSI_GSI, _INTX_GSI = 64, 32
+"""GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
+_LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
+"""A virtio device's registers: base of the drives' BARs, doorbell and ISR status in it. Legacy ones are ports
+(VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR)."""
+_BAR_BYTES = 0x400
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -156,8 +170,10 @@ class VirtualMachine:
         for guest_cpu in self.guest_cpus:
             GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
-        self.drives: list[Drive] = []
+        self.drives: list[Drive | VirtioDrive] = []
         self.backends: list[BlockBackend] = []
+        self.iothread_levels: dict[str, Level] = {}
+        self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
         self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
@@ -166,32 +182,40 @@ class VirtualMachine:
             image = image_files(
                 table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
             )
+            iothread = self._iothread(drive, index)
             name = f"{self.name}/drive{index}"
-            backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling))
+            backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
             self.backends.append(backend)
-            self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
-            self.drives.append(
-                Drive(
-                    self.name,
-                    index,
-                    position,
-                    drive.mode,
-                    drive.multiple if drive.mode is Transfer.PIO else 1,
-                    sectors,
-                    drive.max_sectors,
-                    drive.write_cache,
-                    partial(self._completed, feeder),
-                    index % table.vcpus if drive.vcpu is None else drive.vcpu,
+            vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
+            completed = partial(self._completed, feeder)
+            if drive.is_virtio:
+                self.drives.append(self._plug_virtio(table, index, vcpu, backend, iothread, binder, completed))
+            else:
+                self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
+                self.drives.append(
+                    Drive(
+                        self.name,
+                        index,
+                        position,
+                        drive.mode,
+                        drive.multiple if drive.mode is Transfer.PIO else 1,
+                        sectors,
+                        drive.max_sectors,
+                        drive.write_cache,
+                        completed,
+                        vcpu,
+                    )
                 )
-            )
             feeder.drive = self.drives[-1]
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         self._plug_channels(table, binder)
+        posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
         for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
             self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._vm_stop)
-            guest_cpu.boot(kernel, self.qemu.vcpus[-1])
+            self.qemu.vcpus[-1].apicv = table.apicv
+            guest_cpu.boot(kernel, self.qemu.vcpus[-1], posted)
         self.qemu.irqchip.vcpu = self.qemu.vcpus[table.irq_vcpu]
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
@@ -206,14 +230,15 @@ class VirtualMachine:
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
+        queues: dict[int, ChannelQueue] = {}
         for drive, config in zip(self.drives, table.drive, strict=True):
-            queue = next(
-                (other.queue for other in self.drives if hasattr(other, "queue") and other.channel == drive.channel),
-                None,
-            )
+            if isinstance(drive, VirtioDrive):
+                continue
+            queue = queues.get(drive.channel)
             if queue is None:
                 bus = self.qemu.buses[drive.channel]
-                users = {table.irq_vcpu, *(other.vcpu for other in self.drives if other.channel == drive.channel)}
+                ide = [other for other in self.drives if isinstance(other, Drive)]
+                users = {table.irq_vcpu, *(other.vcpu for other in ide if other.channel == drive.channel)}
                 drivers = {
                     k: self._driver(config, binder, drive.channel, table.kernel, guest_cpu)
                     for k, guest_cpu in enumerate(self.guest_cpus)
@@ -221,7 +246,7 @@ class VirtualMachine:
                 }
                 if config.driver == "bare-poll":
                     bus.control = 0x0A
-                queue = ChannelQueue(drive.channel, bus, drivers)
+                queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, drivers)
                 self.guest.add_channel(queue)
             drive.queue = queue
 
@@ -239,6 +264,76 @@ class VirtualMachine:
         first = images.get(disk.name, 0)
         images[disk.name] = first + sectors
         return files.open(disk, first, sectors, direct)
+
+    def _iothread(self, drive: DriveTable, index: int) -> str | None:
+        """Return the name of the drive's iothread, if it has one; the first who names it has it created."""
+        if not drive.is_virtio or drive.iothread is False:
+            return None
+        name = f"drive:{index}" if drive.iothread is True else drive.iothread
+        if name not in self.iothread_levels:
+            self.iothread_levels[name] = Level(self.host.timeline, f"{self.name}/iothread/{name}:busy")
+        self.qemu.iothread(name, drive.poll_max_ns)
+        return name
+
+    def _plug_virtio(
+        self,
+        table: VmTable,
+        index: int,
+        vcpu: int,
+        backend: BlockBackend,
+        iothread: str | None,
+        binder: Binder,
+        completed: Callable[[Request], None],
+    ) -> VirtioDrive:
+        """Plug a virtio-blk device, and give the guest its driver, on the drive's vCPU: it takes the interrupts."""
+        config = table.drive[index]
+        size = config.queue_size or VIRTQUEUE_SIZE[table.qemu]
+        vring = Vring(size, config.event_idx)
+        line = config.irq == "line"
+        mmio = (config.transport or ("pio" if table.qemu == "1.6" else "mmio")) == "mmio"
+        bar, notify, isr = _MODERN_BAR if mmio else _LEGACY_BAR
+        bar += index * _BAR_BYTES
+        transport = Transport(bar + notify, mmio, bar + isr if line else None)
+        gsi = (_INTX_GSI if line else _MSI_GSI) + index
+        irqchip = self.qemu.irqchip
+
+        def target() -> Vcpu:
+            return self.qemu.vcpus[vcpu]
+
+        self.qemu.virtio_blk_create(
+            backend,
+            vring,
+            IntxLine(binder, irqchip, gsi, target) if line else IrqFd(binder, gsi, target),
+            VirtIOBlkConf(config.ioeventfd, config.request_merging),
+            iothread,
+            transport.doorbell,
+            transport.isr,
+        )
+        segments = config.seg_max or size - 2
+        drive = VirtioDrive(
+            self.name,
+            index,
+            min(config.max_sectors, segments * PAGE_SECTORS),
+            config.write_cache,
+            completed,
+            vcpu,
+        )
+        queue = Level(self.host.timeline, f"{self.name}/drive{index}:queue")
+        in_flight = Level(self.host.timeline, f"{self.name}/drive{index}:busy")
+        self.virtio_levels[index] = (size, in_flight, queue)
+        drive.device = VirtioBlk(
+            self.guest_cpus[vcpu],
+            self.guest.kernels[vcpu],
+            binder,
+            table.kernel,
+            vring,
+            transport,
+            table.eoi_kind,
+            queue,
+            in_flight,
+        )
+        self.guest.add_device(gsi, drive.device)
+        return drive
 
     # Threads
 
@@ -262,9 +357,12 @@ class VirtualMachine:
     def _qemu_thread(self, kind: str, number: int) -> HostThread:
         if kind == "main":
             return self._thread("main", _MAIN, self.main_level)
-        if kind == "iou-wrk":
-            return self._thread(f"iou-wrk{number}", _IO_WQ + number)
-        return self._thread(f"worker{number}", _WORKERS + number)
+        if kind.startswith("iothread "):
+            name = kind.removeprefix("iothread ")
+            return self._thread(f"iothread/{name}", _IOTHREADS + number, self.iothread_levels[name])
+        context, worker = divmod(number, MAX_THREADS)
+        prefix = f"iothread/{list(self.iothread_levels)[context - 1]}/" if context else ""
+        return self._thread(f"{prefix}{kind}{worker}", (_IO_WQ if kind == "iou-wrk" else _WORKERS) + number)
 
     # What happens to the VM
 
@@ -324,8 +422,10 @@ class VirtualMachine:
         for request in lost:
             if request.done_ns < 0:
                 self.fail(request)
-        for drive in self.drives:
-            drive.queue.bus.request = None
+        for bus in self.qemu.buses:
+            bus.request = None
+        for device in self.qemu.virtio_devices:
+            device.reset()
         self.account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
 
     def fail(self, request: Request) -> None:
@@ -350,7 +450,7 @@ class Arrivals:
     """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
 
     def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
-        self.drive: Drive
+        self.drive: Drive | VirtioDrive
         self._vm = vm
         self._closed = closed
         self._source = draws.source(vm.seed, vm.name, f"drive {index}")

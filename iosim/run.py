@@ -83,7 +83,7 @@ class Collector:
     def finish(self, end_ns: int) -> None:
         """The run is over: what is still on its way is unfinished."""
         for request in list(self.live.values()):
-            request.charge(request.waiting, end_ns, request.carrier)
+            request.stop_waiting(end_ns)
             request.status = UNFINISHED
             request.done_ns = end_ns
             if request.issue_ns < 0:

@@ -22,6 +22,7 @@ from tests.commandline import SCENARIO, TRACE, run, write_inputs
 HEADER = "time_us,op,sector,sectors\n"
 PROFILE = (resources.files("iosim") / "profiles" / "vmx-2013.toml").read_text(encoding="utf-8")
 GZIP = gzip.compress(TRACE.encode(), mtime=0)
+VIRTIO = 'interface = "virtio-blk"\n'
 FOLDER = None
 """Stands for the content of a name that is a folder."""
 RUN = ("run", "scenario.toml", "--out", "out")
@@ -175,7 +176,31 @@ SCENARIOS = {
     ),
     "five drives": added(
         '[[vm.drive]]\ncache = "none"\ntrace = "trace.csv"\n' * 4,
-        "scenario.toml: vm.web.drive must have at most 4 entries, got 5",
+        "scenario.toml: vm.web.drive must have at most 4 entries with interface ide, got 5",
+    ),
+    "17 drives": added(
+        '[[vm.drive]]\ninterface = "virtio-blk"\ncache = "none"\ntrace = "trace.csv"\n' * 16,
+        "scenario.toml: vm.web.drive must have at most 16 entries, got 17",
+    ),
+    "ring of 100": added(
+        "queue_size = 100", "scenario.toml: vm.web.drive.0.queue_size must be a power of two, got 100"
+    ),
+    "ring of 2": added("queue_size = 2", "scenario.toml: vm.web.drive.0.queue_size must be at least 4, got 2"),
+    "iothread without ioeventfd": added(
+        f"{VIRTIO}iothread = true\nioeventfd = false",
+        "scenario.toml: vm.web.drive.0.iothread needs ioeventfd, got ioeventfd false",
+    ),
+    "iothread with a line": added(
+        f'{VIRTIO}iothread = "io"\nirq = "line"', "scenario.toml: vm.web.drive.0.iothread needs irq irqfd, got 'line'"
+    ),
+    "iothread in QEMU 1.6": Case(
+        {"scenario.toml": SCENARIO.replace("[[vm]]\n", '[[vm]]\nqemu = "1.6"\n') + f"{VIRTIO}iothread = true\n"},
+        "scenario.toml: vm.web.drive.0.iothread needs qemu 7.2, got qemu '1.6'",
+    ),
+    "two polling times of one iothread": added(
+        f'{VIRTIO}iothread = "io"\n[[vm.drive]]\n{VIRTIO}iothread = "io"\npoll_max_ns = 0\n'
+        'cache = "none"\ntrace = "trace.csv"',
+        "scenario.toml: vm.web.drive.1.poll_max_ns must be that of the other drives of iothread io, 32768, got 0",
     ),
     "unknown disk": added('disk = "sdb"', "scenario.toml: vm.web.drive.0.disk must be one of sda, got 'sdb'"),
     "which of two disks": scenario(
@@ -196,7 +221,7 @@ SCENARIOS = {
         "scenario.toml: vm.web.drive.0.driver must be one of 'libata', 'bare-poll', 'bare-irq', got 'ahci'",
     ),
     "unknown interface": added(
-        'interface = "scsi"', "scenario.toml: vm.web.drive.0.interface must be 'ide', got 'scsi'"
+        'interface = "scsi"', "scenario.toml: vm.web.drive.0.interface must be one of 'ide', 'virtio-blk', got 'scsi'"
     ),
     "unknown QEMU": scenario(
         "[[vm]]\n", '[[vm]]\nqemu = "2.0"\n', "scenario.toml: vm.web.qemu must be one of '1.6', '7.2', got '2.0'"
@@ -228,9 +253,6 @@ SCENARIOS = {
         "scenario.toml: vm.web.irq_vcpu must be below vcpus, which is 2, got 2",
     ),
     "load of nothing": added("[vm.load]\nshare = 0.0", "scenario.toml: vm.web.load.share must be above 0, got 0.0"),
-    "virtio-blk": added(
-        'interface = "virtio-blk"', "scenario.toml: vm.web.drive.0.interface is not supported yet, got 'virtio-blk'"
-    ),
     "native without O_DIRECT": scenario(
         'cache = "none"',
         'cache = "writeback"\naio = "native"',

@@ -70,6 +70,35 @@ def images(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = []
+    for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
+        drive = {
+            "interface": "virtio-blk",
+            "queue_size": draw(st.sampled_from([4, 4, 128])),
+            "seg_max": draw(st.sampled_from([1, 1, 126])),
+            "max_sectors": draw(st.sampled_from([2, 5, 256])),
+            "request_merging": draw(st.booleans()),
+            "event_idx": draw(st.booleans()),
+            "transport": "pio" if qemu == "1.6" else draw(st.sampled_from(["pio", "mmio"])),
+            "cache": draw(st.sampled_from(CACHES)),
+            "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
+            "replay": draw(st.sampled_from(["open", "open", "closed"])),
+            "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+            "driver": "libata",
+        }
+        loop = draw(st.sampled_from(["main", "main", "vcpu", "line", "iothread", "iothread", "own"]))
+        if qemu == "7.2" and loop in ("iothread", "own"):
+            drive["iothread"] = "io0" if loop == "iothread" else True
+            drive["poll_max_ns"] = 32_768 if loop == "iothread" else draw(st.sampled_from([0, 5_000, 200_000]))
+        elif loop in ("vcpu", "line"):
+            drive["ioeventfd"] = loop == "line" and draw(st.booleans())
+            drive["irq"] = "line" if loop == "line" else "irqfd"
+        result.append(drive)
+    return result
+
+
+@st.composite
 def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
     backgrounds: list[dict[str, Any]] = []
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
@@ -85,13 +114,13 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]
     qemu, kernel = draw(st.sampled_from(["1.6", "7.2"])), draw(st.sampled_from(["3.10", "6.1"]))
-    drives_ = draw(drives())
-    for drive in drives_:
+    disks = [*draw(virtio_drives(qemu)), *draw(drives())]
+    for drive in disks:
         if drive["aio"] == "io_uring" and (qemu, kernel) != ("7.2", "6.1"):
             drive["aio"] = "threads"
         if drive["aio"] == "native" and qemu == "7.2" and drive["cache"] not in ("none", "directsync"):
             drive["aio"] = "threads"
-    vcpus = draw(st.sampled_from([1, 1, 2, 3])) if all(drive["driver"] == "libata" for drive in drives_) else 1
+    vcpus = draw(st.sampled_from([1, 1, 2, 3])) if all(drive["driver"] == "libata" for drive in disks) else 1
     for table in [*backgrounds, *events]:
         table["vcpu"] = draw(st.integers(0, vcpus - 1))
     load: dict[str, Any] = {}
@@ -101,6 +130,7 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "vcpus": vcpus,
+        "apicv": draw(st.booleans()),
         "irq_vcpu": draw(st.integers(0, vcpus - 1)),
         **load,
         "count": draw(st.sampled_from([1, 1, 2])),
@@ -108,7 +138,7 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "qemu": qemu,
         "kernel": kernel,
         "win2k_install_hack": draw(st.booleans()),
-        "drive": drives_,
+        "drive": disks if draw(st.booleans()) else disks[:2],
         "background": backgrounds,
         "event": events,
         **draw(st.sampled_from([{}, {"eoi": "apic-access"}, {"eoi": "x2apic"}, {"eoi": "none"}])),

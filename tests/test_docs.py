@@ -167,9 +167,9 @@ def test_a_refused_change_has_the_documented_message(row: dict[str, str]) -> Non
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    """A run with every table: PIO mode and DMA, two channels, a background exit, logged accesses, one CPU."""
+    """Every table: PIO mode and DMA, two channels, virtio-blk, a background exit, logged accesses, one CPU."""
     described = scenario(
-        [{"transfer": "pio"}, {"index": 2}],
+        [{"transfer": "pio"}, {"index": 2}, {"interface": "virtio-blk", "iothread": "NAME"}],
         run={"log": "ports"},
         host={"cpus": 1},
         background=[{"reason": "MSR_WRITE", "rate": 5000.0}],
@@ -189,7 +189,7 @@ def test_the_columns_of_the_series_are_documented_in_order(result: Result) -> No
     expected = rows[:-2]
     for resource in result.resources["resource"]:
         expected.append(f"utilisation {resource}")
-        if not resource.endswith("/main_loop") and resource != "cpu0":
+        if not resource.endswith(("/main_loop", "/iothread/NAME")) and resource != "cpu0":
             expected.append(f"queue {resource}")
     assert list(result.series.columns) == expected
 
@@ -202,7 +202,9 @@ def test_the_stages_are_documented_in_order() -> None:
 def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), "## `resources`"))[1]
     documented = {name for row in rows for name in re.findall(r"`([^`]*)`", row["resource"])}
-    found = {name.replace("web/", "VM/").replace("disk/sda", "disk/NAME") for name in result.resources["resource"]}
+    found = set()
+    for name in result.resources["resource"]:
+        found.add(name.replace("web/", "VM/").replace("disk/sda", "disk/NAME").replace("drive2", "driveN"))
     elsewhere = {"VM/channel0", "VM/channel1", "VM/driveN/qcow2", "VM/driveN/throttle", "page_cache"}
     assert found | elsewhere == documented
 

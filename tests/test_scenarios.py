@@ -20,7 +20,14 @@ def run(name: str, *changes: str) -> Result:
 
 
 def test_the_promised_scenarios_are_shipped() -> None:
-    promised = {"seed-path.toml", "linux-pio.toml", "linux-dma.toml", "linux-ext4.toml", "eight-vms.toml"}
+    promised = {
+        "seed-path.toml",
+        "linux-pio.toml",
+        "linux-dma.toml",
+        "linux-ext4.toml",
+        "eight-vms.toml",
+        "virtio-blk.toml",
+    }
     assert promised <= set(SHIPPED)
 
 
@@ -52,6 +59,15 @@ def test_linux_dma_has_26_exits_whatever_the_size() -> None:
     assert set(table.loc[table["op"] != "F", "sectors"]) == {1, 2, 8, 16, 32, 128}
     assert set(table.loc[table["op"] != "F", "userspace_exits"]) == {26}
     assert set(table.loc[table["op"] == "F", "userspace_exits"]) == {12}
+
+
+def test_virtio_blk_has_one_exit_and_needs_less_than_half_the_time_of_dma_beside_the_disk() -> None:
+    virtio, dma = (run(name).requests for name in ("virtio-blk.toml", "linux-dma.toml"))
+    assert set(virtio["exits"]) == {1}
+    assert set(virtio["userspace_exits"]) == {0}
+    assert virtio["disk_service_ns"].tolist() == dma["disk_service_ns"].tolist()
+    beside = [(table["latency_ns"] - table["disk_service_ns"]).mean() for table in (virtio, dma)]
+    assert 2 * beside[0] < beside[1]
 
 
 def test_linux_pio_has_the_exits_of_multiple_commands_of_32_bits() -> None:

@@ -129,16 +129,21 @@ class GuestCpu:
         self.kernel: Kernel
         self.background = False
         self._templates = templates
+        self._posted_interrupt = Path(())
         self._stack: list[Frame] = []
         self.drawn_apart: Subject | None = None
         self._subject_to_restore: Subject | None = None
         self._halt_run: Run | None = None
         self._joined_runs: dict[tuple[Run, ...], Run] = {}
 
-    def boot(self, kernel: Kernel, vcpu: Vcpu) -> None:
-        """Give the guest its operating system; it begins in its main loop."""
+    def boot(self, kernel: Kernel, vcpu: Vcpu, posted_interrupt: Path | None = None) -> None:
+        """Give the guest its operating system; it begins in its main loop.
+
+        *posted_interrupt* is what the processor spends to deliver one (APICv).
+        """
         self.kernel = kernel
         self.vcpu = vcpu
+        self._posted_interrupt = posted_interrupt or Path(())
         self._stack = [Frame(kernel.main())]
 
     # What KVM asks
@@ -225,6 +230,11 @@ class GuestCpu:
             self._subject_to_restore = None
         stack = self._stack
         while True:
+            if vcpu.apicv and self.interrupts_on:
+                yield SYNC
+                if self._only_interrupts():
+                    yield from self._take_posted_interrupt(vcpu.irr.pop(0))
+                    continue
             frame = stack[-1]
             step = frame.unfinished
             if step is None:
@@ -257,7 +267,10 @@ class GuestCpu:
                     frame.result = yield step.path
                     if frame.result is None:
                         continue
-                    return self._kicked()
+                    if not self._only_interrupts():
+                        return self._kicked()
+                    self.thread.kicked = False
+                    continue
                 elif kind is Exit:
                     exit_: Exit = step
                     return exit_
@@ -281,7 +294,9 @@ class GuestCpu:
                     return None
             else:
                 frame.unfinished = rest
-            return self._kicked()
+            if not self._only_interrupts():
+                return self._kicked()
+            self.thread.kicked = False
 
     def _join(self, collected: list[Run]) -> Run:
         """Return the collected runs as one, and forget them."""
@@ -299,14 +314,14 @@ class GuestCpu:
         """
         if self._templates is None:
             rest = yield halt.idle
-            return False, HLT_EXIT if rest is None else self._kicked()
+            return self._left_idle(HLT_EXIT if rest is None else None)
         if self._halt_run is None:
             self._halt_run = Run([Segment(self._templates.halt(halt.idle), 1)])
         vcpu.exit = HLT_EXIT
         outcome = yield self._halt_run
         if outcome is not None:
             outcome.progress.give_back_rest()
-            return False, self._kicked()
+            return self._left_idle(None)
         vcpu.vmcs.launched = True
         vcpu.halted = True
         yield from vcpu.sleep_until_runnable()
@@ -317,6 +332,26 @@ class GuestCpu:
             yield from vcpu.process_requests()
         yield vcpu.vmcs.entry(self.thread.cpu)
         return True, None
+
+    def _left_idle(self, exit_: Exit | None) -> tuple[bool, Exit | None]:
+        """The guest goes on if a posted interrupt ended it; else it leaves by *exit_*, or for the IPI."""
+        if exit_ is not None or not self._only_interrupts():
+            return False, exit_ or self._kicked()
+        self.thread.kicked = False
+        return True, None
+
+    def _only_interrupts(self) -> bool:
+        """Whether an interrupt that needs no exit (APICv) has come for the vCPU, and nothing else."""
+        vcpu = self.vcpu
+        waits = vcpu.apicv and bool(vcpu.irr) and not self.thread.need_resched
+        return waits and vcpu.fault is None and not vcpu.signal_pending
+
+    def _take_posted_interrupt(self, irq: Irq) -> Steps[None]:
+        """The processor delivers a posted interrupt by itself; its handler runs."""
+        self.vcpu.begin_delivery(irq)
+        yield self._posted_interrupt
+        yield SYNC
+        self.inject(irq)
 
     def _return(self) -> None:
         """The frame's code has ended: the frame below goes on with what it carried."""
@@ -372,6 +407,16 @@ class GuestCpu:
         thread.request = thread.owner = None
         thread.subject = thread.own_subject
         thread.delivering = False
+
+    def let_go(self, request: Request) -> None:
+        """Somebody else has *request* from this instant on, whether the thread carries it or has set it aside."""
+        thread = self.thread
+        if thread.request is request:
+            thread.charge_under_way()
+            thread.request = None
+        for frame in self._stack:
+            if frame.request is request:
+                frame.request = None
 
     def exact_access(self, access: BoundAccess, value: int = 0) -> Ops:
         """One port access as an exit of its own; returns the value read."""

@@ -37,8 +37,25 @@ class Driver(Protocol):
         """Handle the channel's interrupt; returns True if the command is complete."""
 
 
+class Device(Protocol):
+    """A device with a driver and an interrupt of its own (virtio-blk)."""
+
+    ends_interrupt_first: bool
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the device's queue in the block layer."""
+
+    def interrupt(self, irq: Irq) -> Ops:
+        """Handle the device's interrupt, interrupts off."""
+
+    def die(self) -> list[Request]:
+        """Forget everything; return the requests that will never be served."""
+
+
 class Drive:
-    """A drive as the guest's block layer sees it."""
+    """An IDE drive as the guest's block layer sees it."""
+
+    device: Device | None = None
 
     def __init__(
         self,
@@ -101,11 +118,12 @@ class ChannelQueue:
 
 
 class Guest:
-    """What the vCPUs of a guest share: the channels, libata's host lock, and whether there is a guest at all."""
+    """What the vCPUs of a guest share: channels, devices, libata's host lock, and whether there is a guest at all."""
 
     def __init__(self, levels: Any) -> None:
         self.levels = levels
         self.queues: dict[int, ChannelQueue] = {}
+        self.devices: dict[int, Device] = {}
         self.kernels: list[GuestKernel] = []
         self.host_lock = SpinLock()
         self.dead = False
@@ -113,6 +131,10 @@ class Guest:
     def add_channel(self, queue: ChannelQueue) -> None:
         """Register a channel and its drivers."""
         self.queues[queue.number] = queue
+
+    def add_device(self, gsi: int, device: Device) -> None:
+        """Register a device that interrupts by *gsi*."""
+        self.devices[gsi] = device
 
     def arrive(self, request: Request) -> None:
         """A request enters the guest's block layer on its drive's vCPU."""
@@ -129,6 +151,8 @@ class Guest:
             queue.arriving.clear()
             self.levels.busy(queue.number).set(now_ns, 0)
             self.levels.queue(queue.number).set(now_ns, 0)
+        for device in self.devices.values():
+            lost += device.die()
         for kernel in self.kernels:
             kernel.forget()
         return lost
@@ -165,22 +189,25 @@ class GuestKernel:
 
     def arrive(self, request: Request) -> None:
         """A request enters the guest's block layer; a halted vCPU wakes up for it."""
-        queue: ChannelQueue = request.drive.queue
         if request.op == FLUSH and not request.drive.write_cache:
             # The device reports no write cache (IDENTIFY word 85): the block layer sends no flush.
             request.issue_ns = request.arrival_ns
-            self._end(request, OK)
+            self.end(request, OK)
             return
+        if request.drive.device is not None:
+            request.drive.device.arrive(request)
+            return
+        queue: ChannelQueue = request.drive.queue
         now = self._cpu.thread.host.now_ns
         request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
         queue.waiting.append(request)
         queue.arriving.add(request)
         self._levels.queue(queue.number).set(now, len(queue.waiting))
-        self._add_work(lambda: self._arrived(queue, request), request)
+        self.add_work(lambda: self._arrived(queue, request), request)
 
     def background_exit(self, exit_: Exit) -> None:
         """A declared exit is due: the guest takes it when it has nothing more urgent to do."""
-        self._add_work(lambda: self._background_exit(exit_), None)
+        self.add_work(lambda: self._background_exit(exit_), None)
 
     def compute(self, ns: int, done: Callable[[], None]) -> None:
         """The guest's own load: *ns* of computing when there is nothing better to do; *done* is called at its end."""
@@ -190,7 +217,8 @@ class GuestKernel:
         self._burst_done = done
         self._cpu.vcpu.wake_up()
 
-    def _add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+    def add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+        """The vCPU has *work* to do when its turn comes; halted, it wakes up for it, on behalf of *request*."""
         self._ready.append((work, request))
         if not self._cpu.vcpu.wake_up() and self._computing and not self._cpu.in_handler:
             self._cpu.thread.kick()
@@ -255,14 +283,16 @@ class GuestKernel:
 
     def interrupt(self, irq: Irq) -> Ops:
         """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
+        device = self._guest.devices.get(irq.gsi)
+        if device is not None:
+            yield from self._take_interrupt(irq, device.ends_interrupt_first)
+            self._cpu.thread.delivering = False
+            yield from device.interrupt(irq)
+            return
         cpu = self._cpu
         queue = self._guest.queues[irq.gsi - 14]
         driver = queue.drivers[self._number]
-        yield self._interrupt_entry
-        if driver.ends_interrupt_first and self._eoi_reason is not None:
-            yield self._eoi
-            yield Exit(self._eoi_reason, request=irq.request, eoi=True)
-            yield SYNC
+        yield from self._take_interrupt(irq, driver.ends_interrupt_first)
         if self._lock is not None:
             yield SYNC
             yield self._lock
@@ -278,6 +308,14 @@ class GuestKernel:
             self._guest.host_lock.release()
         if complete:
             yield from self._command_done(queue)
+
+    def _take_interrupt(self, irq: Irq, ends_first: bool) -> Ops:
+        """Up to the driver's handler: the vector's entry, and the EOI where it comes first."""
+        yield self._interrupt_entry
+        if ends_first and self._eoi_reason is not None:
+            yield self._eoi
+            yield Exit(self._eoi_reason, request=irq.request, eoi=True)
+            yield SYNC
 
     # Work
 
@@ -347,7 +385,7 @@ class GuestKernel:
             return
         self._levels.busy(queue.number).set(now, 0)
         cpu.put_down()
-        self._end(request, OK)
+        self.end(request, OK)
         yield self._complete
         if queue.waiting:
             self._ready.append((lambda: self._dispatch(queue), None))
@@ -361,7 +399,8 @@ class GuestKernel:
         yield SYNC
         cpu.background = False
 
-    def _end(self, request: Request, status: str) -> None:
+    def end(self, request: Request, status: str) -> None:
+        """The request is over."""
         request.status = status
         request.done_ns = self._cpu.thread.host.now_ns
         request.drive.completed(request)

@@ -13,6 +13,7 @@ from iosim.model.records import Request
 from iosim.model.steps import AccessKind, Path, Run, Template
 
 _IO = ExitReason.IO_INSTRUCTION.name
+_MMIO = ExitReason.EPT_MISCONFIG.name
 _NAMES = {reason: reason.name for reason in ExitReason}
 
 
@@ -30,7 +31,8 @@ class Exit(NamedTuple):
     """A VM exit: its basic reason, the port access, and for declared exits what KVM makes of them.
 
     *kvm_exit* is passed to userspace, *errno* is that with which KVM_RUN fails. *request* is the request that the exit
-    is counted for, None for HLT and background exits. *eoi* marks the end of an interrupt.
+    is counted for, None for HLT and background exits. *eoi* marks the end of an interrupt. *gpa* is the address of a
+    doorbell that is written by MMIO.
     """
 
     reason: ExitReason
@@ -41,6 +43,7 @@ class Exit(NamedTuple):
     hardware_reason: int | None = None
     request: Request | None = None
     eoi: bool = False
+    gpa: int | None = None
 
 
 class PortLog:
@@ -92,7 +95,7 @@ class ExitAccount:
         """KVM_RUN returns to QEMU."""
         self._userspace = True
         owner = self._thread.owner
-        if owner is not None and self._reason == _IO:
+        if owner is not None and self._reason in (_IO, _MMIO):
             owner.userspace_exits += 1
 
     def interrupted(self) -> None:

@@ -27,6 +27,7 @@ class KvmRun:
 
     exit_reason: KvmExit = KvmExit.UNKNOWN
     io: Access | None = None
+    gpa: int | None = None
     hardware_exit_reason: int = 0
 
 
@@ -34,9 +35,11 @@ class Vcpu:
     """struct kvm_vcpu with its VMX part, and what is pending for it.
 
     `irr` holds raised interrupts that have not been injected, oldest edge first; `event` is KVM_REQ_EVENT;
-    `irq_window` says that the guest could not take one and an exit will tell when it can. `signal_pending` makes
-    KVM_RUN return EINTR. A fault makes the guest's next stay end in that exit. `halted` is KVM_MP_STATE_HALTED: a
-    signal leaves it as it is; `asleep` says that the thread waits in HLT, in the kernel or in QEMU.
+    `irq_window` says that the guest could not take one and an exit will tell when it can. With `apicv` (posted
+    interrupts) an interrupt that the guest can take needs no exit, and one that it cannot take yet no window.
+    `signal_pending` makes KVM_RUN return EINTR. A fault makes the guest's next stay end in that exit. `halted` is
+    KVM_MP_STATE_HALTED: a signal leaves it as it is; `asleep` says that the thread waits in HLT, in the kernel or in
+    QEMU.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Vcpu:
         self.irr: list[Irq] = []
         self.event = False
         self.irq_window = False
+        self.apicv = False
         self.signal_pending = False
         self.fault: Exit | None = None
         self.complete_userspace_io: Access | None = None
@@ -87,6 +91,8 @@ class Vcpu:
 
     def pending(self) -> bool:
         """Whether vcpu_enter_guest has something to do before the entry (requests, a signal, a fault)."""
+        if self.apicv and self.irr and self.guest.interruptible:
+            return True
         return self.event or self.signal_pending or (self.fault is not None and not self.thread.kicked)
 
     def runnable(self) -> bool:
@@ -98,14 +104,18 @@ class Vcpu:
         return bool(self.irr) or self.fault is not None or self.guest.has_work()
 
     def accept_irq(self, irq: Irq) -> None:
-        """__apic_accept_irq: set IRR and KVM_REQ_EVENT, wake the vCPU or kick it out of the guest."""
+        """__apic_accept_irq: set IRR and KVM_REQ_EVENT, wake the vCPU or kick it out of the guest.
+
+        With APICv vmx_deliver_posted_interrupt: set PIR, wake the vCPU or have its processor deliver it.
+        """
         irq.queued_behind = self.guest.working_for(irq.request)
         self.irr.append(irq)
-        self.event = True
+        self.event = not self.apicv
         if irq.request is not None:
             stage = Stage.GUEST_QUEUE if irq.queued_behind else Stage.IRQ_DELIVERY
             irq.request.wait_in(stage, self.thread.name)
-        self.kick()
+        if not self.apicv or self.guest.interruptible:
+            self.kick()
 
     def kick(self) -> None:
         """kvm_vcpu_kick: wake a halted vCPU, send an IPI to one in the guest; in root mode do nothing."""
@@ -187,7 +197,7 @@ class Vcpu:
         thread = self.thread
         if self.fault is not None:
             thread.kicked = True
-        if not self.event:
+        if not self.event and not self.apicv:
             return
         self.event = False
         subject = thread.subject
@@ -200,7 +210,7 @@ class Vcpu:
                 yield SYNC
                 self.guest.inject(irq)
                 subject = thread.subject
-            if self.irr and not self.irq_window:
+            if self.irr and not self.irq_window and not self.apicv:
                 self.irq_window = True
                 yield self._window
                 yield SYNC

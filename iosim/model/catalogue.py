@@ -20,12 +20,13 @@ class CostKey(NamedTuple):
 
 _G, _X, _H = Stage.GUEST_RUN, Stage.VM_EXIT, Stage.KVM_EXIT_HANDLING
 _D, _S, _E = Stage.QEMU_DISPATCH, Stage.QEMU_SUBMIT, Stage.VM_ENTRY
-_W, _A, _Q, _C, _I = (
+_W, _A, _Q, _C, _I, _V = (
     Stage.AIO_WAIT,
     Stage.AIO_WORKER,
     Stage.COMPLETION_WAIT,
     Stage.COMPLETION,
     Stage.IRQ_DELIVERY,
+    Stage.SUBMIT_WAIT,
 )
 
 _GUEST = [
@@ -230,8 +231,32 @@ _MAIN_LOOP = [
     CostKey("main_loop.timer", _C, "ide_sector_write_timer_cb", "timer of the win2k install hack"),
 ]
 
+_VIRTIO = [
+    CostKey("guest.virtio_queue_rq", _G, "virtio_queue_rq", "request leaves the block layer: header, scatter list"),
+    CostKey("guest.virtqueue_add", _G, "virtqueue_add", "descriptors written, entry of the available ring"),
+    CostKey("guest.virtqueue_kick_prepare", _G, "virtqueue_kick_prepare", "is a kick wanted? once per batch"),
+    CostKey("guest.vp_notify", _G, "vp_notify", "instructions up to the write of the doorbell"),
+    CostKey("guest.vp_interrupt", _G, "vp_interrupt", "INTx: instructions up to the read of the ISR status"),
+    CostKey("guest.vring_interrupt", _G, "vring_interrupt", "handler of the queue: virtblk_done, callbacks off and on"),
+    CostKey("guest.virtqueue_get_buf", _G, "virtqueue_get_buf", "one used element taken, up to the end of its request"),
+    CostKey("cpu.posted_interrupt", _I, "POSTED_INTR_VECTOR", "APICv: the processor delivers an interrupt, no exit"),
+    CostKey("kvm.ioeventfd_write", _H, "ioeventfd_write", "the write signals an eventfd, up to the wake of the loop"),
+    CostKey("kvm.irqfd_wakeup", _C, "irqfd_wakeup", "eventfd written by QEMU; kvm_set_msi"),
+    CostKey("qemu.virtio_queue_notify", _D, "virtio_queue_notify", "doorbell without ioeventfd: up to the queue"),
+    CostKey("qemu.virtio_pci_isr_read", _D, "virtio_pci_isr_read", "ISR status read, INTx lowered, down to the ioctl"),
+    CostKey("main_loop.host_notifier_read", _V, "virtio_queue_host_notifier_read", "eventfd read, handler called"),
+    CostKey("iothread.run_poll_handlers_once", _V, "run_poll_handlers_once", "a polling loop finds something"),
+    CostKey("qemu.virtqueue_pop", _S, "virtqueue_pop", "one element taken out of the available ring"),
+    CostKey("qemu.virtio_blk_handle_request", _S, "virtio_blk_handle_request", "request header read"),
+    CostKey("qemu.virtio_blk_submit_multireq", _S, "virtio_blk_submit_multireq", "one operation put together"),
+    CostKey("main_loop.virtio_blk_rw_complete", _C, "virtio_blk_rw_complete", "operation done, once per element"),
+    CostKey("main_loop.virtqueue_push", _C, "virtqueue_push", "one element put on the used ring"),
+    CostKey("main_loop.virtio_notify", _C, "virtio_notify", "is an interrupt wanted? (virtio_should_notify)"),
+    CostKey("main_loop.pci_set_irq", _C, "pci_set_irq", "INTx raised, down to the ioctl"),
+]
+
 CATALOGUE: dict[str, CostKey] = {
     row.key: row
-    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _CACHE, _MAIN_LOOP)
+    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _CACHE, _MAIN_LOOP, _VIRTIO)
     for row in group
 }

@@ -22,7 +22,7 @@ WAITING_FUNCTION: dict[Stage, str] = {
     Stage.COMPLETION: "timer_mod",
     Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
     Stage.CPU_WAIT: "schedule",
-    Stage.SUBMIT_WAIT: "ioeventfd_write",
+    Stage.SUBMIT_WAIT: "virtqueue_kick",
     Stage.THROTTLE_WAIT: "throttle_group_co_io_limits_intercept",
     Stage.DIRTY_WAIT: "balance_dirty_pages",
     Stage.PAUSED: "vm_stop",
@@ -46,6 +46,7 @@ class Request(Subject):
         "drive",
         "elsewhere",
         "exits",
+        "following",
         "irq_line_ioctls",
         "irqs",
         "issue_ns",
@@ -86,6 +87,7 @@ class Request(Subject):
         self.elsewhere: dict[int, Subject] | None = None
         self.parts: list[Any] = []
         self.log: list[tuple[Any, ...]] | None = []
+        self.following: tuple[Request, list[int], int] | None = None
 
     def charge(self, stage: Stage, now_ns: int, thread: str) -> None:
         """Charge the time since the mark to *stage*, waited on behalf of *thread*, and move the mark to *now_ns*."""
@@ -126,9 +128,35 @@ class Request(Subject):
         self.carrier = carrier
 
     def stop_waiting(self, now_ns: int) -> None:
-        """Charge the wait that began with `wait_in`: nobody has to wake anybody for the request any more."""
-        self.charge(self.waiting, now_ns, self.carrier)
-        self.carrier = ""
+        """Charge the wait that began with `wait_in`: nobody has to wake anybody for the request any more.
+
+        One that follows another (`follow`) takes over what was charged to that.
+        """
+        if self.following is None:
+            self.charge(self.waiting, now_ns, self.carrier)
+            self.carrier = ""
+        else:
+            self.following[0].stop_waiting(now_ns)
+            self.part()
+
+    def follow(self, leader: "Request") -> None:
+        """From this instant on the request is part of one operation with *leader*: its time goes where leader's goes.
+
+        Both have been charged up to now. Exits and interrupts are counted for the leader alone.
+        """
+        leader.settle(_SUMS)
+        self.following = (leader, list(leader.stages), len(leader.log or ()))
+
+    def part(self) -> None:
+        """The common operation is over: its stages, as charged to the leader by now, are those of this request."""
+        assert self.following is not None
+        leader, before, logged = self.following
+        leader.settle(_SUMS)
+        self.following = None
+        self.stages = [own + now - then for own, now, then in zip(self.stages, leader.stages, before, strict=True)]
+        self.mark_ns = leader.mark_ns
+        if self.log is not None and leader.log is not None:
+            self.log += leader.log[logged:]
 
 
 class PartSums:
@@ -157,3 +185,7 @@ class PartSums:
                 self._known.clear()
             self._known[parts] = known
         return known
+
+
+_SUMS = PartSums()
+"""For the sums of requests that lead others."""

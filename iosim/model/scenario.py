@@ -345,10 +345,23 @@ class ThrottlingTable(_Table):
         return [key for key in self.model_fields_set if "_max" in key or key == "iops_size"]
 
 
+MAX_IDE_DRIVES = 4
+MAX_DRIVES = 16
+
+VIRTQUEUE_SIZE = {"1.6": 128, "7.2": 256}
+"""Default of queue_size: 128 up to QEMU 4.2, 256 since 5.0 (hw_compat_4_2 of hw/core/machine.c)."""
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise _rule("must be a power of two")
+    return value
+
+
 class DriveTable(_Table):
     """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
-    interface: Annotated[Literal["ide"], _later("virtio-blk")] = "ide"
+    interface: Literal["ide", "virtio-blk"] = "ide"
     transfer: Literal["pio", "dma"] = "dma"
     data_width: Literal[16, 32] = 32
     string: bool = True
@@ -368,6 +381,16 @@ class DriveTable(_Table):
     l2_cache_size: Size | None = None
     backing: Size | None = None
     throttling: ThrottlingTable | None = None
+    queue_size: Annotated[int, Field(ge=4, le=1024), AfterValidator(_power_of_two)] | None = None
+    num_queues: Annotated[int, Field(ge=1, le=1024)] | None = None
+    seg_max: Annotated[int, Field(ge=1, le=1022)] | None = None
+    ioeventfd: bool = True
+    iothread: bool | Name = False
+    poll_max_ns: Annotated[int, Field(ge=0, le=1_000_000_000)] = 32_768
+    request_merging: bool = True
+    event_idx: bool = True
+    irq: Literal["irqfd", "line"] = "irqfd"
+    transport: Literal["pio", "mmio"] | None = None
     trace: FileName
     replay: Literal["open", "closed"] = "open"
 
@@ -407,9 +430,23 @@ class DriveTable(_Table):
             return {**data, "max_sectors": LBA28_MAX_COUNT}
         return data
 
+    @property
+    def is_virtio(self) -> bool:
+        """Whether the drive is a virtio-blk device."""
+        return self.interface == "virtio-blk"
+
+    @model_validator(mode="after")
+    def _iothread_has_what_it_needs(self) -> "DriveTable":
+        if self.is_virtio and self.iothread is not False:
+            if not self.ioeventfd:
+                raise _table_rule("iothread needs ioeventfd, got ioeventfd false")
+            if self.irq == "line":
+                raise _table_rule("iothread needs irq irqfd, got 'line'")
+        return self
+
     @model_validator(mode="after")
     def _bare_metal_is_lba28(self) -> "DriveTable":
-        if self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT:
+        if not self.is_virtio and self.driver != "libata" and self.max_sectors > LBA28_MAX_COUNT:
             raise _table_rule(
                 f"max_sectors must be at most {LBA28_MAX_COUNT} with driver {self.driver}, which knows LBA28 only, "
                 f"got {self.max_sectors}"
@@ -431,14 +468,15 @@ class VmTable(_Table):
     kernel: Literal["3.10", "6.1"] = "6.1"
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
     win2k_install_hack: bool = False
-    drive: Annotated[list[DriveTable], Field(min_length=1, max_length=4)]
+    apicv: bool = False
+    drive: Annotated[list[DriveTable], Field(min_length=1, max_length=MAX_DRIVES)]
     background: Annotated[list[BackgroundTable], Field(max_length=32)] = []
     event: list[EventTable] = []
 
     @property
     def eoi_kind(self) -> str:
         """What an end of interrupt is: by default an APIC access in 3.10, no exit in 6.1 (docs/path.md says why)."""
-        return self.eoi or ("apic-access" if self.kernel == "3.10" else "none")
+        return self.eoi or ("apic-access" if self.kernel == "3.10" and not self.apicv else "none")
 
     @model_validator(mode="after")
     def _vcpus_exist(self) -> "VmTable":
@@ -459,11 +497,16 @@ class VmTable(_Table):
 
     @model_validator(mode="after")
     def _indices_differ(self) -> "VmTable":
-        taken = [drive.index for drive in self.drive if drive.index is not None]
+        taken = [drive.index for drive in self.drive if drive.index is not None and not drive.is_virtio]
         if len(set(taken)) != len(taken):
             raise _table_rule(f"drive has index {max(taken, key=taken.count)} twice")
+        n_ide = sum(not drive.is_virtio for drive in self.drive)
+        if n_ide > MAX_IDE_DRIVES:
+            raise _table_rule(f"drive must have at most {MAX_IDE_DRIVES} entries with interface ide, got {n_ide}")
         channels: dict[int, str] = {}
         for position, drive in zip(self.positions(), self.drive, strict=True):
+            if drive.is_virtio:
+                continue
             other = channels.setdefault(position >> 1, drive.driver)
             if other != drive.driver:
                 raise _table_rule(
@@ -493,6 +536,25 @@ class VmTable(_Table):
         return self
 
     @model_validator(mode="after")
+    def _virtio_fits_the_version(self) -> "VmTable":
+        polls: dict[str, int] = {}
+        for number, drive in enumerate(self.drive):
+            if not drive.is_virtio:
+                continue
+            if self.qemu == "1.6" and drive.iothread is not False:
+                raise _table_rule(f"drive.{number}.iothread needs qemu 7.2, got qemu '1.6'")
+            if self.qemu == "1.6" and drive.transport == "mmio":
+                raise _table_rule(f"drive.{number}.transport must be 'pio' with qemu 1.6, got 'mmio'")
+            if isinstance(drive.iothread, str):
+                other = polls.setdefault(drive.iothread, drive.poll_max_ns)
+                if other != drive.poll_max_ns:
+                    raise _table_rule(
+                        f"drive.{number}.poll_max_ns must be that of the other drives of iothread {drive.iothread}, "
+                        f"{other}, got {drive.poll_max_ns}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _aio_exists(self) -> "VmTable":
         for number, drive in enumerate(self.drive):
             place = f"drive.{number}.aio {drive.aio}"
@@ -512,9 +574,19 @@ class VmTable(_Table):
         return self
 
     def positions(self) -> list[int]:
-        """Return each drive's place: 0 primary master, 1 primary slave, 2 secondary master, 3 secondary slave."""
-        free = iter([i for i in range(4) if i not in {drive.index for drive in self.drive}])
-        return [next(free) if drive.index is None else drive.index for drive in self.drive]
+        """Return each drive's place: 0 primary master, 1 primary slave, 2 secondary master, 3 secondary slave.
+
+        -1 for a drive that is not IDE.
+        """
+        taken = {drive.index for drive in self.drive if not drive.is_virtio}
+        free = iter([i for i in range(MAX_IDE_DRIVES) if i not in taken])
+        places = []
+        for drive in self.drive:
+            if drive.is_virtio:
+                places.append(-1)
+            else:
+                places.append(next(free) if drive.index is None else drive.index)
+        return places
 
 
 class Scenario(_Table):

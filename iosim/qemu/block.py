@@ -26,6 +26,8 @@ CompletionFunc: TypeAlias = Callable[[int], Steps[None]]
 class FormatNode(Protocol):
     """The node of an image format, over a `FilePosix`."""
 
+    file: FilePosix
+
     def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """Write."""
 

@@ -1,32 +1,37 @@
 """The vCPU thread in QEMU: qemu_kvm_cpu_thread_fn, kvm_cpu_exec, kvm_handle_io (cpus.c, kvm-all.c)."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from iosim.host import HostThread, Mutex
 from iosim.kvm import Access, KvmExit, Vcpu
 from iosim.model.ata import Reg
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Lock, Run, Segment, Steps, Template, Unlock
-from iosim.qemu.ide import IDEBus
 from iosim.qemu.versions import QemuVersion
+from iosim.qemu.virtio_blk import VirtIOBlock
 
 EXCP_INTERRUPT, EXCP_HLT = 0x10000, 0x10001
 
 
 class PortSpace:
-    """address_space_io: which register of which channel a port is. Other ports belong to devices without a model."""
+    """address_space_io: which register of which device a port is. Other ports belong to devices without a model.
+
+    `registers` are those of virtio devices behind addresses of address_space_memory.
+    """
 
     def __init__(self) -> None:
-        self._ports: dict[int, tuple[IDEBus, Reg]] = {}
+        self._ports: dict[int, tuple[Any, Any]] = {}
+        self.registers: dict[int, tuple[VirtIOBlock, int]] = {}
 
-    def add(self, bus: IDEBus, ports: dict[Reg, int]) -> None:
-        """Register the ports of a channel."""
+    def add(self, device: Any, ports: Mapping[Any, int]) -> None:
+        """Register the ports of a device: an IDE channel, a virtio device."""
         for register, port in ports.items():
-            self._ports[port] = (bus, register)
+            self._ports[port] = (device, register)
 
-    def find(self, port: int) -> tuple[IDEBus, Reg] | None:
-        """Return the channel and register behind *port*, None for other devices' ports."""
+    def find(self, port: int) -> tuple[Any, Any] | None:
+        """Return the device and register behind *port*, None for other devices' ports."""
         return self._ports.get(port)
 
 
@@ -186,10 +191,18 @@ class KvmCpu:
         return 0
 
     def _exit_mmio(self) -> Steps[int]:
-        if self.version.bql_per_access:
+        gpa = self.vcpu.run.gpa
+        if gpa is not None:
+            yield self._address_space
+        elif self.version.bql_per_access:
             yield self._lock
+        if self.version.bql_per_access:
             yield Lock(self.bql)
-        yield self._physical_memory
+        if gpa is None:
+            yield self._physical_memory
+        else:
+            device, register = self.ports.registers[gpa]
+            yield from device.access(self.thread, register)
         if self.version.bql_per_access:
             yield self._unlock
             yield Unlock(self.bql)

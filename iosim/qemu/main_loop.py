@@ -47,6 +47,10 @@ class MainLoop:
             self._waker = subject or self.thread.own_subject
             self.thread.wake()
 
+    def event_notifier_set(self, handler: BottomHalf, subject: Subject | None = None) -> None:
+        """An eventfd that the loop watches becomes readable: *handler* runs, once however often that happens."""
+        self.qemu_bh_schedule(handler, subject)
+
     def timer_mod(self, at_ns: int, callback: BottomHalf) -> None:
         """Run *callback* at *at_ns* or soon after.
 
@@ -67,7 +71,7 @@ class MainLoop:
         With `host.cpus` the thread may have had to wait for a CPU when it got the BQL: cpu_wait.
         """
         now = self.thread.host.now_ns
-        if request.waiting in (Stage.COMPLETION_WAIT, Stage.THROTTLE_WAIT):
+        if request.waiting in (Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT, Stage.THROTTLE_WAIT):
             asked, got, running = self._lock_wait
             request.charge(request.waiting, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
@@ -103,10 +107,13 @@ class MainLoop:
         for _ in range(len(self._ready)):
             yield from self._ready.popleft()()
             yield SYNC
+        yield from self._run_timers()
+        return True
+
+    def _run_timers(self) -> Steps[None]:
         while self._timers and self._timers[0][0] <= self.thread.host.now_ns:
             yield from heappop(self._timers)[2]()
             yield SYNC
-        return True
 
     def os_host_main_loop_wait(self) -> Steps[None]:
         """ppoll: sleep until a bottom half is scheduled or a timer is due; finding one at once costs one poll."""

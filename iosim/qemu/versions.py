@@ -34,9 +34,19 @@ class QemuVersion:
     """Up to 1.6 a request beyond that fails, and each file has its own context; later it waits, one per AioContext."""
     native_needs_direct: bool
     """Up to 1.6 aio=native without O_DIRECT silently means the thread pool; later it is refused."""
+    virtio_suppresses_kicks: bool
+    """virtio-blk switches notifications off while it empties the ring; 1.6 leaves them on."""
+    virtio_merges_reads: bool
+    """virtio-blk merges reads as well as writes (virtio_blk_submit_multireq); 1.6 only writes (bdrv_aio_multiwrite)."""
+    virtio_notify_bh: bool
+    """With ioeventfd and without EVENT_IDX, completions are notified in one bottom half (notify_guest_bh)."""
 
 
 VERSIONS = {
-    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True, 128, False, False),
-    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False, 1024, True, True),
+    "1.6": QemuVersion(
+        "1.6", False, 1, False, True, True, False, False, True, True, True, 128, False, False, False, False, False
+    ),
+    "7.2": QemuVersion(
+        "7.2", True, 2, True, False, False, True, True, False, False, False, 1024, True, True, True, True, True
+    ),
 }

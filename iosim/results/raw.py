@@ -124,7 +124,13 @@ class RawResult:
             levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
-            used = sorted({drive.channel for drive in vm.drives})
+            for name_of_loop, level in vm.iothread_levels.items():
+                levels.append(_level(f"{name}/iothread/{name_of_loop}", 1, level, None))
+            for name_of_loop, pool in zip(vm.iothread_levels, vm.qemu.pools[1:], strict=True):
+                levels.append(_level(f"{name}/iothread/{name_of_loop}/pool", 64, pool.busy, pool.queue))
+            for index, (size, in_flight, queue) in vm.virtio_levels.items():
+                levels.append(_level(f"{name}/drive{index}", size, in_flight, queue))
+            used = sorted({drive.channel for drive in vm.drives if drive.device is None})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
             for index, backend in enumerate(vm.backends):
