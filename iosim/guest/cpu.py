@@ -233,6 +233,7 @@ class GuestCpu:
             if vcpu.apicv and self.interrupts_on:
                 yield SYNC
                 if self._only_interrupts():
+                    self.thread.kicked = False
                     yield from self._take_posted_interrupt(vcpu.irr.pop(0))
                     continue
             frame = stack[-1]

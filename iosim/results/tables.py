@@ -64,7 +64,7 @@ def accesses(raw: RawResult) -> pd.DataFrame | None:
     names = ["vcpu", "drive", "request", "time_ns", "port", "direction", "width", "count"]
     frames = []
     for vm, rows in raw.accesses:
-        frame = pd.DataFrame(rows, columns=names).sort_values("time_ns", kind="stable", ignore_index=True)
+        frame = pd.DataFrame(rows, columns=names).sort_values(["time_ns", "vcpu"], kind="stable", ignore_index=True)
         frame["direction"] = np.where(frame["direction"].astype(bool), "out", "in")
         frame.insert(0, "vm", vm)
         frames.append(frame)
