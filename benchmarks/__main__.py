@@ -8,18 +8,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.workload import constant, m_m_1, run
+from benchmarks.workload import constant, m_m_1, many_vms, run
 from iosim.model.costs import load_profile
 
 ROUNDS = 3
 DMA_GAP_NS, PIO_GAP_NS = 400_000, 6_000_000
 FEW, MANY = 100_000, 1_000_000
+VM_WRITES = 40
+"""Of each of 256 VMs."""
 
 
 def main() -> None:
-    """Measure and print; with ``memory N`` only the peak memory of N requests."""
-    if sys.argv[1:2] == ["memory"]:
-        run(constant("vmx-2017"), int(sys.argv[2]), DMA_GAP_NS)
+    """Measure and print; with ``memory N`` or ``vms N`` only the peak memory of N requests, or of N for 256 VMs each."""
+    if sys.argv[1:2] in (["memory"], ["vms"]):
+        fixed, n = constant("vmx-2017"), int(sys.argv[2])
+        if sys.argv[1] == "memory":
+            run(fixed, n, DMA_GAP_NS)
+        else:
+            many_vms(fixed, n)
         status = Path("/proc/self/status").read_text(encoding="ascii")
         print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
         return
@@ -31,6 +37,7 @@ def main() -> None:
             "4 KiB DMA writes": lambda: run(fixed, 40_000, DMA_GAP_NS),
             "4 KiB PIO writes": lambda: run(fixed, 40_000, PIO_GAP_NS, transfer="pio"),
             "eight VMs, 4 KiB DMA writes": lambda: run(fixed, 5_000, 8 * DMA_GAP_NS, count=8),
+            "256 VMs on 8 CPUs, 4 KiB DMA writes": lambda: many_vms(fixed, VM_WRITES),
             "4 KiB DMA writes, pvm-nested": lambda: run(measured, 8_000, 4 * DMA_GAP_NS),
             "4 KiB PIO writes, pvm-nested": lambda: run(measured, 4_000, 10 * PIO_GAP_NS, transfer="pio"),
         }
@@ -58,11 +65,12 @@ def main() -> None:
         table.add_row(name, f"{pair['exact']:,.1f}", f"{pair['coalesced']:,.0f}", f"{ratio:,.0f}")
     console.print(table)
 
-    few, many = _peak(FEW), _peak(MANY)
+    few, many = _peak("memory", FEW), _peak("memory", MANY)
     slope = (many - few) / (MANY - FEW)
     console.print(
         f"Peak memory: {few / 1e6:,.0f} MB with {FEW:,} requests, {many / 1e6:,.0f} MB with {MANY:,}: "
-        f"{slope:,.0f} bytes per request"
+        f"{slope:,.0f} bytes per request; "
+        f"{_peak('vms', VM_WRITES) / 1e6:,.0f} MB with 256 VMs of {VM_WRITES} requests"
     )
 
 
@@ -75,9 +83,9 @@ def _best(measurements: dict[str, Callable[[], float]], rounds: int = ROUNDS) ->
     return best
 
 
-def _peak(n: int) -> int:
+def _peak(what: str, n: int) -> int:
     """Return the peak resident memory in bytes of a process that simulates *n* requests and makes all tables."""
-    command = [sys.executable, "-m", "benchmarks", "memory", str(n)]
+    command = [sys.executable, "-m", "benchmarks", what, str(n)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

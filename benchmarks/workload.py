@@ -56,6 +56,29 @@ def run(profile: Profile, n: int, gap_ns: int, count: int = 1, exact: bool = Fal
     return n * count / seconds
 
 
+def many_vms(profile: Profile, n: int) -> float:
+    """Simulate *n* writes on each of 256 VMs with two vCPUs and some load on 8 CPUs; return requests per second.
+
+    With main loop and worker these are 1,024 threads of the host.
+    """
+    drive = {"cache": "none", "trace": "synthetic"}
+    load = {"share": 0.005, "burst": "200us"}
+    scenario = Scenario.model_validate(
+        {
+            "host": {
+                "cpus": 8,
+                "disk": [{"name": "sda", "model": "constant", "service": "90us", "servers": 16}],
+            },
+            "vm": [{"name": "vm", "count": 256, "offset": "190us", "vcpus": 2, "load": load, "drive": [drive]}],
+        }
+    )
+    begin = perf_counter()
+    result = run_and_tabulate(scenario, profile, {(0, 0): writes(n, 50_000_000)})
+    seconds = perf_counter() - begin
+    assert result.summary["requests"]["done"] == 256 * n
+    return 256 * n / seconds
+
+
 def m_m_1(customers: int) -> float:
     """Return the customers per second of an M/M/1 queue as SimPy's documentation writes one: a process per customer."""
     environment = simpy.Environment()
