@@ -19,7 +19,7 @@ VM_WRITES = 40
 
 
 def main() -> None:
-    """Measure and print; with ``memory N`` or ``vms N`` only the peak memory of N requests (vms: for each of 256 VMs)."""
+    """Measure and print; with ``memory N`` or ``vms N`` only the peak memory of N requests (of each of 256 VMs)."""
     if sys.argv[1:2] in (["memory"], ["vms"]):
         fixed, n = constant("vmx-2017"), int(sys.argv[2])
         if sys.argv[1] == "memory":

@@ -1,5 +1,6 @@
 """The host below the path: clock and order of events, threads, the mutex, levels over time."""
 
+from iosim.host.account import Tracer
 from iosim.host.cpus import Cpus
 from iosim.host.environment import Host
 from iosim.host.io_wq import IoWq, Work
@@ -7,7 +8,7 @@ from iosim.host.levels import Level, Timeline
 from iosim.host.mutex import Mutex
 from iosim.host.runs import End, Outcome, Progress
 from iosim.host.spinlock import SpinLock
-from iosim.host.thread import HostThread, Tracer
+from iosim.host.thread import HostThread
 
 __all__ = [
     "Cpus",
