@@ -191,7 +191,7 @@ def test_vcpu_that_comes_to_another_cpu_enters_by_vmlaunch(exact: bool) -> None:
 
 
 REPLICATIONS = 16
-CUSTOMERS = 4_000
+CUSTOMERS = 2_500
 WARMUP = 400
 SERVICE_NS = 100_000
 
@@ -230,7 +230,7 @@ def erlang_c(c: int, load: float) -> float:
         pytest.param(1, 10**9, 0.6, True, SERVICE_NS / 0.4, id="M/M/1"),
         pytest.param(2, 10**9, 0.7, True, SERVICE_NS * (1 + erlang_c(2, 0.7) / (2 * 0.3)), id="M/M/2"),
         pytest.param(4, 10**9, 0.8, True, SERVICE_NS * (1 + erlang_c(4, 0.8) / (4 * 0.2)), id="M/M/4"),
-        pytest.param(1, 5_000, 0.5, False, SERVICE_NS / 0.5, id="M/D/1-PS"),
+        pytest.param(1, 10_000, 0.5, False, SERVICE_NS / 0.5, id="M/D/1-PS"),
         pytest.param(1, 10**9, 0.5, False, SERVICE_NS * 1.5, id="M/D/1"),
     ],
 )
