@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Protocol
 
-from iosim.disk import ConstantDisk, Disk, DiskModel, Hdd, HddConfig, Ssd, SsdConfig, hdd, load_empirical
+from iosim.disk import Disk, build_disk
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
@@ -26,12 +26,8 @@ from iosim.model.errors import ScenarioError
 from iosim.model.records import ERROR, Request
 from iosim.model.scenario import (
     BackgroundTable,
-    ConstantDiskTable,
-    DiskTable,
     DriveTable,
-    EmpiricalDiskTable,
     EventTable,
-    HddTable,
     Scenario,
     VmTable,
 )
@@ -317,49 +313,6 @@ def background_exit(table: BackgroundTable) -> Exit:
     return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
 
 
-def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
-    """Return the disk that *table* describes; file names are relative to *folder*. Raises ScenarioError."""
-    place = f"host.disk.{table.name}"
-    model: DiskModel
-    if isinstance(table, ConstantDiskTable):
-        model = ConstantDisk(table.service, table.service if table.flush is None else table.flush)
-    elif isinstance(table, EmpiricalDiskTable):
-        model = load_empirical(folder / table.table, table.flush, f"{place}.table")
-    elif isinstance(table, HddTable):
-        config = HddConfig(
-            revolution_ns=60_000_000_000 // table.rpm,
-            cylinders=table.cylinders,
-            heads=table.heads,
-            zones=tuple(table.zones),
-            seek=tuple(table.seek),
-            read_overhead_ns=table.read_overhead,
-            write_overhead_ns=table.write_overhead,
-            head_switch_ns=table.head_switch,
-            write_settle_ns=table.write_settle,
-            bus_sector_ns=SECTOR_BYTES * 1_000_000_000 // table.bus_rate,
-            segment_sectors=table.read_ahead // SECTOR_BYTES if table.read_ahead else 0,
-            write_buffer_sectors=table.write_buffer // SECTOR_BYTES if table.write_buffer else 0,
-        )
-        if rule := hdd.check(config):
-            raise ScenarioError(f"{place}: {rule}")
-        model = Hdd(config)
-    else:
-        model = Ssd(
-            SsdConfig(
-                units=table.units,
-                page_sectors=table.page // SECTOR_BYTES,
-                block_pages=table.block_pages,
-                read_ns=table.read,
-                program_ns=table.program,
-                erase_ns=table.erase,
-                transfer_ns=table.transfer,
-                overhead_ns=table.overhead,
-                flush_ns=table.flush,
-            )
-        )
-    return Disk(host, table.name, model, table.servers)
-
-
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -400,10 +353,9 @@ class Machine:
                 )
 
         for disk in self.disks.values():
-            if isinstance(disk.model, Hdd) and images.get(disk.name, 0) > disk.model.config.capacity():
+            if disk.sectors is not None and images.get(disk.name, 0) > disk.sectors:
                 raise ScenarioError(
-                    f"host.disk.{disk.name}: has {disk.model.config.capacity()} sectors, "
-                    f"the images on it need {images[disk.name]}"
+                    f"host.disk.{disk.name}: has {disk.sectors} sectors, the images on it need {images[disk.name]}"
                 )
 
     def threads(self) -> Iterator[HostThread]:

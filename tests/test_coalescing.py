@@ -18,6 +18,12 @@ KVM_EXITS = [
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 
+SMALL = {"write_buffer": "8KiB", "units": 2, "servers": 1}
+WINDOWS: list[list[dict[str, Any]]] = [
+    [{"start": "150us", "end": "900us", "stuck": True}],
+    [{"start": "100us", "end": "400us", "factor": 3.5}, {"start": "500us", "end": "2ms", "add": "70us"}],
+]
+
 
 @st.composite
 def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
@@ -125,10 +131,13 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         run["window"] = {"start": "50us", "end": "400us"}
     servers = draw(st.sampled_from([1, 2]))
-    disks = [
+    disks: list[dict[str, Any]] = [
         {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
-        {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd", "heads": 64},
+        draw(st.sampled_from([{"model": "ssd"}, {"model": "ssd", **SMALL}, {"model": "hdd", "heads": 64}])),
     ]
+    for disk in disks:
+        disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
+        disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant

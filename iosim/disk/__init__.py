@@ -1,5 +1,6 @@
-"""The host's disks: pure service models, and the queue in front of them."""
+"""The host's disks: pure service models, and the scheduler and queue in front of them."""
 
+from iosim.disk.build import build_disk
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
@@ -17,5 +18,6 @@ __all__ = [
     "HddConfig",
     "Ssd",
     "SsdConfig",
+    "build_disk",
     "load_empirical",
 ]

@@ -1,8 +1,9 @@
-"""A disk of the host: first come, first served in front of a service model with a number of servers."""
+"""A disk of the host: an I/O scheduler in front of a device that holds some operations and serves some of them."""
 
 from collections import deque
 
 from iosim.disk.model import DiskIo, DiskModel
+from iosim.disk.scheduler import Fifo, Scheduler, Waiting
 from iosim.host import Host, HostThread, Level
 from iosim.model import draws
 from iosim.model.records import Request
@@ -24,15 +25,35 @@ class DiskJob:
 
 
 class Disk:
-    """Serves up to *servers* operations at once; the rest waits in order of arrival. Shared by all VMs."""
+    """Serves up to *servers* operations at once. Shared by all VMs.
 
-    def __init__(self, host: Host, name: str, model: DiskModel, servers: int) -> None:
+    The device holds up to *queue_depth* operations, those in service included, and takes them up in the order in which
+    it got them. What comes beyond that waits in the *scheduler*, which says what the device gets next. *sectors*: how
+    many it has, None for as many as the images need.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        model: DiskModel,
+        servers: int,
+        scheduler: Scheduler | None = None,
+        queue_depth: int | None = None,
+        sectors: int | None = None,
+    ) -> None:
         self.name = name
+        self.sectors = sectors
         self.servers = servers
         self.model = model
         self._host = host
         self._state = model.initial()
-        self._waiting: deque[tuple[HostThread, DiskJob]] = deque()
+        self._scheduler = scheduler or Fifo()
+        self._sorts = not isinstance(self._scheduler, Fifo)
+        self._room = (queue_depth or servers) - servers
+        self._device: deque[Waiting] = deque()
+        self._n_waiting = 0
+        self._n_arrived = 0
         self._n_busy = 0
         self._what = draws.name_hash(f"disk.{name}")
         self.busy = Level(host.timeline, f"disk {name}:busy")
@@ -43,21 +64,53 @@ class Disk:
         yield SYNC
         host = self._host
         if self._n_busy < self.servers:
+            if self._sorts:
+                self._scheduler.add(Waiting(thread, job, self._n_arrived), host.now_ns)
+                self._n_arrived += 1
+                self._scheduler.next(host.now_ns)
             yield Block(self._begin(job))
         else:
-            self._waiting.append((thread, job))
-            self.queue.set(host.now_ns, len(self._waiting))
+            self._wait(Waiting(thread, job, self._n_arrived))
             job.request.wait_in(Stage.DISK_WAIT, thread.name)
             yield Block()
         job.request.stop_waiting(host.now_ns)
         self._n_busy -= 1
-        if self._waiting:
-            heir, next_job = self._waiting.popleft()
-            self.queue.set(host.now_ns, len(self._waiting))
-            next_job.request.stop_waiting(host.now_ns)
-            heir.wake_at(self._begin(next_job))
-        else:
+        heir = self._next()
+        if heir is None:
             self.busy.set(host.now_ns, self._n_busy)
+            return
+        heir.job.request.stop_waiting(host.now_ns)
+        heir.thread.wake_at(self._begin(heir.job))
+
+    def _wait(self, entry: Waiting) -> None:
+        """All servers are busy: *entry* goes to the scheduler, and on into the device if that has room."""
+        now = self._host.now_ns
+        self._n_arrived += 1
+        self._scheduler.add(entry, now)
+        if len(self._device) < self._room:
+            self._fill()
+        self._n_waiting += 1
+        self.queue.set(now, self._n_waiting)
+
+    def _next(self) -> Waiting | None:
+        """A server is free: return what it serves next; the scheduler fills the place in the device."""
+        if not self._n_waiting:
+            return None
+        now = self._host.now_ns
+        if self._device:
+            heir: Waiting | None = self._device.popleft()
+            self._fill()
+        else:
+            heir = self._scheduler.next(now)
+        self._n_waiting -= 1
+        self.queue.set(now, self._n_waiting)
+        return heir
+
+    def _fill(self) -> None:
+        """The device has room for one more operation."""
+        following = self._scheduler.next(self._host.now_ns)
+        if following is not None:
+            self._device.append(following)
 
     def _begin(self, job: DiskJob) -> int:
         """Begin to serve *job*; return when it will be done."""
