@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Protocol
 
-from iosim.disk import Disk, build_disk
+from iosim.disk import Disk, HostFile, build_disk
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
@@ -121,7 +121,7 @@ class VirtualMachine:
             disk = disks[drive.disk or next(iter(disks))]
             first = images.get(disk.name, 0)
             images[disk.name] = first + sectors
-            self.qemu.ide_create_drive(position, sectors, disk, first, drive.cache == "directsync", drive.multiple)
+            self.qemu.ide_create_drive(position, sectors, HostFile(binder, disk, first), drive.cache, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(

@@ -6,7 +6,7 @@ A program is a generator: ``value = yield from guest.inb(0x1F7)``. After it the 
 from collections.abc import Callable, Generator
 from typing import Any
 
-from iosim.disk import ConstantDisk, Disk
+from iosim.disk import ConstantDisk, Disk, HostFile
 from iosim.guest.cpu import GuestCpu
 from iosim.host import Host, HostThread
 from iosim.kvm import Access, Exit, ExitReason, Irq
@@ -51,7 +51,9 @@ class PortGuest:
         self.qemu.machine_init(win2k_install_hack)
         self.disk = Disk(self.host, "sda", ConstantDisk(DISK_NS, FLUSH_NS), 1)
         for position in range(drives):
-            self.qemu.ide_create_drive(position, 1 << 30, self.disk, 0, directsync, 16)
+            self.qemu.ide_create_drive(
+                position, 1 << 30, HostFile(binder, self.disk, 0), "directsync" if directsync else "none", 16
+            )
         self.cpu = GuestCpu(vcpu_thread, None)
         self.qemu.qemu_init_vcpu(self.cpu, vcpu_thread, None, self.stopped.append)
         kernel_of_guest: Any = self

@@ -49,15 +49,15 @@ def replication(model: DiskModel, servers: int, load: float, number: int) -> Mea
     requests = []
     source = draws.source(number, "vm", "drive 0")
 
-    def customer(thread: HostThread, job: DiskJob, at: int) -> Steps[None]:
+    def customer(thread: HostThread, request: Request, at: int) -> Steps[None]:
         yield Block(at)
-        yield from disk.transfer(thread, job)
-        job.request.done_ns = host.now_ns
+        yield from disk.transfer(thread, DiskJob(disk, request, "W", 0, 1))
+        request.done_ns = host.now_ns
 
     for k, at in enumerate(arrivals):
         request = Request(draws.identity(source, k), None, k, "W", 0, 1, at)
         thread = HostThread(host, k, f"customer{k}", request)
-        thread.start(customer(thread, DiskJob(disk, request, "W", 0, 1), at))
+        thread.start(customer(thread, request, at))
         requests.append(request)
     host.run()
     waits = [request.stages[Stage.DISK_WAIT] for request in requests]

@@ -1,12 +1,12 @@
 """The aio thread pool by itself: real main loop, workers and disk; every cost 100 ns, the disk 90 us."""
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from iosim.disk import ConstantDisk, Disk
-from iosim.disk.queue import DiskJob
+from iosim.disk import ConstantDisk, Disk, HostFile
 from iosim.host import Host, HostThread, Mutex
 from iosim.model.draws import Subject
 from iosim.model.records import Request
@@ -43,7 +43,7 @@ class Bench:
         self.main_loop = MainLoop(main, binder, self.bql, VERSIONS["7.2"])
         self.created: list[int] = []
         self.pool = ThreadPool(self.host, binder, self.main_loop, "pool", self._worker)
-        self.disk = Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000)
+        self.file = HostFile(binder, Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000), 0)
         self.requests: list[Request] = []
         self.completed: list[int] = []
         self.most_threads = 0
@@ -59,7 +59,8 @@ class Bench:
         self.requests.append(request)
         coroutine = Coroutine()
         coroutine.create(self._body(number))
-        self.pool.thread_pool_submit_aio(PoolElement(request, DiskJob(self.disk, request, "W", 0, 1), coroutine))
+        func = partial(self.file.pwrite, request=request, sector=0, sectors=1)
+        self.pool.thread_pool_submit_aio(PoolElement(request, func, coroutine))
         self.most_threads = max(self.most_threads, self.pool.cur_threads)
 
     def _body(self, number: int) -> Steps[None]:

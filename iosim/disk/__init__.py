@@ -1,7 +1,8 @@
-"""The host's disks: pure service models, and the scheduler and queue in front of them."""
+"""The host's disks: pure service models, the scheduler and queue in front of them, the files on them."""
 
 from iosim.disk.build import build_disk
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
+from iosim.disk.file import HostFile
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
 from iosim.disk.queue import Disk, DiskJob
@@ -16,6 +17,7 @@ __all__ = [
     "EmpiricalDisk",
     "Hdd",
     "HddConfig",
+    "HostFile",
     "Ssd",
     "SsdConfig",
     "build_disk",

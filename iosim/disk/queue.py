@@ -6,22 +6,40 @@ from iosim.disk.model import DiskIo, DiskModel
 from iosim.disk.scheduler import Fifo, Scheduler, Waiting
 from iosim.host import Host, HostThread, Level
 from iosim.model import draws
+from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Block, Steps
 
 
 class DiskJob:
-    """One operation on its way to a disk, on behalf of a request of a guest."""
+    """One operation on its way to a disk, on behalf of a request of a guest, or of nobody's (write-back).
 
-    __slots__ = ("disk", "op", "request", "sector", "sectors")
+    *subject* draws the service time; `ret` is 0 or a negative errno once it is served.
+    """
 
-    def __init__(self, disk: "Disk", request: Request, op: str, sector: int, sectors: int) -> None:
+    __slots__ = ("disk", "op", "request", "ret", "sector", "sectors", "subject")
+
+    def __init__(
+        self, disk: "Disk", request: Request | None, op: str, sector: int, sectors: int, subject: Subject | None = None
+    ) -> None:
         self.disk = disk
         self.request = request
         self.op = op
         self.sector = sector
         self.sectors = sectors
+        self.subject = subject or request
+        self.ret = 0
+
+    def wait_in(self, stage: Stage, carrier: str) -> None:
+        """The request, if there is one, waits for the disk."""
+        if self.request is not None:
+            self.request.wait_in(stage, carrier)
+
+    def stop_waiting(self, now_ns: int) -> None:
+        """That wait is over."""
+        if self.request is not None:
+            self.request.stop_waiting(now_ns)
 
 
 class Disk:
@@ -59,8 +77,8 @@ class Disk:
         self.busy = Level(host.timeline, f"disk {name}:busy")
         self.queue = Level(host.timeline, f"disk {name}:queue")
 
-    def transfer(self, thread: HostThread, job: DiskJob) -> Steps[None]:
-        """Have *job* served while *thread* waits for it (disk_wait, then disk_service)."""
+    def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
+        """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""
         yield SYNC
         host = self._host
         if self._n_busy < self.servers:
@@ -71,16 +89,17 @@ class Disk:
             yield Block(self._begin(job))
         else:
             self._wait(Waiting(thread, job, self._n_arrived))
-            job.request.wait_in(Stage.DISK_WAIT, thread.name)
+            job.wait_in(Stage.DISK_WAIT, thread.name)
             yield Block()
-        job.request.stop_waiting(host.now_ns)
+        job.stop_waiting(host.now_ns)
         self._n_busy -= 1
         heir = self._next()
         if heir is None:
             self.busy.set(host.now_ns, self._n_busy)
-            return
-        heir.job.request.stop_waiting(host.now_ns)
-        heir.thread.wake_at(self._begin(heir.job))
+        else:
+            heir.job.stop_waiting(host.now_ns)
+            heir.thread.wake_at(self._begin(heir.job))
+        return job.ret
 
     def _wait(self, entry: Waiting) -> None:
         """All servers are busy: *entry* goes to the scheduler, and on into the device if that has room."""
@@ -117,9 +136,10 @@ class Disk:
         now = self._host.now_ns
         self._n_busy += 1
         self.busy.set(now, self._n_busy)
-        job.request.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
+        job.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
         number = 0
         if self.model.draws:
-            number = draws.draw(job.request.identity, self._what, job.request.take(self._what))
+            assert job.subject is not None
+            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._what))
         service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
         return now + service_ns

@@ -5,6 +5,7 @@ yielded by `IDEBus.access`. A coalesced run of accesses calls the same functions
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from iosim.host import HostThread
@@ -13,7 +14,7 @@ from iosim.model.ata import Reg
 from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
-from iosim.qemu.block import BlockBackend
+from iosim.qemu.block import BlockBackend, CompletionFunc
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.versions import QemuVersion
 
@@ -176,7 +177,7 @@ class IDEDrive:
         yield self.bus.paths.sector_read
         yield from self._submit(thread, (READ, self.position, n), self.ide_sector_read_cb)
 
-    def ide_sector_write_cb(self) -> Steps[None]:
+    def ide_sector_write_cb(self, ret: int) -> Steps[None]:
         """A block is written: DRQ for the next one or end; then the interrupt, each 16th late with the win2k hack."""
         yield self.bus.paths.sector_write_cb
         n = min(self.nsector, self.req_nb_sectors)
@@ -194,7 +195,7 @@ class IDEDrive:
         else:
             yield from self.bus.ide_set_irq()
 
-    def ide_sector_read_cb(self) -> Steps[None]:
+    def ide_sector_read_cb(self, ret: int) -> Steps[None]:
         """A block is read: DRQ and the interrupt."""
         yield self.bus.paths.sector_read_cb
         n = min(self.nsector, self.req_nb_sectors)
@@ -222,11 +223,11 @@ class IDEDrive:
         def submit(thread: HostThread) -> Steps[None]:
             yield self.bus.paths.dma_cb
             yield self.bus.paths.map_pages(n)
-            yield from self._submit(thread, (op, self.position, n), lambda: self._ide_dma_done(n, stay_active))
+            yield from self._submit(thread, (op, self.position, n), partial(self._ide_dma_done, n, stay_active))
 
         return submit
 
-    def _ide_dma_done(self, n: int, stay_active: bool) -> Steps[None]:
+    def _ide_dma_done(self, n: int, stay_active: bool, ret: int) -> Steps[None]:
         """ide_dma_cb at the end: the transfer is complete, the interrupt is raised, the bus master is idle."""
         yield self.bus.paths.dma_done
         self.position += n
@@ -239,13 +240,13 @@ class IDEDrive:
         yield self.bus.paths.flush_cache
         yield from self._submit(thread, (FLUSH, 0, 0), self.ide_flush_cb)
 
-    def ide_flush_cb(self) -> Steps[None]:
+    def ide_flush_cb(self, ret: int) -> Steps[None]:
         """The flush is done."""
         yield self.bus.paths.flush_cb
         self.status = READY | SEEK
         yield from self.bus.ide_set_irq()
 
-    def _submit(self, thread: HostThread, io: tuple[str, int, int], complete: Callable[[], Steps[None]]) -> Steps[None]:
+    def _submit(self, thread: HostThread, io: tuple[str, int, int], complete: CompletionFunc) -> Steps[None]:
         assert self.backend is not None
         assert self.bus.request is not None
         self.bus.in_flight = True

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
-from iosim.disk.queue import Disk, DiskJob
 from iosim.host import Host, HostThread, Level
-from iosim.model.records import FLUSH, READ, Request
+from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Path, Steps
 from iosim.qemu.coroutine import Coroutine
@@ -15,19 +15,22 @@ from iosim.qemu.main_loop import MainLoop
 MAX_THREADS = 64
 IDLE_NS = 10_000_000_000
 """A worker that finds nothing to do for 10000 ms leaves."""
-PAGE_SECTORS = 8
+
+ThreadPoolFunc: TypeAlias = Callable[[HostThread], Steps[int]]
+"""What a worker runs for an element: a system call and what surrounds it. Its result is 0 or a negative errno."""
 
 
 class PoolElement:
-    """ThreadPoolElement: one job, from thread_pool_submit_aio until its completion has run."""
+    """ThreadPoolElement: one job, from thread_pool_submit_aio until its completion has run. `ret` is its result."""
 
-    __slots__ = ("coroutine", "done", "job", "request")
+    __slots__ = ("coroutine", "done", "func", "request", "ret")
 
-    def __init__(self, request: Request, job: DiskJob, coroutine: Coroutine) -> None:
+    def __init__(self, request: Request, func: ThreadPoolFunc, coroutine: Coroutine) -> None:
         self.request = request
-        self.job = job
+        self.func = func
         self.coroutine = coroutine
         self.done = False
+        self.ret = 0
 
 
 class Worker:
@@ -55,7 +58,6 @@ class ThreadPool:
         self, host: Host, binder: Binder, main_loop: MainLoop, name: str, new_thread: Callable[[int], HostThread]
     ) -> None:
         self._host = host
-        self._binder = binder
         self._main_loop = main_loop
         self._new_thread = new_thread
         self._head: deque[PoolElement] = deque()
@@ -71,10 +73,10 @@ class ThreadPool:
         self._start_path = binder.path("pool.thread_start")
         self._spawn_path = binder.path("pool.do_spawn_thread")
         self._wake_path = binder.path("pool.worker_wake")
-        self._notify = binder.path("worker.syscall_return", "worker.notify")
+        self._dequeue = binder.path("worker.dequeue")
+        self._notify = binder.path("worker.notify")
         self._notify_return = binder.path("worker.notify_return")
         self._completion = binder.path("main_loop.thread_pool_completion")
-        self._enter_paths: dict[tuple[str, int], Path] = {}
 
     # The submitting thread
 
@@ -176,9 +178,8 @@ class ThreadPool:
         request.stop_waiting(now)
         thread.request = thread.owner = request
         thread.subject = request
-        yield self._enter(element.job)
-        disk: Disk = element.job.disk
-        yield from disk.transfer(thread, element.job)
+        yield self._dequeue
+        element.ret = yield from element.func(thread)
         yield self._notify
         yield SYNC
         thread.request = thread.owner = None
@@ -189,15 +190,6 @@ class ThreadPool:
         yield self._notify_return
         yield SYNC
         self.busy.change(self._host.now_ns, -1)
-
-    def _enter(self, job: DiskJob) -> Path:
-        """Return the path from the list down to the disk's queue: one page is pinned per 4 KiB."""
-        pages = -(-job.sectors // PAGE_SECTORS)
-        key = (job.op, pages)
-        if key not in self._enter_paths:
-            name = {READ: "worker.pread_enter", FLUSH: "worker.fdatasync_enter"}.get(job.op, "worker.pwrite_enter")
-            self._enter_paths[key] = self._binder.path("worker.dequeue", name, *["worker.page"] * pages)
-        return self._enter_paths[key]
 
     def _reap(self) -> None:
         """Let the workers go that have been idle for 10 s by now; they are looked at only when it matters."""

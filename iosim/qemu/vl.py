@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from iosim.disk.queue import Disk
+from iosim.disk.file import HostFile
 from iosim.host import Host, HostThread, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
-from iosim.qemu.block import BlockBackend
+from iosim.qemu.block import BlockBackend, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
+from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.templates import TemplateRecorder
@@ -65,14 +66,13 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(
-        self, position: int, sectors: int, disk: Disk, first: int, directsync: bool, multiple: int
-    ) -> None:
-        """Put a drive on its channel: raw format over a file that begins at sector *first* of *disk*.
+    def ide_create_drive(self, position: int, sectors: int, file: HostFile, cache: str, multiple: int) -> None:
+        """Put a drive on its channel: raw format over *file*.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        backend = BlockBackend(self.binder, self.version, self.pool, self.main_loop, disk, first, directsync)
+        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, self.pool, file, cache))
+        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:

@@ -1,0 +1,91 @@
+"""The protocol node: a file of the host (block/raw-posix.c of 1.6, block/file-posix.c of 7.2)."""
+
+from functools import partial
+
+from iosim.disk.file import HostFile
+from iosim.host import HostThread
+from iosim.model.records import READ, WRITE, Request
+from iosim.model.steps import SYNC, Binder, Steps
+from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
+from iosim.qemu.thread_pool import PoolElement, ThreadPool, ThreadPoolFunc
+from iosim.qemu.versions import QemuVersion
+
+
+class FilePosix:
+    """Reads, writes and flushes one file. All results are 0 or a negative errno.
+
+    `write_gen` and `flushed_gen` decide whether a flush has anything to do (QEMU 2.7 and later).
+    """
+
+    def __init__(self, binder: Binder, version: QemuVersion, pool: ThreadPool, file: HostFile, cache: str) -> None:
+        self.file = file
+        self.cache = cache
+        self.write_gen = 0
+        self.flushed_gen = 0
+        self._version = version
+        self._pool = pool
+        node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
+        prepare = "paio_submit" if version.cpu_io else "raw_co_prw"
+        resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
+        self._node = binder.path(("qemu.bdrv_co_pwritev", node))
+        self._prepare = binder.path(("qemu.raw_co_prw", prepare))
+        self._submit = binder.path("qemu.thread_pool_submit_aio")
+        self._resume = binder.path(("main_loop.coroutine_resume", resumed))
+
+    # What the node above calls
+
+    def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """bdrv_co_pwritev of this node."""
+        yield self._node
+        ret = yield from self.raw_co_prw(coroutine, request, WRITE, sector, sectors)
+        self.write_gen += 1
+        return ret
+
+    def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """bdrv_co_preadv of this node."""
+        yield self._node
+        return (yield from self.raw_co_prw(coroutine, request, READ, sector, sectors))
+
+    def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
+        """bdrv_co_flush of this node: since 2.7 nothing is done if nothing was written since the last one."""
+        if self._version.elides_flush and self.flushed_gen == self.write_gen:
+            return 0
+        generation = self.write_gen
+        ret = yield from self.raw_co_flush_to_disk(coroutine, request)
+        if not ret:
+            self.flushed_gen = generation
+        return ret
+
+    # The driver
+
+    def raw_co_prw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
+        """Read or write through the thread pool (paio_submit in 1.6)."""
+        yield self._prepare
+        func = partial(self._handle_aiocb_rw, request, op, sector, sectors)
+        return (yield from self._thread_pool_submit_co(coroutine, request, func))
+
+    def raw_co_flush_to_disk(self, coroutine: Coroutine, request: Request) -> Steps[int]:
+        """Call fdatasync through the thread pool."""
+        func = partial(self._handle_aiocb_flush, request)
+        return (yield from self._thread_pool_submit_co(coroutine, request, func))
+
+    def _thread_pool_submit_co(self, coroutine: Coroutine, request: Request, func: ThreadPoolFunc) -> Steps[int]:
+        """Queue the job, yield, and go on in the main loop once it is done."""
+        yield self._submit
+        yield SYNC
+        assert coroutine.thread is not None
+        coroutine.thread.request = None
+        element = PoolElement(request, func, coroutine)
+        self._pool.thread_pool_submit_aio(element)
+        yield QEMU_COROUTINE_YIELD
+        yield self._resume
+        return element.ret
+
+    # In a worker
+
+    def _handle_aiocb_rw(self, request: Request, op: str, sector: int, sectors: int, thread: HostThread) -> Steps[int]:
+        call = self.file.pwrite if op == WRITE else self.file.pread
+        return (yield from call(thread, request, sector, sectors))
+
+    def _handle_aiocb_flush(self, request: Request, thread: HostThread) -> Steps[int]:
+        return (yield from self.file.fdatasync(thread, request))
