@@ -5,11 +5,9 @@ VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, 
 (128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool).
 """
 
-import errno
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Protocol
 
 from iosim.disk import Disk, HostFile, build_disk
 from iosim.guest.access import AccessBinder
@@ -19,15 +17,15 @@ from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.host import Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
+from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
 from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
-from iosim.model.records import ERROR, Request
+from iosim.model.records import Request
 from iosim.model.scenario import (
     BackgroundTable,
     DriveTable,
-    EventTable,
     Scenario,
     VmTable,
 )
@@ -46,19 +44,6 @@ _ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 32, 64, 128, 192, 2
 def vm_names(vm: VmTable) -> list[str]:
     """Return the names of the clones: web#0, web#1 ..., or just web for a single one."""
     return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
-
-
-class RequestAccount(Protocol):
-    """Who keeps the account of the requests."""
-
-    def request_arrived(self, request: Request) -> None:
-        """A request has entered a guest."""
-
-    def request_ended(self, request: Request) -> None:
-        """A request is done or has failed."""
-
-    def never_arrive(self, n: int) -> None:
-        """*n* requests of the traces will not come any more."""
 
 
 class ChannelLevels:
@@ -99,7 +84,6 @@ class VirtualMachine:
         self.threads: list[HostThread] = []
         self.seed = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
-        self._account = account
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
         self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
@@ -121,7 +105,9 @@ class VirtualMachine:
             disk = disks[drive.disk or next(iter(disks))]
             first = images.get(disk.name, 0)
             images[disk.name] = first + sectors
+            disk.used_sectors += sectors
             self.qemu.ide_create_drive(position, sectors, HostFile(binder, disk, first), drive.cache, drive.multiple)
+            self.qemu.blk_set_on_error(position, drive.rerror, drive.werror)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(
@@ -135,19 +121,23 @@ class VirtualMachine:
                     drive.max_sectors,
                     drive.cache != "directsync",
                     partial(self._completed, feeder),
+                    drive.retries,
                 )
             )
             feeder.drive = self.drives[-1]
             self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
+        boot_thread = self._thread("boot", _EVENTS + 1)
+        self.life = Lifecycle(table, self.qemu, self.kernel, account, self.threads, boot_thread)
+        self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
-        self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._vm_stop)
+        self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._ended)
         self.guest_cpu.boot(self.kernel, self.qemu.vcpu)
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
             thread = self._thread(f"background{k}", _BACKGROUND + k)
             thread.start(self._background(thread, background))
         if table.event:
-            self._thread("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
+            self._thread("events", _EVENTS).start(self.life.schedule())
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
@@ -188,21 +178,12 @@ class VirtualMachine:
 
     # What happens to the VM
 
-    def _completed(self, feeder: "Arrivals", request: Request) -> None:
-        self._account.request_ended(request)
-        feeder.completed()
+    def _ended(self, why: str) -> None:
+        self.life.vm_ended(why)
 
-    def _events(self, events: list[EventTable]) -> Steps[None]:
-        for event in events:
-            if event.at > self.host.now_ns:
-                yield Block(event.at)
-            vcpu = self.qemu.vcpu
-            if event.kind == "signal":
-                self.qemu.cpu.exit_request = True
-                vcpu.signal_pending = True
-            elif not self.kernel.dead:
-                vcpu.fault = FAULTS[event.kind]
-            vcpu.kick()
+    def _completed(self, feeder: "Arrivals", request: Request) -> None:
+        self.life.ended(request)
+        feeder.completed()
 
     def _background(self, thread: HostThread, table: BackgroundTable) -> Steps[None]:
         exit_ = background_exit(table)
@@ -212,39 +193,10 @@ class VirtualMachine:
             at += max(1, gap.sample(thread.own_subject)) if table.arrivals == "poisson" else round(1e9 / table.rate)
             if at > self.host.now_ns:
                 yield Block(at)
-            if self.kernel.dead:
+            if self.life.is_over:
                 return
-            self.kernel.background_exit(exit_)
-
-    def _vm_stop(self, why: str) -> None:
-        """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
-        lost = self.kernel.die()
-        for thread in self.threads:
-            if thread.request in lost:
-                thread.charge_under_way()
-        for request in lost:
-            if request.done_ns < 0:
-                self.fail(request)
-        for drive in self.drives:
-            drive.queue.bus.request = None
-        self._account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
-
-    def fail(self, request: Request) -> None:
-        """End a request with status error at this instant; one that was never issued counts as issued now."""
-        request.stop_waiting(self.host.now_ns)
-        request.status = ERROR
-        if request.issue_ns < 0:
-            request.issue_ns = self.host.now_ns
-        request.done_ns = self.host.now_ns
-        self._account.request_ended(request)
-
-    def arrive(self, request: Request) -> None:
-        """A request comes to the guest, or to nobody if the VM is no more."""
-        self._account.request_arrived(request)
-        if self.kernel.dead:
-            self.fail(request)
-        else:
-            self.kernel.arrive(request)
+            if self.life.runs:
+                self.kernel.background_exit(exit_)
 
 
 class Arrivals:
@@ -279,22 +231,17 @@ class Arrivals:
         """The VM is no more: return how many requests will not come (closed replay: none follows one that is lost)."""
         return sum(1 for _ in self._rows) if self._closed and self._number else 0
 
+    def guest_booted(self) -> None:
+        """With closed replay the next request comes, if the stream has begun."""
+        if self._number:
+            self.completed()
+
     def _arrive(self, row: tuple[int, str, int, int]) -> None:
         _, op, sector, sectors = row
         number = self._number
         self._number = number + 1
         identity = draws.identity(self._source, number)
-        self._vm.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
-
-
-FAULTS: dict[str, Exit] = {
-    "shutdown": Exit(ExitReason.TRIPLE_FAULT, kvm_exit=KvmExit.SHUTDOWN),
-    "internal-error": Exit(ExitReason.TASK_SWITCH, kvm_exit=KvmExit.INTERNAL_ERROR),
-    "unknown-exit": Exit(ExitReason.CPUID, hardware_reason=11),
-    "fail-entry": Exit(ExitReason.CPUID, failed_entry=True),
-    "run-error": Exit(ExitReason.EPT_VIOLATION, errno=errno.EFAULT),
-}
-"""The exit that each scheduled event makes of the guest's next instruction. 11 (GETSEC) has no handler in the table."""
+        self._vm.life.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
 
 
 def background_exit(table: BackgroundTable) -> Exit:

@@ -11,7 +11,7 @@ from iosim.host import HostThread
 from iosim.machine import END_THREAD, WARMUP_THREAD, Machine, vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
-from iosim.model.records import STATUSES, UNFINISHED, PartSums, Request
+from iosim.model.records import ERRORS, NO_ERROR, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, Trace
@@ -85,6 +85,7 @@ class Collector:
         for request in list(self.live.values()):
             request.charge(request.waiting, end_ns, request.carrier)
             request.status = UNFINISHED
+            request.error = NO_ERROR
             request.done_ns = end_ns
             if request.issue_ns < 0:
                 request.issue_ns = end_ns
@@ -116,6 +117,7 @@ class Collector:
                 request.issue_ns,
                 request.done_ns,
                 STATUSES.index(request.status),
+                ERRORS.index(request.error),
                 warmup,
                 request.exits,
                 request.userspace_exits,
@@ -190,6 +192,8 @@ def run_machine(
     end_ns = host.now_ns
     for thread in machine.threads():
         thread.charge_under_way()
+    for vm in machine.vms:
+        vm.qemu.runstate.settle(end_ns)
     collector.finish(end_ns)
     for vm in machine.vms:
         vm.qemu.bql.settle(end_ns)

@@ -81,6 +81,7 @@ def run_and_tabulate(
         resources=tables.resources(raw),
         spans=span_table,
         series=tables.series(raw, requests),
+        events=tables.events(raw),
         accesses=tables.accesses(raw),
         summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned),
     )

@@ -1,9 +1,11 @@
 """From a [[host.disk]] table to the disk: its model, its windows, its scheduler."""
 
+import errno
 from pathlib import Path
 
 from iosim.disk import hdd
 from iosim.disk.empirical import load_empirical
+from iosim.disk.fault import Fault
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskModel
 from iosim.disk.queue import Disk
@@ -12,8 +14,20 @@ from iosim.disk.ssd import MAX_MAPPED_PAGES, Ssd, SsdConfig, blocks_per_unit
 from iosim.disk.window import UNIT, Window, WindowedDisk
 from iosim.host import Host
 from iosim.model.errors import ScenarioError
-from iosim.model.scenario import ConstantDiskTable, DiskTable, EmpiricalDiskTable, HddTable, SsdTable, WindowTable
+from iosim.model.records import FLUSH, READ, WRITE
+from iosim.model.scenario import (
+    ConstantDiskTable,
+    DiskTable,
+    EmpiricalDiskTable,
+    FaultTable,
+    HddTable,
+    SsdTable,
+    WindowTable,
+)
 from iosim.model.units import SECTOR_BYTES
+
+_OPS = {"read": READ, "write": WRITE, "flush": FLUSH}
+_ERRNO = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 
 
 def build_disk(host: Host, table: DiskTable, folder: Path) -> Disk:
@@ -25,7 +39,8 @@ def build_disk(host: Host, table: DiskTable, folder: Path) -> Disk:
     if table.window:
         windows = sorted((_window(window) for window in table.window), key=lambda window: window.start_ns)
         model = WindowedDisk(model, tuple(windows))
-    return Disk(host, table.name, model, table.servers, _scheduler(table), table.queue_depth, sectors)
+    faults = tuple(_fault(fault) for fault in table.fault)
+    return Disk(host, table.name, model, table.servers, _scheduler(table), table.queue_depth, sectors, faults)
 
 
 def _model(table: DiskTable, folder: Path) -> DiskModel:
@@ -95,6 +110,18 @@ def _ssd(table: SsdTable, place: str) -> SsdConfig:
 def _window(table: WindowTable) -> Window:
     slowness = None if table.stuck else round((table.factor or 1) * UNIT)
     return Window(table.start, table.end, slowness, table.add or 0)
+
+
+def _fault(table: FaultTable) -> Fault:
+    return Fault(
+        ops=frozenset(_OPS[op] for op in table.ops),
+        errno=_ERRNO[table.error],
+        share=round(table.probability * (1 << 64)),
+        start_ns=table.start,
+        end_ns=table.end,
+        first=table.first_sector,
+        end=None if table.sectors is None else table.first_sector + table.sectors,
+    )
 
 
 def _scheduler(table: DiskTable) -> Scheduler:

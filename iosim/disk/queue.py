@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from iosim.disk.fault import Fault, Faults
 from iosim.disk.model import DiskIo, DiskModel
 from iosim.disk.scheduler import Fifo, Scheduler, Waiting
 from iosim.host import Host, HostThread, Level
@@ -47,7 +48,7 @@ class Disk:
 
     The device holds up to *queue_depth* operations, those in service included, and takes them up in the order in which
     it got them. What comes beyond that waits in the *scheduler*, which says what the device gets next. *sectors*: how
-    many it has, None for as many as the images need.
+    many it has, None for as many as the images need; `used_sectors` are those that files have taken.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class Disk:
         scheduler: Scheduler | None = None,
         queue_depth: int | None = None,
         sectors: int | None = None,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         self.name = name
         self.sectors = sectors
+        self.used_sectors = 0
+        self._faults = Faults(name, faults) if faults else None
         self.servers = servers
         self.model = model
         self._host = host
@@ -76,6 +80,13 @@ class Disk:
         self._what = draws.name_hash(f"disk.{name}")
         self.busy = Level(host.timeline, f"disk {name}:busy")
         self.queue = Level(host.timeline, f"disk {name}:queue")
+
+    def allocate(self, sectors: int) -> bool:
+        """A file takes *sectors* more of the disk; False, and nothing is taken, if it does not have them."""
+        if self.sectors is not None and self.used_sectors + sectors > self.sectors:
+            return False
+        self.used_sectors += sectors
+        return True
 
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""
@@ -137,6 +148,8 @@ class Disk:
         self._n_busy += 1
         self.busy.set(now, self._n_busy)
         job.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
+        if self._faults is not None:
+            job.ret = self._faults.ret(job, now)
         number = 0
         if self.model.draws:
             assert job.subject is not None

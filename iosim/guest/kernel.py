@@ -8,12 +8,15 @@ from iosim.guest.command import Command
 from iosim.guest.cpu import GuestCpu, Halt, Ops
 from iosim.kvm import Access, Exit, ExitReason, Irq
 from iosim.model import ata
-from iosim.model.records import FLUSH, OK, Request
+from iosim.model.records import ERROR, FLUSH, NO_ERROR, OK, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, AccessKind, Binder, Mode
 
 EOI_EXIT = {"apic-access": ExitReason.APIC_ACCESS, "x2apic": ExitReason.MSR_WRITE, "none": None}
 """What ending an interrupt costs the guest: a write to the APIC's page, to its MSR, or no exit (PV EOI, APICv)."""
+
+SD_MAX_RETRIES = 5
+"""How often a failed command is repeated (drivers/scsi/sd.h; scsi_eh_flush_done_q counts)."""
 
 
 class Driver(Protocol):
@@ -21,6 +24,8 @@ class Driver(Protocol):
 
     ends_interrupt_first: bool
     """Whether the EOI comes before the handler (Linux, edge-triggered); otherwise the driver ends it itself."""
+    recovers: bool
+    """Whether an error handler looks at a command that failed, and may repeat it."""
 
     def issue(self, command: Command) -> Ops:
         """Issue a command; returns True if it also waited for it and saw it complete."""
@@ -32,7 +37,10 @@ class Driver(Protocol):
         """What the work queue does for an issued command."""
 
     def interrupt(self, command: Command) -> Ops:
-        """Handle the channel's interrupt; returns True if the command is complete."""
+        """Handle the channel's interrupt; returns True if the command is complete, or has failed."""
+
+    def recover(self, command: Command) -> Ops:
+        """What the error handler does to the device after *command* has failed."""
 
 
 class Drive:
@@ -49,6 +57,7 @@ class Drive:
         max_sectors: int,
         write_cache: bool,
         completed: Callable[[Request], None],
+        retries: int = SD_MAX_RETRIES,
     ) -> None:
         self.vm = vm
         self.index = index
@@ -60,6 +69,7 @@ class Drive:
         self.max_sectors = max_sectors
         self.write_cache = write_cache
         self.completed = completed
+        self.retries = retries
         self.queue: ChannelQueue
 
     def commands(self, request: Request) -> deque[Command]:
@@ -82,7 +92,7 @@ class Drive:
 class ChannelQueue:
     """The requests that wait for one channel, first come, first served: master and slave share it.
 
-    `command` is the one command that the channel works on.
+    `command` is the one command that the channel works on; `failed` says that a part of its request was given up.
     """
 
     def __init__(self, number: int, bus: Any, driver: Driver) -> None:
@@ -92,6 +102,7 @@ class ChannelQueue:
         self.waiting: deque[Request] = deque()
         self.parts: deque[Command] = deque()
         self.command: Command | None = None
+        self.failed = False
 
 
 class GuestKernel:
@@ -113,6 +124,7 @@ class GuestKernel:
         self._complete = binder.path("guest.complete", mode=Mode.GUEST)
         self._interrupt_entry = binder.path("guest.interrupt_entry", mode=Mode.GUEST)
         self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
+        self._error_thread = binder.path("guest.error_handler", mode=Mode.GUEST)
         self._background = binder.path("guest.background", mode=Mode.GUEST)
 
     def add_channel(self, queue: ChannelQueue) -> None:
@@ -151,11 +163,17 @@ class GuestKernel:
         for queue in self._queues.values():
             lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
             queue.command = None
+            queue.failed = False
             queue.waiting.clear()
             self._levels.busy(queue.number).set(now, 0)
             self._levels.queue(queue.number).set(now, 0)
         self._ready.clear()
         return lost
+
+    def revive(self) -> None:
+        """The guest has booted again: its block layer is empty."""
+        self.dead = False
+        self._cpu.reset()
 
     # What KVM asks (iosim.guest.cpu.Kernel)
 
@@ -222,9 +240,12 @@ class GuestKernel:
     def _next_part(self, queue: ChannelQueue) -> Ops:
         """Issue the next command of the request in turn; its PIO task, if it has one, goes to the work queue."""
         cpu = self._cpu
-        command = queue.parts.popleft()
-        queue.command = command
-        cpu.carry(command.request)
+        queue.command = queue.parts.popleft()
+        cpu.carry(queue.command.request)
+        yield from self._issue(queue, queue.command)
+
+    def _issue(self, queue: ChannelQueue, command: Command) -> Ops:
+        cpu = self._cpu
         queue.bus.request = command.request
         cpu.interrupts_on = False
         complete = yield from queue.driver.issue(command)
@@ -248,10 +269,42 @@ class GuestKernel:
         cpu.put_down()
 
     def _command_done(self, queue: ChannelQueue) -> Ops:
-        """ata_qc_complete: the next part of the request, or its end; then the next request of the channel."""
+        """ata_qc_complete: the next part of the request, or its end; then the next request of the channel.
+
+        A command that failed goes to the error handler's thread first (ata_qc_schedule_eh), or is given up at once.
+        """
         cpu = self._cpu
-        assert queue.command is not None
-        request = queue.command.request
+        command = queue.command
+        assert command is not None
+        request = command.request
+        if queue.bus.failed:
+            if queue.driver.recovers:
+                request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+                self._ready.append((lambda: self._error_handler(queue, command), None))
+                cpu.put_down()
+                return
+            queue.failed = True
+        yield from self._command_ended(queue, request)
+
+    def _error_handler(self, queue: ChannelQueue, command: Command) -> Ops:
+        """scsi_error_handler: the command is repeated (ata_eh_worth_retry), or given up after so many times."""
+        cpu = self._cpu
+        cpu.carry(command.request)
+        yield self._error_thread
+        cpu.interrupts_on = False
+        yield from queue.driver.recover(command)
+        cpu.interrupts_on = True
+        if command.retries < command.request.drive.retries:
+            command.begin_again()
+            yield SYNC
+            yield from self._issue(queue, command)
+            return
+        queue.failed = True
+        yield SYNC
+        yield from self._command_ended(queue, command.request)
+
+    def _command_ended(self, queue: ChannelQueue, request: Request) -> Ops:
+        cpu = self._cpu
         queue.command = None
         queue.bus.request = None
         now = cpu.thread.host.now_ns
@@ -262,7 +315,9 @@ class GuestKernel:
             return
         self._levels.busy(queue.number).set(now, 0)
         cpu.put_down()
-        self._end(request, OK)
+        status = ERROR if queue.failed else OK
+        queue.failed = False
+        self._end(request, status)
         yield self._complete
         if queue.waiting:
             self._ready.append((lambda: self._dispatch(queue), None))
@@ -278,6 +333,8 @@ class GuestKernel:
 
     def _end(self, request: Request, status: str) -> None:
         request.status = status
+        if status == OK:
+            request.error = NO_ERROR
         request.done_ns = self._cpu.thread.host.now_ns
         request.drive.completed(request)
 

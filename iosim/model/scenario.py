@@ -162,6 +162,26 @@ class WindowTable(_Table):
         return self
 
 
+class FaultTable(_Table):
+    """[[host.disk.fault]]: operations that fail."""
+
+    error: Literal["EIO", "ENOSPC"] = "EIO"
+    ops: Annotated[list[Literal["read", "write", "flush"]], Field(min_length=1)] = ["read", "write", "flush"]
+    first_sector: Annotated[int, Field(ge=0, lt=1 << 48)] = 0
+    sectors: Annotated[int, Field(ge=1, le=1 << 48)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    start: Time = 0
+    end: Time | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "FaultTable":
+        if self.end is not None and self.end <= self.start:
+            raise _table_rule(
+                f"end must come after start, got {units.exact_time(self.end)} and {units.exact_time(self.start)}"
+            )
+        return self
+
+
 class DiskCommon(_Table):
     """[[host.disk]]: what every model has."""
 
@@ -174,6 +194,7 @@ class DiskCommon(_Table):
     writes_starved: Annotated[int, Field(ge=0, le=65536)] = 2
     capacity: Size | None = None
     window: list[WindowTable] = []
+    fault: list[FaultTable] = []
     servers: Count = 1
 
     @model_validator(mode="after")
@@ -291,7 +312,19 @@ class EventTable(_Table):
     """[[vm.event]]: something that happens to the VM at one instant."""
 
     at: Time
-    kind: Literal["signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+    kind: Literal[
+        "signal", "stop", "cont", "reset", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"
+    ]
+    rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    duration: Time | None = None
+
+    @model_validator(mode="after")
+    def _storms_are_of_signals(self) -> "EventTable":
+        if (self.rate is None) != (self.duration is None):
+            raise _table_rule(f"{'rate' if self.rate is None else 'duration'} is required for a storm of signals")
+        if self.rate is not None and self.kind != "signal":
+            raise _table_rule(f"rate must be left out unless kind is signal, got kind {self.kind}")
+        return self
 
 
 class DriveTable(_Table):
@@ -311,6 +344,9 @@ class DriveTable(_Table):
     aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
     trace: FileName
     replay: Literal["open", "closed"] = "open"
+    rerror: Literal["report", "stop", "ignore"] = "report"
+    werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"
+    retries: Annotated[int, Field(ge=0, le=1000)] = 5
 
     @property
     def mode(self) -> Transfer:
@@ -346,6 +382,7 @@ class VmTable(_Table):
     kernel: Literal["3.10", "6.1"] = "6.1"
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
     win2k_install_hack: bool = False
+    boot: Time | None = None
     drive: Annotated[list[DriveTable], Field(min_length=1, max_length=4)]
     background: Annotated[list[BackgroundTable], Field(max_length=32)] = []
     event: list[EventTable] = []
@@ -371,6 +408,12 @@ class VmTable(_Table):
                 raise _table_rule(
                     f"drive with driver {drive.driver} must have index 0 or 2, the master of a channel, got {position}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_reset_guest_boots(self) -> "VmTable":
+        if self.boot is None and any(event.kind == "reset" for event in self.event):
+            raise _table_rule("boot is required with an event of kind reset")
         return self
 
     @model_validator(mode="after")

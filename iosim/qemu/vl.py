@@ -13,6 +13,7 @@ from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.runstate import RunState
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
 from iosim.qemu.versions import QemuVersion
@@ -41,6 +42,7 @@ class QemuProcess:
         self.kernel = kernel
         self.recorder = recorder
         self.bql = Mutex(host, f"{name}/bql")
+        self.runstate = RunState(host)
         self._new_thread = new_thread
         self.main_thread = new_thread("main", 0)
 
@@ -60,7 +62,7 @@ class QemuProcess:
         )
         self.ports = PortSpace()
         self.buses = [
-            IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
+            IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, self.runstate, win2k_install_hack)
             for number in (0, 1)
         ]
         for bus in self.buses:
@@ -78,6 +80,29 @@ class QemuProcess:
         if multiple > 1:
             drive.mult_sectors = multiple
 
+    def blk_set_on_error(self, position: int, rerror: str, werror: str) -> None:
+        """Set the error policies of the drive at *position*."""
+        drive = self.buses[position >> 1].drives[position & 1]
+        assert drive is not None
+        assert drive.backend is not None
+        drive.backend.blk_set_on_error(rerror, werror)
+
+    def backends(self) -> list[BlockBackend]:
+        """Return the backends of all drives."""
+        drives = [drive for bus in self.buses for drive in bus.drives]
+        return [drive.backend for drive in drives if drive is not None and drive.backend is not None]
+
+    def quiescent(self) -> bool:
+        """Tell whether nothing is in flight and no vCPU on its way, as a reset needs it."""
+        return self.runstate.all_parked() and not any(backend.in_flight for backend in self.backends())
+
+    def system_reset(self) -> None:
+        """qemu_system_reset: vCPU, interrupt controllers and devices as after power-on."""
+        self.cpu.cpu_reset()
+        self.irqchip.reset()
+        for bus in self.buses:
+            bus.reset()
+
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
     ) -> None:
@@ -87,6 +112,8 @@ class QemuProcess:
         thread.bql = self.bql
         item = None if self.host.exact else self.recorder.item
         self.cpu = KvmCpu(thread, self.binder, self.version, self.bql, self.vcpu, self.ports, vm_stop, item)
+        self.cpu.runstate = self.runstate
+        self.runstate.add_cpu(self.cpu)
         thread.start(self.cpu.qemu_kvm_cpu_thread_fn())
 
     def start_main_loop(self) -> None:

@@ -1,7 +1,7 @@
 """What a run recorded, before it becomes tables."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ INT_COLUMNS = [
     "issue_ns",
     "done_ns",
     "status",
+    "error",
     "warmup",
     "exits",
     "userspace_exits",
@@ -28,7 +29,11 @@ INT_COLUMNS = [
     "irq_line_ioctls",
     *STAGE_COLUMNS,
 ]
-"""Columns of the array of requests, all int64; vm, op and status are numbers of names."""
+"""Columns of the array of requests, all int64; vm, op, status and error are numbers of names."""
+
+
+EventRow: TypeAlias = tuple[int, int, int, str, str]
+"""(ns, drive, request, event, why); drive and request are -1 where the event is not about one."""
 
 
 class KeptLog(NamedTuple):
@@ -81,6 +86,7 @@ class RawResult:
     exits: list[ExitRowData]
     levels: list[LevelData]
     accesses: list[tuple[str, list[tuple[int, int, int, int, int, bool, int, int]]]] | None
+    events: list[tuple[str, list[EventRow]]]
     bin_width_ns: int
     end_ns: int
     arrived: int
@@ -135,6 +141,7 @@ class RawResult:
             exits=exits,
             levels=levels,
             accesses=accesses,
+            events=[(vm.name, vm.life.events) for vm in machine.vms],
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,
