@@ -222,6 +222,38 @@ SCENARIOS = {
         'window = [{start = "1s", end = "2s", factor = 0.0001}]',
         "window.0.factor must be at least 0.001, got 0.0001",
     ),
+    "fault of no operation": disk("fault = [{ops = []}]", "fault.0.ops must have at least one entry, got 0"),
+    "fault of an unknown operation": disk(
+        'fault = [{ops = ["trim"]}]', "fault.0.ops.0 must be one of 'read', 'write', 'flush', got 'trim'"
+    ),
+    "fault with an unknown error": disk(
+        'fault = [{error = "EINVAL"}]', "fault.0.error must be one of 'EIO', 'ENOSPC', got 'EINVAL'"
+    ),
+    "fault that never happens": disk("fault = [{probability = 0.0}]", "fault.0.probability must be above 0, got 0.0"),
+    "fault that ends first": disk(
+        'fault = [{start = "2s", end = "2s"}]', "fault.0.end must come after start, got 2s and 2s"
+    ),
+    "policy of writes for reads": added(
+        'rerror = "enospc"',
+        "scenario.toml: vm.web.drive.0.rerror must be one of 'report', 'stop', 'ignore', got 'enospc'",
+    ),
+    "negative retries": added("retries = -1", "scenario.toml: vm.web.drive.0.retries must be at least 0, got -1"),
+    "reset without a boot time": added(
+        '[[vm.event]]\nat = "1s"\nkind = "reset"',
+        "scenario.toml: vm.web.boot is required with an event of kind reset",
+    ),
+    "storm without a duration": added(
+        '[[vm.event]]\nat = "1s"\nkind = "signal"\nrate = 10.0',
+        "scenario.toml: vm.web.event.0.duration is required for a storm of signals",
+    ),
+    "storm without a rate": added(
+        '[[vm.event]]\nat = "1s"\nkind = "signal"\nduration = "1s"',
+        "scenario.toml: vm.web.event.0.rate is required for a storm of signals",
+    ),
+    "storm of resets": added(
+        '[[vm.event]]\nat = "1s"\nkind = "stop"\nrate = 10.0\nduration = "1s"',
+        "scenario.toml: vm.web.event.0.rate must be left out unless kind is signal, got kind stop",
+    ),
     "images larger than the disk": disk('capacity = "32KiB"', "has 64 sectors, the images on it need 72", between=": "),
     "garbage collection without a size": scenario(
         'model = "constant"\nservice = "90us"',

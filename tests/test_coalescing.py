@@ -17,11 +17,18 @@ KVM_EXITS = [
     ("CR_ACCESS", "SET_TPR"),
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+RUN_STATES = ["stop", "stop", "cont", "cont", "reset", "shutdown", "internal-error", "signal"]
 
 SMALL = {"write_buffer": "8KiB", "units": 2, "servers": 1}
 WINDOWS: list[list[dict[str, Any]]] = [
     [{"start": "150us", "end": "900us", "stuck": True}],
     [{"start": "100us", "end": "400us", "factor": 3.5}, {"start": "500us", "end": "2ms", "add": "70us"}],
+]
+FAULTS: list[list[dict[str, Any]]] = [
+    [{}],
+    [{"error": "ENOSPC", "ops": ["write"], "end": "700us"}],
+    [{"probability": 0.5}, {"error": "ENOSPC", "ops": ["flush"]}],
+    [{"first_sector": 7, "sectors": 1, "start": "200us"}],
 ]
 
 
@@ -44,6 +51,9 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "cache": draw(st.sampled_from(["none", "none", "directsync"])),
                 "replay": draw(st.sampled_from(["open", "open", "closed"])),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+                "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
+                "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
+                "retries": draw(st.sampled_from([0, 1, 5])),
             }
         )
     return result
@@ -64,7 +74,16 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]
+    restart: dict[str, Any] = {}
+    if draw(st.booleans()):
+        restart = {"boot": f"{draw(st.sampled_from([0, 100, 77_700, 500_000]))}ns"}
+        for _ in range(draw(st.integers(0, 4))):
+            events.append({"at": f"{draw(st.integers(1, 9000)) * 100}ns", "kind": draw(st.sampled_from(RUN_STATES))})
+    if draw(st.sampled_from([False, False, True])):
+        storm: dict[str, Any] = {"at": f"{draw(st.integers(0, 5000)) * 100}ns", "kind": "signal"}
+        events.append({**storm, "rate": draw(st.sampled_from([20_000.0, 300_000.0])), "duration": "200us"})
     return {
+        **restart,
         "name": name,
         "count": draw(st.sampled_from([1, 1, 2])),
         "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
@@ -138,6 +157,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     for disk in disks:
         disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
         disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
+        disk["fault"] = draw(st.sampled_from([[], [], *FAULTS]))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant
