@@ -70,7 +70,7 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
             "arrivals": draw(st.sampled_from(["poisson", "periodic"])),
         }
         backgrounds.append(background if kvm_exit is None else {**background, "kvm_exit": kvm_exit})
-    events = [
+    events: list[dict[str, Any]] = [
         {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]

@@ -11,6 +11,7 @@ from scipy.special import lambertw
 from iosim.disk import DiskIo, Ssd, SsdConfig
 from iosim.disk.flash import FlashUnit
 from iosim.disk.ssd import blocks_per_unit
+from tests.support import scenario, simulate
 
 FLUSH = DiskIo("F", 0, 0)
 
@@ -119,6 +120,23 @@ def test_no_page_is_lost(seed: int, sizes: tuple[int, int, int]) -> None:
         assert sorted(flash._what[place] for place in places) == list(range(pages))
         assert sum(flash._valid) == pages
     assert flash.programmed == flash.written + copied == 200 + copied
+
+
+def test_the_summary_tells_of_the_wear() -> None:
+    # One unit, blocks of 2 pages, 4 pages and a spare of 6, as above: the fourth write sets off the first erase.
+    disk = {
+        "model": "ssd",
+        "units": 1,
+        "block_pages": 2,
+        "capacity": "16KiB",
+        "over_provisioning": 1.5,
+        "window": [{"start": "1s", "end": "2s", "factor": 2.0}],
+    }
+    rows = [(k * 10_000_000, "W", 8 * page, 8) for k, page in enumerate((0, 1, 2, 0, 3, 1, 0, 1, 0, 0, 0))]
+    summary = simulate(scenario(drives=[{"size": "16KiB"}], disks=[disk]), rows).summary
+    assert summary["wear"] == {
+        "sda": {"pages_written": 11, "pages_programmed": 12, "blocks_erased": 5, "write_amplification": 12 / 11}
+    }
 
 
 def xiang_kurkoski(spare: float) -> float:

@@ -338,6 +338,17 @@ def test_what_arrives_at_a_stopped_vm_waits_until_it_goes_on(exact: bool) -> Non
 
 
 @both_modes
+def test_a_run_ends_when_a_vm_is_stopped_for_good(exact: bool) -> None:
+    # Without a duration: nothing will happen any more, though the guest's background exits have a rate for ever.
+    background = [{"reason": "CPUID", "rate": 1000.0, "arrivals": "periodic"}]
+    result = run(
+        [WRITE], exact, drive={"werror": "stop"}, background=background, event=[{"at": "500us", "kind": "cont"}]
+    )
+    assert outcomes(result) == [("unfinished", "")]
+    assert result.summary["end_ns"] == 2 * MS  # the first background exit behind the stop
+
+
+@both_modes
 def test_a_disk_finishes_what_it_has_while_the_vm_is_stopped(exact: bool) -> None:
     # Submitted at 1,081,600 ns, at the disk until 1,172,400; the interrupt is raised at 1,173,400. Stopped from 1.1 to
     # 4 ms: what is left, the delivery, is paused until then.

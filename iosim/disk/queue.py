@@ -5,6 +5,8 @@ from collections import deque
 from iosim.disk.fault import Fault, Faults
 from iosim.disk.model import DiskIo, DiskModel
 from iosim.disk.scheduler import Fifo, Scheduler, Waiting
+from iosim.disk.ssd import Ssd
+from iosim.disk.window import WindowedDisk
 from iosim.host import Host, HostThread, Level
 from iosim.model import draws
 from iosim.model.draws import Subject
@@ -87,6 +89,11 @@ class Disk:
             return False
         self.used_sectors += sectors
         return True
+
+    def wear(self) -> dict[str, int] | None:
+        """Return what garbage collection has cost a solid-state disk, None for other disks."""
+        model = self.model.model if isinstance(self.model, WindowedDisk) else self.model
+        return model.wear(self._state) if isinstance(model, Ssd) else None
 
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""

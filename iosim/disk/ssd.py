@@ -100,6 +100,17 @@ class Ssd:
             end, state = self._write(state, first, last, start)
         return end - now_ns, state
 
+    def wear(self, state: SsdState) -> dict[str, int] | None:
+        """Return pages written by the host and programmed in all, and blocks erased; None without a map of pages."""
+        flash = state.memory.flash
+        if not flash:
+            return None
+        return {
+            "pages_written": sum(unit.written for unit in flash),
+            "pages_programmed": sum(unit.programmed for unit in flash),
+            "blocks_erased": sum(unit.erased for unit in flash),
+        }
+
     def _read(self, state: SsdState, first: int, last: int, start: int) -> tuple[int, SsdState]:
         """Each page is read on its unit, then moved to the controller."""
         config = self.config

@@ -87,6 +87,7 @@ class RawResult:
     levels: list[LevelData]
     accesses: list[tuple[str, list[tuple[int, int, int, int, int, bool, int, int]]]] | None
     events: list[tuple[str, list[EventRow]]]
+    wear: dict[str, dict[str, int]]
     bin_width_ns: int
     end_ns: int
     arrived: int
@@ -142,6 +143,7 @@ class RawResult:
             levels=levels,
             accesses=accesses,
             events=[(vm.name, vm.life.events) for vm in machine.vms],
+            wear={disk.name: wear for disk in machine.disks.values() if (wear := disk.wear()) is not None},
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,
