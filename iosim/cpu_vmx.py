@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from iosim.model.steps import Binder, Call, Mode, Op, Steps
+from iosim.model.steps import Binder, Call, Mode, Op, Path, Steps
 
 
 class LoadedVmcs:
@@ -34,6 +34,11 @@ class LoadedVmcs:
             self.launched = False
             self.cpu = cpu
 
+    def entry(self, cpu: int) -> Path:
+        """Return the path of the next entry, made on *cpu*."""
+        self.vmx_vcpu_load(cpu)
+        return self.resume if self.launched else self.launch
+
 
 def vmx_vcpu_run(vcpu: Any) -> Steps[Any]:
     """Enter the guest, let it run, and come back with the `Exit` that ended it.
@@ -47,7 +52,7 @@ def vmx_vcpu_run(vcpu: Any) -> Steps[Any]:
     """
     vmcs = vcpu.vmcs
     if not vcpu.guest.mid_entry:
-        yield vmcs.resume if vmcs.launched else vmcs.launch
+        yield vmcs.entry(vcpu.thread.cpu)
     exit_ = yield Call(vcpu.guest.run(vcpu))
     if exit_ is None:
         return None

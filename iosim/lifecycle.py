@@ -117,6 +117,11 @@ class Lifecycle:
         request.done_ns = self._host.now_ns
         self.ended(request)
 
+    def stream_begun(self, feeder: Feeder) -> None:
+        """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
+        if self._kernel.dead and not self._comes_back():
+            self._account.never_arrive(feeder.never_arrive())
+
     # Events
 
     def note(self, event: str, request: Request | None, why: str) -> None:

@@ -2,7 +2,7 @@
 
 Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
 VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
-(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool).
+(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool). The scheduler comes last.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
 from iosim.guest.libata import Libata
-from iosim.host import Host, HostThread, Level
+from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
@@ -89,7 +89,10 @@ class VirtualMachine:
         self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
         self.main_level = Level(host.timeline, f"{self.name}/main:busy")
 
-        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level)
+        self._cpus = None if table.cpus is None else frozenset(table.cpus)
+        self.steal_level = None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu0:queue")
+
+        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level, self.steal_level)
         self.guest_cpu = GuestCpu(vcpu_thread, None if host.exact else recorder)
         self.qemu = QemuProcess(
             host, self.name, binder, VERSIONS[table.qemu], table.kernel, recorder, self._qemu_thread
@@ -125,8 +128,8 @@ class VirtualMachine:
                 )
             )
             feeder.drive = self.drives[-1]
-            self._thread(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
-        boot_thread = self._thread("boot", _EVENTS + 1)
+            self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
+        boot_thread = self._stream("boot", _EVENTS + 1)
         self.life = Lifecycle(table, self.qemu, self.kernel, account, self.threads, boot_thread)
         self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
@@ -134,10 +137,10 @@ class VirtualMachine:
         self.guest_cpu.boot(self.kernel, self.qemu.vcpu)
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
-            thread = self._thread(f"background{k}", _BACKGROUND + k)
+            thread = self._stream(f"background{k}", _BACKGROUND + k)
             thread.start(self._background(thread, background))
         if table.event:
-            self._thread("events", _EVENTS).start(self.life.schedule())
+            self._stream("events", _EVENTS).start(self.life.schedule())
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
@@ -165,9 +168,20 @@ class VirtualMachine:
 
     # Threads
 
-    def _thread(self, name: str, offset: int, busy: Level | None = None) -> HostThread:
-        subject = draws.Subject(draws.identity(draws.source(self.seed, self.name, f"thread {name}"), 0))
-        thread = HostThread(self.host, self._base + offset, name, subject, busy)
+    def _subject(self, name: str) -> draws.Subject:
+        return draws.Subject(draws.identity(draws.source(self.seed, self.name, f"thread {name}"), 0))
+
+    def _thread(self, name: str, offset: int, busy: Level | None = None, waiting: Level | None = None) -> HostThread:
+        """Return a new thread of the QEMU process; it needs a CPU to run."""
+        thread = HostThread(
+            self.host, self._base + offset, name, self._subject(name), busy, allowed=self._cpus, waiting=waiting
+        )
+        self.threads.append(thread)
+        return thread
+
+    def _stream(self, name: str, offset: int) -> HostThread:
+        """Return a new stream of what comes to the VM from outside; no CPU is needed for it."""
+        thread = HostThread(self.host, self._base + offset, name, self._subject(name), uses_cpu=False)
         self.threads.append(thread)
         return thread
 
@@ -218,6 +232,7 @@ class Arrivals:
                 yield Block(row[0])
             self._arrive(row)
             if self._closed:
+                self._vm.life.stream_begun(self)
                 return
 
     def completed(self) -> None:
@@ -272,6 +287,7 @@ class Machine:
         account: RequestAccount,
     ) -> None:
         self.host = Host(exact=scenario.run.exact_exits)
+        self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
         self.vms: list[VirtualMachine] = []

@@ -197,13 +197,15 @@ def run_machine(
     collector.finish(end_ns)
     for vm in machine.vms:
         vm.qemu.bql.settle(end_ns)
+    if machine.cpus is not None:
+        machine.cpus.settle(end_ns)
     for level in host.timeline.levels:
         level.set(end_ns, level.value)
     return RawResult.collect(machine, scenario, collector.array, collector.kept(), end_ns, collector.arrived)
 
 
 def _start(machine: Machine, number: int, name: str, steps: Steps[None]) -> None:
-    HostThread(machine.host, number, name, Subject(0)).start(steps)
+    HostThread(machine.host, number, name, Subject(0), uses_cpu=False).start(steps)
 
 
 def _at(at_ns: int, action: Callable[[], None]) -> Steps[None]:
@@ -219,5 +221,7 @@ def _end_warmup(machine: Machine) -> None:
     for vm in machine.vms:
         vm.qemu.bql.settle(now)
         vm.qemu.vcpu.account.restart()
+    if machine.cpus is not None:
+        machine.cpus.settle(now)
     for level in machine.host.timeline.levels:
         level.restart(now)

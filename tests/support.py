@@ -55,6 +55,7 @@ def scenario(
     disks: Sequence[dict[str, Any]] = ({"model": "constant", "service": "90us"},),
     run: dict[str, Any] | None = None,
     vms: Sequence[dict[str, Any]] | None = None,
+    host: dict[str, Any] | None = None,
     **vm: Any,
 ) -> Scenario:
     """A scenario of one VM called web with *drives*, or of *vms* (tables with their drives), on *disks*."""
@@ -62,7 +63,7 @@ def scenario(
     return Scenario.model_validate(
         {
             "run": run or {},
-            "host": {"disk": [{"name": f"sd{chr(97 + n)}", **disk} for n, disk in enumerate(disks)]},
+            "host": {**(host or {}), "disk": [{"name": f"sd{chr(97 + n)}", **disk} for n, disk in enumerate(disks)]},
             "vm": [
                 {**table, "drive": [{"cache": "none", "trace": "test.csv", **drive} for drive in table["drive"]]}
                 for table in tables

@@ -295,11 +295,12 @@ SCENARIOS = {
         "TPR_BELOW_THRESHOLD, APIC_ACCESS, EPT_VIOLATION, EPT_MISCONFIG, WBINVD, XSETBV, got 'CPU_ID'",
     ),
     "cache is required": scenario('cache = "none"\n', "", "scenario.toml: vm.web.drive.0.cache is required"),
-    "host.cpus": scenario(
-        "[host]\n",
-        "[host]\ncpus = 4\n",
-        "scenario.toml: host.cpus is not supported yet: leave it out, every thread has a CPU whenever it wants one, "
-        "got 4",
+    "no CPU": scenario("[host]\n", "[host]\ncpus = 0\n", "scenario.toml: host.cpus must be at least 1, got 0"),
+    "slice of nothing": scenario(
+        "[host]\n", '[host]\ncpus = 1\nslice = "10ns"\n', "scenario.toml: host.slice must be at least 1us, got '10ns'"
+    ),
+    "affinity without CPUs": scenario(
+        "[[vm]]\n", "[[vm]]\ncpus = [0]\n", "scenario.toml: vm.web.cpus needs host.cpus, the number of CPUs"
     ),
     "two vCPUs": scenario(
         "[[vm]]\n", "[[vm]]\nvcpus = 2\n", "scenario.toml: vm.web.vcpus above 1 is not supported yet, got 2"

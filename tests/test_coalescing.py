@@ -161,11 +161,20 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant
-    return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": costs}
+    host: dict[str, Any] = {}
+    cpus = draw(st.sampled_from([None, None, 1, 1, 2, 3]))
+    if cpus is not None:
+        host = {"cpus": cpus, "slice": draw(st.sampled_from(["1us", "10us", "100us", "3ms"]))}
+        for table in tables:
+            if draw(st.booleans()):
+                table["cpus"] = draw(st.lists(st.integers(0, cpus - 1), min_size=1, max_size=2))
+    return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": costs, "host": host}
 
 
 def run(case: dict[str, Any], exact: bool) -> Result:
-    described = scenario(vms=case["vms"], disks=case["disks"], run={**case["run"], "exact_exits": exact})
+    described = scenario(
+        vms=case["vms"], disks=case["disks"], run={**case["run"], "exact_exits": exact}, host=case["host"]
+    )
     return simulate(described, case["rows"], profile(case["costs"]))
 
 

@@ -283,6 +283,20 @@ def test_events_after_the_death_change_nothing(exact: bool) -> None:
     assert counts(result) == (1, 0, 1, 0)
 
 
+# The VM dies before the first request of its closed trace comes: the others never do, and the run ends all the same.
+@MODES
+def test_closed_trace_of_a_vm_that_is_dead_already(exact: bool) -> None:
+    described = scenario(
+        [{"replay": "closed"}],
+        event=[{"at": "10us", "kind": "shutdown"}],
+        background=[{"reason": "CPUID", "rate": 1000}],
+        run={"exact_exits": exact},
+    )
+    result = simulate(described, [(700_000, "W", 0, 1), (800_000, "W", 0, 1)])
+    assert result.requests["done_ns"].tolist() == [700_000]
+    assert counts(result) == (1, 0, 1, 0)
+
+
 # A run that ends while requests are on their way.
 @MODES
 def test_requests_that_the_end_of_the_run_finds_are_unfinished(exact: bool) -> None:

@@ -1,6 +1,7 @@
 """A disk of the host: an I/O scheduler in front of a device that holds some operations and serves some of them."""
 
 from collections import deque
+from functools import partial
 
 from iosim.disk.fault import Fault, Faults
 from iosim.disk.model import DiskIo, DiskModel
@@ -98,17 +99,22 @@ class Disk:
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""
         yield SYNC
-        host = self._host
+        done = partial(self._done, job)
         if self._n_busy < self.servers:
             if self._sorts:
-                self._scheduler.add(Waiting(thread, job, self._n_arrived), host.now_ns)
+                self._scheduler.add(Waiting(thread, job, self._n_arrived), self._host.now_ns)
                 self._n_arrived += 1
-                self._scheduler.next(host.now_ns)
-            yield Block(self._begin(job))
+                self._scheduler.next(self._host.now_ns)
+            yield Block(self._begin(job), done)
         else:
             self._wait(Waiting(thread, job, self._n_arrived))
             job.wait_in(Stage.DISK_WAIT, thread.name)
-            yield Block()
+            yield Block(then=done)
+        return job.ret
+
+    def _done(self, job: DiskJob) -> None:
+        """*job* has been served, whether or not its thread has a CPU to go on: the next one begins."""
+        host = self._host
         job.stop_waiting(host.now_ns)
         self._n_busy -= 1
         heir = self._next()
@@ -117,7 +123,6 @@ class Disk:
         else:
             heir.job.stop_waiting(host.now_ns)
             heir.thread.wake_at(self._begin(heir.job))
-        return job.ret
 
     def _wait(self, entry: Waiting) -> None:
         """All servers are busy: *entry* goes to the scheduler, and on into the device if that has room."""

@@ -310,7 +310,7 @@ class GuestCpu:
             if vcpu.signal_pending:
                 return False, None
             yield from vcpu.process_requests()
-        yield vcpu.vmcs.resume
+        yield vcpu.vmcs.entry(self.thread.cpu)
         return True, None
 
     def _return(self) -> None:

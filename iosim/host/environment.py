@@ -31,7 +31,8 @@ class Host(simpy.Environment):
     `turn` says how far the present instant has been worked off: events of threads up to this number have run at
     `now_ns`. That is what decides whether a step that ends at this very instant has ended. A thread that finds no
     event in `queue` before the end of what it spends may move `now_ns` itself (`advance`): the same as sleeping until
-    then, without a trip through the queue.
+    then, without a trip through the queue. `cpus` are the physical CPUs (`iosim.host.cpus.Cpus`), None if every thread
+    has one whenever it wants it.
     """
 
     def __init__(self, exact: bool = False) -> None:
@@ -41,6 +42,7 @@ class Host(simpy.Environment):
         self.now_ns = 0
         self.turn = -1
         self.stopped = False
+        self.cpus: Any = None
         self.queue: Any = self._queue
 
     def start(self, process: Generator[simpy.Event, Any, Any]) -> None:

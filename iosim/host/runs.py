@@ -123,6 +123,30 @@ class Progress:
         for what, per_access in _draws_per_access(template).items():
             self.subject.counts[what] -= per_access * (n - self.access)
 
+    def give_back_from(self, item: int) -> None:
+        """Return the draws of the present access from *item* on, and of all accesses behind it."""
+        counts = self.subject.counts
+        template = self.template
+        for position in template.variable:
+            cost = template.items[position].cost
+            if position >= item and cost is not None:
+                counts[cost.what] -= 1
+        for index in range(self.segment, len(self.run.segments)):
+            behind, n = self.run.segments[index]
+            if index == self.segment:
+                n -= self.access + 1
+            for what, per_access in _draws_per_access(behind).items():
+                counts[what] -= per_access * n
+
+    def begin_rest(self) -> "Progress":
+        """Return the position behind the present access; what is drawn there is drawn anew."""
+        self.next_access()
+        if self.plan is None or self.done:
+            return self
+        template, n = self.run.segments[self.segment]
+        behind = self.run.segments[self.segment + 1 :]
+        return Progress(Run([Segment(template, n - self.access), *behind]), self.subject)
+
     def give_back_rest(self) -> None:
         """Return the draws of the rest of a run of one access that will not be executed."""
         template = self.template
@@ -234,6 +258,8 @@ class End(Enum):
     """An IPI took the vCPU out of the guest."""
     POLLED = 3
     """A poll was disturbed: its register has been read again, and what was read is in `poll_value`."""
+    RELAUNCHED = 4
+    """The access ended with a VMLAUNCH; `HostThread` itself goes on with the rest."""
 
 
 class Outcome(NamedTuple):

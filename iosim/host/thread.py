@@ -1,9 +1,10 @@
 """A host thread as one SimPy process: it runs the steps that the functions of the path yield."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 from operator import add
 from typing import Any, Protocol
 
+from iosim.host.cpus import Cpus
 from iosim.host.drawing import DrawPlan
 from iosim.host.environment import Alarm, Host
 from iosim.host.levels import Level, Pattern
@@ -24,6 +25,7 @@ from iosim.model.steps import (
     Mode,
     Op,
     Path,
+    Resched,
     Run,
     Segment,
     Steps,
@@ -33,6 +35,9 @@ from iosim.model.steps import (
 )
 
 Process = Generator[Alarm, Any, Any]
+
+_WAITS_FOR_A_THREAD = (Stage.AIO_WAIT, Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT)
+"""Where a request waits until a thread that was woken for it runs."""
 
 
 class Tracer(Protocol):
@@ -63,6 +68,12 @@ class Tracer(Protocol):
     def pending(self) -> bool:
         """Tell whether anything waits for vcpu_enter_guest to look at it."""
 
+    def moved(self) -> bool:
+        """Tell whether the next entry has to be a VMLAUNCH: the vCPU has come to another CPU since the last one."""
+
+    def launch(self) -> Path:
+        """Return the path of that entry, and take it as made."""
+
 
 class HostThread:
     """Runs steps, sleeps, waits.
@@ -70,20 +81,35 @@ class HostThread:
     At any time the thread is in one of these states, each shown by what is set:
 
     * spending a path: `_path` (path, its costs, when it began);
-    * spending one item: `_item` (item, when it began);
+    * spending one item: `_item` (item, when it began, when it ends);
     * in a coalesced run: `_progress` and `_run_start_ns`; `split` makes it spend one item instead;
     * waiting for a mutex: `_asked_ns`;
-    * blocked: `blocked`; only `wake` or its deadline ends that.
+    * blocked: `blocked`; only `wake` or its deadline ends that;
+    * waiting for a CPU: `waits_for_cpu`; on the way it was woken, or preempted (`_paused`: what is left of its step).
 
     `request` is the request that the thread carries: its costs are charged to it (`delivering` makes all of them
     irq_delivery). `owner` is the request that the thread's exits count for: the same, or, while a worker carries that
     request, alone. `subject` draws the thread's costs.
 
+    With `host.cpus` a thread that *uses_cpu* spends nothing without one: it gives its CPU up where it blocks or waits
+    for a mutex, and when it is preempted. The time that it waits for a CPU is cpu_wait of the request that it has in
+    hand, or was woken for.
+
     Unless exits are exact, paths are collected and spent together at the next step that is not a path: between two
     such steps nobody can tell.
     """
 
-    def __init__(self, host: Host, index: int, name: str, subject: Subject, busy: Level | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        index: int,
+        name: str,
+        subject: Subject,
+        busy: Level | None = None,
+        uses_cpu: bool = True,
+        allowed: Set[int] | None = None,
+        waiting: Level | None = None,
+    ) -> None:
         self.host = host
         self.index = index
         self.name = name
@@ -98,14 +124,25 @@ class HostThread:
         self.blocked = False
         self.kicked = False
         self.mode = Mode.ROOT
+        self.cpus: Cpus | None = host.cpus if uses_cpu else None
+        self.cpu = -1
+        self.slice_ns = 0
+        self.need_resched = False
+        self.waits_for_cpu = False
+        self.waiting = waiting
+        self._allowed = allowed
+        self._paused: int | None = None
+        self._woken_path: Path | None = None
+        self._in_hand: tuple[Request, Stage, str] | None = None
         self._alarm = Alarm(host)
         self._alarm_twice = False
         self._waking: Path | None = None
         self._path: tuple[Path, list[int] | None, int] | None = None
-        self._item: tuple[Item, int] | None = None
+        self._item: tuple[Item, int, int] | None = None
         self._progress: Progress | None = None
         self._run_start_ns = 0
         self._asked_ns: int | None = None
+        self._got_ns = 0
         self._then: Callable[[], Path | None] | None = None
         self._holds: dict[Run | Template, Pattern] = {}
 
@@ -120,14 +157,23 @@ class HostThread:
         if not self.blocked:
             return
         self.blocked = False
+        self._got_ns = self.host.now_ns
+        path = None if self._then is None else self._then()
+        self._then = None
+        if self.cpus is not None and not self.cpus.acquire(self):
+            self._woken_path = path
+            self._begin_cpu_wait(self.subject)
+            return
+        self._run_woken(path)
+
+    def _run_woken(self, path: Path | None) -> None:
+        """The woken thread has its CPU: it spends the path of its wake-up and goes on."""
         now = self.host.now_ns
         if self.busy is not None:
             self.busy.set(now, 1)
-        path = None if self._then is None else self._then()
         if path is None:
             self._set_alarm(now)
             return
-        self._then = None
         if self.host.exact:
             self._waking = path
             self._set_alarm(now)
@@ -160,7 +206,7 @@ class HostThread:
         started = begin + item_start
         progress.item_start_ns = started
         entry = progress.template.items[item]
-        self._item = (entry, started)
+        self._item = (entry, started, started + cost)
         self.mode = entry.mode
         self._set_alarm(started + cost)
 
@@ -171,7 +217,7 @@ class HostThread:
         request is seen at the next look.
         """
         self.split()
-        if self.blocked:
+        if self.blocked or self.waits_for_cpu:
             return False
         mode, entered_ns = (self.mode, None) if self._path is None else self._place()
         if mode is Mode.ROOT:
@@ -186,7 +232,7 @@ class HostThread:
     def cut(self) -> None:
         """Settle what has been executed by now, tracepoints included; the rest goes on."""
         self.split()
-        if self._path is not None:
+        if self._path is not None and not self.waits_for_cpu:
             path, costs, start = self._path
             position, start = self._charge_finished(path, costs, start, self.host.now_ns)
             costs = None if costs is None else costs[position:]
@@ -196,15 +242,129 @@ class HostThread:
         """Charge the cost under way up to now, too: the request that the thread carries, or the run, ends here."""
         self.cut()
         now = self.host.now_ns
-        if self._path is not None:
+        if self.waits_for_cpu:
+            if self.request is not None:
+                self.request.charge(Stage.CPU_WAIT, now, self.name)
+        elif self._path is not None:
             path, _, start = self._path
             if path.items:
                 self._charge(path.items[0], start, now)
         elif self._item is not None:
-            item, start = self._item
+            item, start, _ = self._item
             self._charge(item, start, now)
         elif self._asked_ns is not None and self.request is not None:
             self.request.charge(Stage.BQL_WAIT, now, self.name)
+
+    # CPUs
+
+    def may_run_on(self, cpu: int) -> bool:
+        """Tell whether the thread's affinity allows *cpu*."""
+        return self._allowed is None or cpu in self._allowed
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether the thread is in the middle of something."""
+        return self._path is not None or self._item is not None or self._progress is not None
+
+    def preempt(self) -> bool:
+        """Take the CPU away: at once, and True; or, from a vCPU in guest mode, by an exit that brings it to RESCHED."""
+        if self.kick():
+            self.need_resched = True
+            return False
+        now = self.host.now_ns
+        if self._path is not None:
+            path, costs, start = self._path
+            self._path = (self._charge_partly(path, costs, start, now), None, now)
+            self._paused = 0
+        else:
+            assert self._item is not None
+            item, start, end = self._item
+            self._charge(item, start, now)
+            self._paused = end - now
+        alarm, self._alarm = self._alarm, Alarm(self.host)
+        self._alarm.callbacks, alarm.callbacks = alarm.callbacks, None  # type: ignore[assignment]
+        self._alarm_twice = False
+        self._stop_running()
+        return True
+
+    def granted(self) -> None:
+        """The thread has a CPU: it goes on with what it was doing, or with its wake-up."""
+        now = self.host.now_ns
+        self._end_cpu_wait()
+        if self._paused is None:
+            path, self._woken_path = self._woken_path, None
+            self._run_woken(path)
+            return
+        left, self._paused = self._paused, None
+        if self.busy is not None:
+            self.busy.set(now, 1)
+        if self._path is not None:
+            path, _, _ = self._path
+            assert path.total_ns is not None
+            self._path = (path, None, now)
+            left = path.total_ns
+        else:
+            assert self._item is not None
+            self._item = (self._item[0], now, now + left)
+        self.host.set_alarm(self._alarm, now + left, self.index)
+
+    def _stop_running(self) -> None:
+        """The thread has lost its CPU and wants one."""
+        if self.busy is not None:
+            self.busy.set(self.host.now_ns, 0)
+        self._begin_cpu_wait()
+
+    def _begin_cpu_wait(self, woken_for: Subject | None = None) -> None:
+        """No CPU is free: from here on the time is cpu_wait of the request in hand, or of that it was woken for."""
+        now = self.host.now_ns
+        self.waits_for_cpu = True
+        if self.waiting is not None:
+            self.waiting.set(now, 1)
+        request = self.request
+        if request is not None:
+            request.stop_waiting(now) if self._asked_ns is None else request.charge(Stage.BQL_WAIT, now, self.name)
+        elif isinstance(woken_for, Request) and woken_for.carrier and woken_for.waiting in _WAITS_FOR_A_THREAD:
+            self._in_hand = (woken_for, woken_for.waiting, woken_for.carrier)
+            woken_for.stop_waiting(now)
+            woken_for.wait_in(Stage.CPU_WAIT, self.name)
+
+    def _end_cpu_wait(self) -> None:
+        now = self.host.now_ns
+        self.waits_for_cpu = False
+        if self.waiting is not None:
+            self.waiting.set(now, 0)
+        if self.request is not None:
+            self.request.charge(Stage.CPU_WAIT, now, self.name)
+        if self._in_hand is not None:
+            request, stage, carrier = self._in_hand
+            self._in_hand = None
+            if request.waiting is Stage.CPU_WAIT and request.carrier == self.name:
+                request.stop_waiting(now)
+                request.wait_in(stage, carrier)
+
+    def _take_cpu(self) -> Process:
+        """Wait for a CPU, if the thread needs one."""
+        if self.cpus is not None and not self.cpus.acquire(self):
+            self._begin_cpu_wait()
+            yield self._sleep()
+        elif self.busy is not None:
+            self.busy.set(self.host.now_ns, 1)
+
+    def _leave_cpu(self, poll_ns: int = 0) -> None:
+        """The thread waits for something else than a CPU."""
+        if self.busy is not None:
+            self.busy.set(self.host.now_ns, 0)
+        if self.cpus is not None:
+            self.need_resched = False
+            self.cpus.release(self, poll_ns)
+
+    def _resched(self) -> Process:
+        """schedule(): to the end of the run queue, if anybody waits there for this CPU."""
+        assert self.cpus is not None
+        self.need_resched = False
+        if self.cpus.rotate(self):
+            self._stop_running()
+            yield self._sleep()
 
     # The process
 
@@ -221,8 +381,7 @@ class HostThread:
         queue = host.queue
         index = self.index
         yield self._sleep_until(host.now_ns)
-        if self.busy is not None:
-            self.busy.set(host.now_ns, 1)
+        yield from self._take_cpu()
         send = steps.send
         callers: list[Any] = []
         result: Any = None
@@ -288,7 +447,7 @@ class HostThread:
                     total is not None
                     and not self.kicked
                     and (not step.takes_lock or self._is_private(step))
-                    and not (step.starts_in_root and self._is_pending())
+                    and not (step.starts_in_root and self._looks())
                 ):
                     start = host.now_ns
                     end = start + total
@@ -306,7 +465,7 @@ class HostThread:
                 mutex = step.mutex
                 if mutex.owner is None and mutex.runner is None:
                     mutex.take(self)
-                    result = (host.now_ns, host.now_ns)
+                    result = (host.now_ns, host.now_ns, host.now_ns)
                 else:
                     result = yield from self._lock(mutex)
             elif kind is Unlock:
@@ -316,19 +475,19 @@ class HostThread:
                 result = step
             elif kind is Progress:
                 result = yield from self._go_on(step)
+            elif kind is Resched:
+                yield from self._resched()
             else:
                 assert kind is Path, step
         if ahead is not None:
             yield from self._spend(ahead)
-        if self.busy is not None:
-            self.busy.set(host.now_ns, 0)
+        self._leave_cpu()
 
     def _run_exact(self, steps: Steps[None]) -> Process:
         """Run *steps* one by one, each cost an event of its own."""
         host = self.host
         yield self._sleep_until(host.now_ns)
-        if self.busy is not None:
-            self.busy.set(host.now_ns, 1)
+        yield from self._take_cpu()
         send = steps.send
         callers: list[Any] = []
         result: Any = None
@@ -361,10 +520,11 @@ class HostThread:
             elif kind is Leave:
                 send = callers.pop()
                 result = step
+            elif kind is Resched:
+                yield from self._resched()
             else:
                 assert kind is Sync, step
-        if self.busy is not None:
-            self.busy.set(host.now_ns, 0)
+        self._leave_cpu()
 
     def _draw(self, path: Path) -> list[int]:
         """Return the costs of the path's items in ns, drawn where they are not constant, 0 for tracepoints."""
@@ -390,6 +550,7 @@ class HostThread:
             self.mode = path.mode
             yield self._sleep_until(end)
             path, costs, start = self._path
+            end = host.now_ns
             self._path = None
             self.mode = Mode.ROOT
             if self.kicked and path.mode is Mode.GUEST:
@@ -458,43 +619,52 @@ class HostThread:
             cost = item.cost.sample(self.subject)
             if not cost:
                 continue
-            start = self.host.now_ns
-            yield from self._spend_item(item, cost)
+            left = yield from self._spend_item(item, cost)
             if self.kicked and path.mode is Mode.GUEST:
-                return _rest(path, position, start + cost - self.host.now_ns)
+                return _rest(path, position, left)
         return None
 
     def _spend_item(self, item: Item, cost_ns: int) -> Process:
+        """Spend *cost_ns* in *item*. Result: how much of it a kick left."""
         start = self.host.now_ns
         if not self.host.advance(start + cost_ns, self.index):
-            self._item = (item, start)
+            self._item = (item, start, start + cost_ns)
             self.mode = item.mode
             yield self._sleep_until(start + cost_ns)
-            self._item = None
-            self.mode = Mode.ROOT
+            return self._end_item()
         self._charge(item, start, self.host.now_ns)
+        return 0
+
+    def _end_item(self) -> int:
+        """The item under way has been slept through, or a kick has ended it; return how much is left of it."""
+        assert self._item is not None
+        item, start, end = self._item
+        now = self.host.now_ns
+        self._item = None
+        self.mode = Mode.ROOT
+        self._charge(item, start, now)
+        return end - now
 
     def _lock(self, mutex: Mutex) -> Process:
-        asked = self.host.now_ns
+        asked = got = self.host.now_ns
         if not mutex.acquire(self):
-            if self.busy is not None:
-                self.busy.set(asked, 0)
             self._asked_ns = asked
             self.blocked = True
             self._then = None
+            self._leave_cpu()
             yield self._sleep()
             self._asked_ns = None
+            got = self._got_ns
             if self.request is not None:
                 self.request.charge(Stage.BQL_WAIT, self.host.now_ns, self.name)
-        return asked, self.host.now_ns
+        return asked, got, self.host.now_ns
 
     def _block(self, step: Block) -> Process:
         """Sleep until woken. Result: the path of the wake-up, if it is still to be spent."""
         host = self.host
-        if self.busy is not None:
-            self.busy.set(host.now_ns, 0)
         self.blocked = True
         self._then = step.then
+        self._leave_cpu(step.poll_ns)
         yield self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
         woken = self._path
         if woken is not None:
@@ -505,9 +675,9 @@ class HostThread:
             return None
         if self.blocked:
             self.blocked = False
-            if self.busy is not None:
-                self.busy.set(host.now_ns, 1)
-            return None if self._then is None else self._then()
+            waking = None if self._then is None else self._then()
+            yield from self._take_cpu()
+            return waking
         waking, self._waking = self._waking, None
         return waking
 
@@ -516,17 +686,21 @@ class HostThread:
     def _go_on(self, progress: Progress) -> Process:
         """Execute what remains of a run. Result: None at its end, else the `Outcome` that broke it off."""
         host = self.host
-        run = progress.run
+        broken_off = False
         while not progress.done:
-            if progress.segment and not progress.access and progress.at_access:
+            if progress.segment and not progress.access and progress.at_access and not broken_off:
                 progress = progress.tail()
-                run = progress.run
-            alone = not self.kicked and self._is_private(run)
+            run = progress.run
+            alone = not broken_off and progress.at_access and not self.kicked and self._is_private(run)
             if alone and progress.segment == 0 and run.starts_in_root:
-                alone = not self._is_pending()
-            if not alone or not progress.at_access:
+                alone = not self._looks()
+            if not alone:
+                broken_off = False
                 outcome = yield from self._access(progress)
                 if outcome is not None:
+                    if outcome.end is End.RELAUNCHED:
+                        progress = outcome.progress
+                        continue
                     return outcome
                 continue
             begin = host.now_ns
@@ -535,9 +709,7 @@ class HostThread:
                 self._enter_run(progress, begin)
                 yield self._sleep_until(end)
                 if self._progress is None:
-                    outcome = yield from self._access(progress)
-                    if outcome is not None:
-                        return outcome
+                    broken_off = True
                     continue
                 self._leave_run()
             self._settle_rest(progress, begin)
@@ -551,9 +723,9 @@ class HostThread:
         bql = self.bql
         return bql is not None and (bql.owner is None or (bql.owner is self and not bql.waiters))
 
-    def _is_pending(self) -> bool:
-        """Tell whether the next look at the vCPU's requests finds something."""
-        return self.tracer is not None and self.tracer.pending()
+    def _looks(self) -> bool:
+        """Tell whether the next entry is not like others: requests are pending, or it is a VMLAUNCH."""
+        return self.tracer is not None and (self.tracer.pending() or self.tracer.moved())
 
     def _enter_run(self, progress: Progress, begin_ns: int) -> None:
         self._progress = progress
@@ -577,16 +749,17 @@ class HostThread:
             item = items[position]
             if item.op is not Op.SPEND:
                 progress.item = position + 1
+                if item.op is Op.ENTRY and self.tracer is not None and self.tracer.moved():
+                    return (yield from self._relaunch(progress, position))
                 outcome = yield from self._act(item.op, progress)
                 if outcome is not None:
                     return outcome
                 continue
             cost = costs[position] if progress.left_ns is None else progress.left_ns
+            left = 0
             if progress.item_start_ns is not None:
-                start, progress.item_start_ns = progress.item_start_ns, None
-                self._item = None
-                self.mode = Mode.ROOT
-                self._charge(item, start, self.host.now_ns)
+                progress.item_start_ns = None
+                left = self._end_item()
             elif self.kicked and item.mode is Mode.GUEST:
                 progress.item = position
                 return Outcome(End.KICKED, progress)
@@ -597,13 +770,10 @@ class HostThread:
                 position = last - 1
                 continue
             elif cost:
-                start = self.host.now_ns
-                yield from self._spend_item(item, cost)
-            else:
-                start = self.host.now_ns
+                left = yield from self._spend_item(item, cost)
             if self.kicked and item.mode is Mode.GUEST:
                 progress.item = position
-                progress.left_ns = start + cost - self.host.now_ns
+                progress.left_ns = left
                 return Outcome(End.KICKED, progress)
             progress.left_ns = None
         if progress.run.poll is not None:
@@ -613,6 +783,19 @@ class HostThread:
             return Outcome(End.POLLED, progress)
         progress.next_access()
         return None
+
+    def _relaunch(self, progress: Progress, position: int) -> Process:
+        """The entry that ends the present access is a VMLAUNCH; what comes behind it draws its costs anew.
+
+        Result: the `Outcome` of a poll, or one with the run that remains.
+        """
+        assert self.tracer is not None
+        progress.give_back_from(position)
+        yield from self._spend(self.tracer.launch())
+        if progress.run.poll is not None:
+            progress.next_access()
+            return Outcome(End.POLLED, progress)
+        return Outcome(End.RELAUNCHED, progress.begin_rest())
 
     def _act(self, op: Op, progress: Progress) -> Process:
         """Do what an item without time does. Result: an `Outcome` if the run has to be left here."""

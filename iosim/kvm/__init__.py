@@ -4,12 +4,11 @@ from iosim.kvm.exit_table import EXIT_TABLE, KERNEL_PORTS, ExitReason, ExitRow, 
 from iosim.kvm.exits import Access, Exit, ExitAccount, PortLog
 from iosim.kvm.handlers import rep_ins_batches, rep_ins_items
 from iosim.kvm.irqchip import Irq, IrqChip
-from iosim.kvm.vcpu import THE_CPU, KvmRun, Vcpu
+from iosim.kvm.vcpu import KvmRun, Vcpu
 
 __all__ = [
     "EXIT_TABLE",
     "KERNEL_PORTS",
-    "THE_CPU",
     "Access",
     "Exit",
     "ExitAccount",

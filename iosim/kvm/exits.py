@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from iosim.cpu_vmx import LoadedVmcs
 from iosim.host.drawing import DrawPlan
 from iosim.host.durations import Durations
 from iosim.host.runs import offsets, starts
@@ -9,7 +10,7 @@ from iosim.host.thread import HostThread
 from iosim.kvm.exit_table import ExitReason, KvmExit
 from iosim.model.costs import Int64Array
 from iosim.model.records import Request
-from iosim.model.steps import AccessKind, Run, Template
+from iosim.model.steps import AccessKind, Path, Run, Template
 
 _IO = ExitReason.IO_INSTRUCTION.name
 _NAMES = {reason: reason.name for reason in ExitReason}
@@ -111,6 +112,18 @@ class ExitAccount:
     def pending(self) -> bool:
         """Tell whether something waits for vcpu_enter_guest to look at it."""
         return bool(self._vcpu.pending())
+
+    def moved(self) -> bool:
+        """Tell whether the next entry has to be a VMLAUNCH."""
+        vmcs: LoadedVmcs = self._vcpu.vmcs
+        return vmcs.cpu != self._thread.cpu
+
+    def launch(self) -> Path:
+        """Return the path of that entry."""
+        vmcs: LoadedVmcs = self._vcpu.vmcs
+        path = vmcs.entry(self._thread.cpu)
+        vmcs.launched = True
+        return path
 
     def whole_run(self, run: Run, start_ns: int) -> None:
         """All round trips of a run with constant costs."""

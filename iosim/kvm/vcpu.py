@@ -12,10 +12,7 @@ from iosim.kvm.handlers import Handlers
 from iosim.kvm.irqchip import Irq
 from iosim.model.records import Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, Binder, Block, Check, Op, Path, Steps
-
-THE_CPU = 0
-"""Every thread has a CPU whenever it wants one, and so never changes it: all run on number 0."""
+from iosim.model.steps import RESCHED, SYNC, Binder, Block, Check, Op, Path, Steps
 
 HALT_POLL_NS_DEFAULT = {"3.10": 0, "6.1": 200_000}
 """KVM_HALT_POLL_NS_DEFAULT of arch/x86/include/asm/kvm_host.h; Linux 3.10 does not poll."""
@@ -129,11 +126,9 @@ class Vcpu:
     def kvm_vcpu_ioctl(self) -> Steps[int]:
         """ioctl(KVM_RUN): 0 with `run` filled, or a negative errno.
 
-        vcpu_load first; then complete_userspace_io (the value of an IN is copied at the start of the next KVM_RUN),
-        then vcpu_run.
+        complete_userspace_io first (the value of an IN is copied at the start of the next KVM_RUN), then vcpu_run.
         """
         yield self._ioctl
-        self.vmcs.vmx_vcpu_load(THE_CPU)
         access = self.complete_userspace_io
         if access is not None:
             self.complete_userspace_io = None
@@ -147,6 +142,8 @@ class Vcpu:
     def vcpu_run(self) -> Steps[int]:
         """vcpu_run (__vcpu_run in 3.10): enter the guest or block, until userspace has something to do."""
         while True:
+            if self.thread.need_resched:
+                yield RESCHED
             if self.halted:
                 yield from self.kvm_vcpu_block()
             r = yield from self.vcpu_enter_guest()
@@ -242,6 +239,7 @@ class Vcpu:
             self._adjust_polling(0)
         else:
             self.asleep = True
+            self._halt.poll_ns = self._halt_poll_ns
             yield self._halt
 
     def _woken(self) -> Path:
@@ -249,9 +247,14 @@ class Vcpu:
         self.asleep = False
         halted_ns = self.thread.host.now_ns - self._blocked_ns
         self._go_on()
-        path = self._wake_polling if halted_ns <= self._halt_poll_ns else self._wake_asleep
+        path = self._wake_polling if self._polls(halted_ns) else self._wake_asleep
         self._adjust_polling(halted_ns)
         return path
+
+    def _polls(self, halted_ns: int) -> bool:
+        """Whether the vCPU, halted for that long, still polls: its window is not over and nobody took its CPU."""
+        cpus = self.thread.cpus
+        return halted_ns <= self._halt_poll_ns and (cpus is None or cpus.polls(self.thread))
 
     def _go_on(self) -> None:
         """Not halted any more: from here on the thread works for what ended the halt. A signal ends only the sleep."""

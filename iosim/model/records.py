@@ -24,6 +24,11 @@ WAITING_FUNCTION: dict[Stage, str] = {
     Stage.COMPLETION_WAIT: "qemu_poll_ns",
     Stage.COMPLETION: "timer_mod",
     Stage.IRQ_DELIVERY: "kvm_vcpu_kick",
+    Stage.CPU_WAIT: "schedule",
+    Stage.SUBMIT_WAIT: "ioeventfd_write",
+    Stage.THROTTLE_WAIT: "throttle_group_co_io_limits_intercept",
+    Stage.DIRTY_WAIT: "balance_dirty_pages",
+    Stage.PAUSED: "vm_stop",
 }
 """Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
 
@@ -110,8 +115,9 @@ class Request(Subject):
         self.carrier = carrier
 
     def stop_waiting(self, now_ns: int) -> None:
-        """Charge the wait that began with `wait_in`."""
+        """Charge the wait that began with `wait_in`: nobody has to wake anybody for the request any more."""
         self.charge(self.waiting, now_ns, self.carrier)
+        self.carrier = ""
 
 
 class PartSums:

@@ -67,10 +67,6 @@ def _one_vcpu(value: object) -> object:
     return value
 
 
-def _no_cpus(value: object) -> object:
-    raise _rule("is not supported yet: leave it out, every thread has a CPU whenever it wants one")
-
-
 def _file_name(value: str) -> str:
     if not value or "\0" in value:
         raise _rule("must be the name of a file")
@@ -82,6 +78,9 @@ Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.e
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
+
+
+MAX_CPUS = 1024
 
 
 class _Table(BaseModel):
@@ -292,11 +291,19 @@ DiskTable: TypeAlias = Annotated[
 
 
 class HostTable(_Table):
-    """[host]: the profile of costs and the disks that all VMs share."""
+    """[host]: the CPUs, the profile of costs, and the disks that all VMs share."""
 
-    cpus: Annotated[None, BeforeValidator(_no_cpus)] = None
+    cpus: Annotated[int, Field(ge=1, le=MAX_CPUS)] | None = None
+    slice: Time = 3_000_000
     profile: FileName = "vmx-2013"
     disk: Annotated[list[DiskTable], Field(min_length=1)]
+
+    @field_validator("slice")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if value < 1000:
+            raise _rule("must be at least 1us")
+        return value
 
 
 class BackgroundTable(_Table):
@@ -378,6 +385,7 @@ class VmTable(_Table):
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
     vcpus: Annotated[int, Field(ge=1), BeforeValidator(_one_vcpu)] = 1
+    cpus: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     qemu: Literal["1.6", "7.2"] = "7.2"
     kernel: Literal["3.10", "6.1"] = "6.1"
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
@@ -447,6 +455,12 @@ class Scenario(_Table):
         if len(set(vms)) != len(vms):
             raise _table_rule(f"vm has the name {max(vms, key=vms.count)} twice")
         for vm in self.vm:
+            if vm.cpus is not None and self.host.cpus is None:
+                raise _table_rule(f"vm.{vm.name}.cpus needs host.cpus, the number of CPUs")
+            if vm.cpus is not None and self.host.cpus is not None and max(vm.cpus) >= self.host.cpus:
+                raise _table_rule(
+                    f"vm.{vm.name}.cpus must be below host.cpus, which is {self.host.cpus}, got {max(vm.cpus)}"
+                )
             for number, drive in enumerate(vm.drive):
                 place = f"vm.{vm.name}.drive.{number}.disk"
                 if drive.disk is None and len(disks) > 1:

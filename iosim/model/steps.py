@@ -8,6 +8,7 @@ Each function yields these steps. Exit-by-exit execution runs them one by one; c
 * `Block`: the thread waits until another wakes it.
 * `SYNC`: everything yielded before has been spent when the function goes on. Paths alone do not promise that: their
   costs are collected and spent together at the next step of another kind. (`Lock` and the others promise it too.)
+* `RESCHED`: a thread that was preempted in the guest, now out of it, lets others have its CPU (schedule).
 * `Call`, `LEAVE`: run another function, as ``yield from`` does; come back from it in the middle.
 * `Run`: many port accesses at once, each the recorded steps of one round trip (`Template`).
 """
@@ -338,7 +339,7 @@ class Run:
 
 
 class Lock:
-    """Take the mutex; results in (asked_ns, got_ns)."""
+    """Take the mutex; results in (asked_ns, got_ns, running again with a CPU, ns)."""
 
     __slots__ = ("mutex",)
 
@@ -367,14 +368,17 @@ class Check:
 class Block:
     """Wait until another thread calls `wake`, or until `until_ns`.
 
-    *then*, called at that moment, returns the path of the wake-up itself, which the thread spends before it goes on.
+    *then*, called at that moment, returns the path of the wake-up itself, which the thread spends before it goes on;
+    with `host.cpus` it is called before the thread has a CPU. A halted vCPU may poll for `poll_ns` on the CPU that it
+    leaves.
     """
 
-    __slots__ = ("then", "until_ns")
+    __slots__ = ("poll_ns", "then", "until_ns")
 
     def __init__(self, until_ns: int | None = None, then: "Callable[[], Path | None] | None" = None) -> None:
         self.until_ns = until_ns
         self.then = then
+        self.poll_ns = 0
 
 
 class Call:
@@ -402,3 +406,10 @@ class Sync:
 
 
 SYNC = Sync()
+
+
+class Resched:
+    """need_resched is set: let the next thread have the CPU, if one still waits for it."""
+
+
+RESCHED = Resched()

@@ -29,7 +29,7 @@ class MainLoop:
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
         self._waker: Subject = thread.own_subject
-        self._lock_wait = (0, 0)
+        self._lock_wait = (0, 0, 0)
         self._wake = binder.path("main_loop.wake")
         self._poll = binder.path("main_loop.poll")
         self._dispatch = binder.path("main_loop.dispatch")
@@ -51,12 +51,16 @@ class MainLoop:
         heappush(self._timers, (at_ns, self._n_timers, callback))
 
     def carry(self, request: Request) -> None:
-        """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait."""
+        """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait.
+
+        With `host.cpus` the thread may have had to wait for a CPU when it got the BQL: cpu_wait.
+        """
         now = self.thread.host.now_ns
         if request.waiting is Stage.COMPLETION_WAIT:
-            asked, got = self._lock_wait
+            asked, got, running = self._lock_wait
             request.charge(Stage.COMPLETION_WAIT, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
+            request.charge(Stage.CPU_WAIT, min(running, now), self.thread.name)
         request.stop_waiting(now)
         self.thread.request = request
         self.thread.owner = request

@@ -7,7 +7,7 @@ the QEMU side and the device are the real ones, of the same versions, on a clock
 from typing import Any
 
 from iosim.host import Host, HostThread, Mutex
-from iosim.kvm import THE_CPU, Access, Exit, ExitReason, IrqChip, Vcpu
+from iosim.kvm import Access, Exit, ExitReason, IrqChip, Vcpu
 from iosim.model.ata import Reg, channel_ports
 from iosim.model.draws import Subject
 from iosim.model.steps import (
@@ -85,7 +85,7 @@ class TemplateRecorder:
         self._guest = _ScriptedGuest()
         self._vcpu = Vcpu(thread, binder, kernel, self._guest)
         self._vcpu.account = self._recording
-        self._vcpu.vmcs.vmx_vcpu_load(THE_CPU)
+        self._vcpu.vmcs.vmx_vcpu_load(thread.cpu)
         self._vcpu.vmcs.launched = True
         irqchip = IrqChip(binder, version.irq_ioctls)
         main_loop: Any = None

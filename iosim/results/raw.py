@@ -67,6 +67,7 @@ class LevelData(NamedTuple):
     servers: int
     busy_area: int
     busy_bins: list[int]
+    has_queue: bool
     queue_area: int
     queue_highest: int
     queue_bins: list[int]
@@ -122,13 +123,16 @@ class RawResult:
                     )
                 )
             name = vm.name
-            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, None))
+            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, vm.steal_level))
             levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
             used = sorted({drive.channel for drive in vm.drives})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+        if machine.cpus is not None:
+            levels.append(_level("cpus", machine.cpus.n, machine.cpus.running_level, machine.cpus.queue_level))
+            levels += [_level(f"cpu{cpu}", 1, busy, None) for cpu, busy in enumerate(machine.cpus.busy)]
         for disk in machine.disks.values():
             levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
         accesses = None
@@ -156,6 +160,7 @@ def _level(resource: str, servers: int, busy: Any, queue: Any) -> LevelData:
         servers,
         busy.area,
         busy.bins,
+        queue is not None,
         0 if queue is None else queue.area,
         0 if queue is None else queue.highest,
         [] if queue is None else queue.bins,

@@ -8,7 +8,7 @@ import pandas as pd
 from iosim.model.costs import Int64Array
 from iosim.model.records import ERRORS, STATUSES
 from iosim.model.trace import OPS
-from iosim.results.raw import INT_COLUMNS, LevelData, RawResult
+from iosim.results.raw import INT_COLUMNS, RawResult
 
 _DONE = INT_COLUMNS.index("done_ns") + 1
 REQUEST_COLUMNS = [*INT_COLUMNS[:_DONE], "latency_ns", *INT_COLUMNS[_DONE:]]
@@ -119,13 +119,9 @@ def series(raw: RawResult, table: pd.DataFrame) -> pd.DataFrame:
     lengths = np.maximum(ends - starts, 1)
     for level in raw.levels:
         columns[f"utilisation {level.resource}"] = _bins(level.busy_bins, n_bins) / (lengths * level.servers)
-        if _has_queue(level):
+        if level.has_queue:
             columns[f"queue {level.resource}"] = _bins(level.queue_bins, n_bins) / lengths
     return pd.DataFrame(columns)
-
-
-def _has_queue(level: LevelData) -> bool:
-    return not level.resource.endswith(("/vcpu0", "/main_loop"))
 
 
 def _bins(values: list[int], n_bins: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
