@@ -37,6 +37,9 @@ class RequestAccount(Protocol):
     def never_arrive(self, n: int) -> None:
         """*n* requests of the traces will not come any more."""
 
+    def never_end(self, n: int) -> None:
+        """*n* more requests (fewer, if negative) have come and will not end: the run does not wait for them."""
+
 
 class Feeder(Protocol):
     """The stream of requests of one drive."""
@@ -82,10 +85,12 @@ class Lifecycle:
         self._under_way: dict[tuple[int, int], Request] = {}
         self._coming_back = False
         self._why_ended = ""
+        self._n_hopeless = 0
         runstate = qemu.runstate
         runstate.note = self.note
         runstate.waiting = self._under_way.values
         runstate.on_parked = self._look_whether_quiet
+        runstate.on_stopped = self._stopped
         for backend in qemu.backends():
             backend.drained = self._look_whether_quiet
         if self._boot_ns is not None:
@@ -101,10 +106,12 @@ class Lifecycle:
         else:
             self._under_way[request.drive.index, request.number] = request
             self._kernel.arrive(request)
+            self._count_hopeless()
 
     def ended(self, request: Request) -> None:
         """The guest has completed a request, well or not."""
         self._under_way.pop((request.drive.index, request.number), None)
+        self._count_hopeless()
         self._account.request_ended(request)
 
     def _fail(self, request: Request, why: str) -> None:
@@ -121,6 +128,20 @@ class Lifecycle:
         """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
         if self._kernel.dead and not self._comes_back():
             self._account.never_arrive(feeder.never_arrive())
+
+    def _stopped(self) -> None:
+        """The VM has been stopped; if it is for good, closed replay has come to its end."""
+        if self._is_stopped_for_good():
+            self._account.never_arrive(sum(feeder.never_arrive() for feeder in self.feeders))
+            self._count_hopeless()
+
+    def _count_hopeless(self) -> None:
+        """What is under way in a VM that is stopped for good will not end."""
+        hopeless = len(self._under_way) if self._is_stopped_for_good() else 0
+        if hopeless != self._n_hopeless:
+            more = hopeless - self._n_hopeless
+            self._n_hopeless = hopeless
+            self._account.never_end(more)
 
     # Events
 
@@ -165,6 +186,9 @@ class Lifecycle:
         """Whether the guest will never run again."""
         if self._kernel.dead:
             return not self._comes_back()
+        return self._is_stopped_for_good()
+
+    def _is_stopped_for_good(self) -> bool:
         return not self._qemu.runstate.running and not self._conts_left and not self._resets_left
 
     # End and restart

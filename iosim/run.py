@@ -40,6 +40,7 @@ class Collector:
             total += size
         self.total = total
         self.ended = 0
+        self.hopeless = 0
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
         self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
@@ -72,13 +73,19 @@ class Collector:
         self._stop_at_end()
 
     def _stop_at_end(self) -> None:
-        if self.ended == self.total and self.stop is not None:
+        if self.ended + self.hopeless == self.total and self.stop is not None:
             self.stop()
 
     def never_arrive(self, n: int) -> None:
         """*n* requests of the traces will not come: with closed replay none follows one that is lost."""
         self.total -= n
         self._stop_at_end()
+
+    def never_end(self, n: int) -> None:
+        """*n* more requests will not end, or fewer if negative: their VM is stopped for good."""
+        self.hopeless += n
+        if n > 0:
+            self._stop_at_end()
 
     def finish(self, end_ns: int) -> None:
         """The run is over: what is still on its way is unfinished."""

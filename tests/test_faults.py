@@ -345,7 +345,23 @@ def test_a_run_ends_when_a_vm_is_stopped_for_good(exact: bool) -> None:
         [WRITE], exact, drive={"werror": "stop"}, background=background, event=[{"at": "500us", "kind": "cont"}]
     )
     assert outcomes(result) == [("unfinished", "")]
-    assert result.summary["end_ns"] == 2 * MS  # the first background exit behind the stop
+    assert result.summary["end_ns"] == 1_173_100
+
+
+@both_modes
+def test_a_vm_that_is_stopped_for_good_does_not_keep_the_others_running(exact: bool) -> None:
+    disks: list[dict[str, Any]] = [{"model": "constant", "service": "90us"} for _ in range(2)]
+    disks[0]["fault"] = [{}]
+    background = [{"reason": "CPUID", "rate": 1000.0, "arrivals": "periodic"}]
+    vms = [
+        {"name": "a", "drive": [{"disk": "sda", "werror": "stop"}]},
+        {"name": "b", "drive": [{"disk": "sdb"}], "background": background},
+    ]
+    rows: list[list[Row]] = [[WRITE, (6 * MS, "W", 0, 1)], [WRITE, (4 * MS, "W", 0, 1)]]
+    table = simulate(scenario(vms=vms, disks=disks, run={"exact_exits": exact}), rows, constant_profile(NS))
+    assert table.requests["status"].tolist() == ["unfinished", "unfinished", "ok", "ok"]
+    # The end is the arrival of the last request, at a VM that does nothing with it.
+    assert table.summary["end_ns"] == 6 * MS
 
 
 @both_modes

@@ -36,6 +36,7 @@ class RunState:
         self.note: Callable[[str, Request | None, str], None] = lambda event, request, why: None
         self.waiting: Callable[[], Iterable[Request]] = tuple
         self.on_parked: Callable[[], None] = lambda: None
+        self.on_stopped: Callable[[], None] = lambda: None
         self._host = host
         self._cpus: list[StoppableCpu] = []
         self._handlers: list[Callable[[], None]] = []
@@ -69,6 +70,7 @@ class RunState:
             cpu.pause()
         if self.all_parked():
             self._still_since_ns = self._host.now_ns
+        self.on_stopped()
 
     def vm_start(self, why: str) -> None:
         """Let the VM go on: devices repeat what has failed, then the vCPUs run."""
