@@ -21,7 +21,7 @@ test: lint types $(STAMP)
 	$(BIN)/python -m pytest
 
 fuzz: $(STAMP)
-	$(BIN)/python -m pytest -n 0 --hypothesis-profile=fuzz --hypothesis-show-statistics tests/test_coalescing.py
+	$(BIN)/python -m pytest -n 0 --hypothesis-profile=fuzz --hypothesis-show-statistics tests/test_coalescing.py tests/test_cache_coalescing.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

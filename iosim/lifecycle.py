@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from heapq import merge
 from typing import Protocol
 
-from iosim.guest.kernel import GuestKernel
+from iosim.guest.kernel import Guest
 from iosim.host import HostThread
 from iosim.kvm import Exit, ExitReason, KvmExit
 from iosim.model.records import ERROR, Request
@@ -65,7 +65,7 @@ class Lifecycle:
         self,
         table: VmTable,
         qemu: QemuProcess,
-        kernel: GuestKernel,
+        guest: Guest,
         account: RequestAccount,
         threads: list[HostThread],
         boot_thread: HostThread,
@@ -78,7 +78,7 @@ class Lifecycle:
         self._conts_left = sum(event.kind == "cont" for event in table.event)
         self._qemu = qemu
         self._host = qemu.host
-        self._kernel = kernel
+        self._guest = guest
         self._account = account
         self._threads = threads
         self._boot_thread = boot_thread
@@ -91,7 +91,7 @@ class Lifecycle:
         runstate.waiting = self._under_way.values
         runstate.on_parked = self._look_whether_quiet
         runstate.on_stopped = self._stopped
-        for backend in qemu.backends():
+        for backend in qemu.backends:
             backend.drained = self._look_whether_quiet
         if self._boot_ns is not None:
             boot_thread.start(self._boots())
@@ -101,11 +101,11 @@ class Lifecycle:
     def arrive(self, request: Request) -> None:
         """A request comes to the guest, or to nobody if there is none."""
         self._account.request_arrived(request)
-        if self._kernel.dead:
+        if self._guest.dead:
             self._fail(request, "down")
         else:
             self._under_way[request.drive.index, request.number] = request
-            self._kernel.arrive(request)
+            self._guest.arrive(request)
             self._count_hopeless()
 
     def ended(self, request: Request) -> None:
@@ -126,7 +126,7 @@ class Lifecycle:
 
     def stream_begun(self, feeder: Feeder) -> None:
         """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
-        if self._kernel.dead and not self._comes_back():
+        if self._guest.dead and not self._comes_back():
             self._account.never_arrive(feeder.never_arrive())
 
     def _stopped(self) -> None:
@@ -158,11 +158,11 @@ class Lifecycle:
             self._happen(event, first=k == 0)
 
     def _happen(self, event: EventTable, first: bool) -> None:
-        cpu, runstate = self._qemu.cpu, self._qemu.runstate
+        runstate = self._qemu.runstate
         if event.kind == "signal":
             if first:
                 self.note("signal", None, SCHEDULED)
-            cpu.qemu_cpu_kick()
+            self._qemu.cpus[event.vcpu].qemu_cpu_kick()
         elif event.kind == "stop":
             runstate.vm_stop(SCHEDULED)
         elif event.kind == "cont":
@@ -172,19 +172,20 @@ class Lifecycle:
             self._resets_left -= 1
             self._system_reset()
         else:
-            if not self._kernel.dead:
-                self._qemu.vcpu.fault = FAULTS[event.kind]
-            self._qemu.vcpu.kick()
+            vcpu = self._qemu.vcpus[event.vcpu]
+            if not self._guest.dead:
+                vcpu.fault = FAULTS[event.kind]
+            vcpu.kick()
 
     @property
     def runs(self) -> bool:
         """Whether a guest is there and not stopped."""
-        return not self._kernel.dead and self._qemu.runstate.running
+        return not self._guest.dead and self._qemu.runstate.running
 
     @property
     def is_over(self) -> bool:
         """Whether the guest will never run again."""
-        if self._kernel.dead:
+        if self._guest.dead:
             return not self._comes_back()
         return self._is_stopped_for_good()
 
@@ -195,28 +196,28 @@ class Lifecycle:
 
     def _system_reset(self) -> None:
         """system_reset and cont of the monitor: a running guest ends, one that has ended comes back."""
-        cpu, runstate = self._qemu.cpu, self._qemu.runstate
-        if self._kernel.dead:
+        runstate = self._qemu.runstate
+        if self._guest.dead:
             if self._why_ended != "aborted":
                 self._come_back()
-        elif cpu.parked:
+        elif runstate.all_parked():
             runstate.settle(self._host.now_ns)
-            cpu.stopped = True
             self.vm_ended("reset")
         else:
-            cpu.request_reset()
+            runstate.request_reset()
         runstate.vm_start("reset")
 
     def vm_ended(self, why: str) -> None:
         """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
         self._why_ended = why
-        lost = self._kernel.die()
+        self._qemu.runstate.pause_for_good()
+        self._guest.die(self._host.now_ns)
+        lost = list(self._under_way.values())
         for thread in self._threads:
             if thread.request in lost:
                 thread.charge_under_way()
         for request in lost:
-            if request.done_ns < 0:
-                self._fail(request, why)
+            self._fail(request, why)
         for bus in self._qemu.buses:
             bus.request = None
         self.note("end", None, why)
@@ -249,7 +250,7 @@ class Lifecycle:
             while booted_ns > self._host.now_ns:
                 yield Block(booted_ns)
             self._coming_back = False
-            self._kernel.revive()
+            self._guest.revive()
             self._qemu.system_reset()
             self.note("boot", None, "reset")
             for feeder in self.feeders:

@@ -1,20 +1,24 @@
 """Wiring: what a scenario describes, built from the parts of the model. No behaviour of its own.
 
-Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, and for the
-VM number v, from 2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs
-(128), its main loop (192), its iothreads (193), its workers (256, 64 for each pool). The scheduler comes last.
+Threads are numbered for the order of simultaneous events: 0 the end of the run, 1 the end of the warm-up, for the disk
+number d 16 + d its flusher and 1024 + d what it has under way without a thread, and for the VM number v, from
+2048 x (v + 1) on: its arrival streams, its scheduled events, its background exits (64), its vCPUs (128), its main loop
+(192), its iothreads (193), its workers (256, 64 for each pool), its guest's load (1400), the kernel's workers of its
+io_uring (1984). The scheduler comes last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path as FilePath
 
-from iosim.disk import Disk, HostFile, build_disk
+from iosim.disk import Disk, HostFile, HostFiles, PageCacheConfig, build_disk
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
-from iosim.guest.kernel import ChannelQueue, Drive, Driver, GuestKernel
+from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
+from iosim.guest.load import GuestLoad
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog
 from iosim.lifecycle import Lifecycle, RequestAccount
@@ -26,19 +30,25 @@ from iosim.model.records import Request
 from iosim.model.scenario import (
     BackgroundTable,
     DriveTable,
+    PageCacheTable,
     Scenario,
+    ThrottlingTable,
     VmTable,
 )
 from iosim.model.steps import Binder, Block, Steps
 from iosim.model.trace import Trace
-from iosim.model.units import SECTOR_BYTES
+from iosim.model.units import SECTOR_BYTES, exact_size
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.metadata import Qcow2Image
+from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
 from iosim.qemu.templates import TemplateRecorder
+from iosim.qemu.throttle import READ_SIDE, TOTAL, WRITE_SIDE, Limit, ThrottleConfig
 from iosim.qemu.versions import VERSIONS
 from iosim.qemu.vl import QemuProcess
 
 END_THREAD, WARMUP_THREAD = 0, 1
 _THREADS_PER_VM = 2048
-_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS = 0, 32, 64, 128, 192, 256
+_ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _WORKERS, _LOAD, _IO_WQ = 0, 32, 64, 128, 192, 256, 1400, 1984
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -75,6 +85,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
         account: "RequestAccount",
@@ -86,31 +97,44 @@ class VirtualMachine:
         self._base = _THREADS_PER_VM * (number + 1)
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
-        self.vcpu_level = Level(host.timeline, f"{self.name}/vcpu0:busy")
+        self.vcpu_levels = [Level(host.timeline, f"{self.name}/vcpu{k}:busy") for k in range(table.vcpus)]
+        self.steal_levels = [
+            None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu{k}:queue")
+            for k in range(table.vcpus)
+        ]
         self.main_level = Level(host.timeline, f"{self.name}/main:busy")
 
         self._cpus = None if table.cpus is None else frozenset(table.cpus)
-        self.steal_level = None if host.cpus is None else Level(host.timeline, f"{self.name}/vcpu0:queue")
 
-        vcpu_thread = self._thread("vcpu0", _VCPU, self.vcpu_level, self.steal_level)
-        self.guest_cpu = GuestCpu(vcpu_thread, None if host.exact else recorder)
+        self.guest_cpus = [
+            GuestCpu(
+                self._thread(f"vcpu{k}", _VCPU + k, self.vcpu_levels[k], self.steal_levels[k]),
+                None if host.exact else recorder,
+            )
+            for k in range(table.vcpus)
+        ]
         self.qemu = QemuProcess(
             host, self.name, binder, VERSIONS[table.qemu], table.kernel, recorder, self._qemu_thread
         )
         self.qemu.kvm_init()
         self.qemu.machine_init(table.win2k_install_hack)
-        self.kernel = GuestKernel(self.guest_cpu, binder, table.eoi_kind, self.levels)
+        self.guest = Guest(self.levels)
+        for guest_cpu in self.guest_cpus:
+            GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
         self.drives: list[Drive] = []
         self._feeders: list[Arrivals] = []
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
-            first = images.get(disk.name, 0)
-            images[disk.name] = first + sectors
-            disk.used_sectors += sectors
-            self.qemu.ide_create_drive(position, sectors, HostFile(binder, disk, first), drive.cache, drive.multiple)
-            self.qemu.blk_set_on_error(position, drive.rerror, drive.werror)
+            place = f"vm.{table.name}.drive.{index}"
+            image = image_files(
+                table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
+            )
+            name = f"{self.name}/drive{index}"
+            backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling))
+            backend.blk_set_on_error(drive.rerror, drive.werror)
+            self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             self.drives.append(
@@ -122,23 +146,31 @@ class VirtualMachine:
                     drive.multiple if drive.mode is Transfer.PIO else 1,
                     sectors,
                     drive.max_sectors,
-                    drive.cache != "directsync",
+                    drive.write_cache,
                     partial(self._completed, feeder),
+                    index % table.vcpus if drive.vcpu is None else drive.vcpu,
                     drive.retries,
                 )
             )
             feeder.drive = self.drives[-1]
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         boot_thread = self._stream("boot", _EVENTS + 1)
-        self.life = Lifecycle(table, self.qemu, self.kernel, account, self.threads, boot_thread)
+        self.life = Lifecycle(table, self.qemu, self.guest, account, self.threads, boot_thread)
         self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
-        self.qemu.qemu_init_vcpu(self.guest_cpu, vcpu_thread, self.log, self._ended)
-        self.guest_cpu.boot(self.kernel, self.qemu.vcpu)
+        for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
+            self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._ended)
+            guest_cpu.boot(kernel, self.qemu.vcpus[-1])
+        self.qemu.irqchip.vcpu = self.qemu.vcpus[table.irq_vcpu]
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
             thread = self._stream(f"background{k}", _BACKGROUND + k)
             thread.start(self._background(thread, background))
+        if table.load is not None:
+            for k, kernel in enumerate(self.guest.kernels):
+                load = GuestLoad(self._stream(f"load{k}", _LOAD + k), self.guest, kernel, table.load)
+                self.guest.loads.append(load)
+                load.start()
         if table.event:
             self._stream("events", _EVENTS).start(self.life.schedule())
 
@@ -151,20 +183,35 @@ class VirtualMachine:
             )
             if queue is None:
                 bus = self.qemu.buses[drive.channel]
-                driver = self._driver(config, binder, drive.channel, table.kernel)
+                users = {table.irq_vcpu, *(other.vcpu for other in self.drives if other.channel == drive.channel)}
+                drivers = {
+                    k: self._driver(config, binder, drive.channel, table.kernel, guest_cpu)
+                    for k, guest_cpu in enumerate(self.guest_cpus)
+                    if k in users
+                }
                 if config.driver == "bare-poll":
                     bus.control = 0x0A
-                queue = ChannelQueue(drive.channel, bus, driver)
-                self.kernel.add_channel(queue)
+                queue = ChannelQueue(drive.channel, bus, drivers)
+                self.guest.add_channel(queue)
             drive.queue = queue
 
-    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str) -> Driver:
+    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str, guest_cpu: GuestCpu) -> Driver:
         bus = self.qemu.buses[channel]
         access = AccessBinder(binder, channel_ports(channel))
         width = config.data_width // 8
         if config.driver == "libata":
-            return Libata(self.guest_cpu, bus, access, kernel, width, config.string)
-        return Bare(self.guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+            return Libata(guest_cpu, bus, access, kernel, width, config.string)
+        return Bare(guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
+
+    @staticmethod
+    def _file(
+        images: dict[str, int], files: HostFiles, disk: Disk, direct: bool, sectors: int, length: int | None = None
+    ) -> HostFile:
+        """Put a file of up to *sectors* behind the others on *disk*; *length*: those it has now, None for all."""
+        first = images.get(disk.name, 0)
+        images[disk.name] = first + sectors
+        disk.used_sectors += sectors if length is None else length
+        return files.open(disk, first, sectors, direct, length)
 
     # Threads
 
@@ -188,6 +235,8 @@ class VirtualMachine:
     def _qemu_thread(self, kind: str, number: int) -> HostThread:
         if kind == "main":
             return self._thread("main", _MAIN, self.main_level)
+        if kind == "iou-wrk":
+            return self._thread(f"iou-wrk{number}", _IO_WQ + number)
         return self._thread(f"worker{number}", _WORKERS + number)
 
     # What happens to the VM
@@ -210,7 +259,7 @@ class VirtualMachine:
             if self.life.is_over:
                 return
             if self.life.runs:
-                self.kernel.background_exit(exit_)
+                self.guest.kernels[table.vcpu].background_exit(exit_)
 
 
 class Arrivals:
@@ -275,6 +324,48 @@ def background_exit(table: BackgroundTable) -> Exit:
     return Exit(reason, kvm_exit=KvmExit[table.kvm_exit])
 
 
+def image_files(
+    qemu: str, drive: DriveTable, sectors: int, place: str, new_file: Callable[..., HostFile]
+) -> ImageFiles:
+    """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk. Raises ScenarioError."""
+    if drive.format == "raw":
+        return ImageFiles(new_file(sectors))
+    driver = DRIVERS[qemu]
+    sizes = layout(driver, sectors, drive.cluster_size, drive.l2_cache_size)
+    if sizes.n_tables > MAX_L2_TABLES:
+        largest = MAX_L2_TABLES * sizes.l2_entries * drive.cluster_size
+        raise ScenarioError(
+            f"{place}: a qcow2 image with clusters of {exact_size(drive.cluster_size)} has at most "
+            f"{exact_size(largest)}, got {exact_size(sectors * SECTOR_BYTES)}"
+        )
+    preallocated = drive.preallocation == "metadata"
+    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, preallocated, drive.direct)
+    length = None if preallocated else image.end_cluster() * image.layout.cluster_sectors
+    file = new_file(image.layout.max_clusters * image.layout.cluster_sectors, length)
+    if drive.backing is None:
+        return ImageFiles(file, image)
+    backing = drive.backing // SECTOR_BYTES
+    return ImageFiles(file, image, new_file(backing), backing)
+
+
+def limits(table: ThrottlingTable | None) -> ThrottleConfig | None:
+    """Return the limits of a drive."""
+    if table is None:
+        return None
+    found: dict[str, dict[str, Limit]] = {"bps": {}, "iops": {}}
+    for unit, which in product(found, (TOTAL, READ_SIDE, WRITE_SIDE)):
+        avg, burst, length = (getattr(table, f"{unit}_{which}{suffix}") for suffix in ("", "_max", "_max_length"))
+        if avg is not None:
+            found[unit][which] = Limit(avg, burst or 0, length or 1)
+    return ThrottleConfig(found["bps"], found["iops"], table.iops_size or 0)
+
+
+def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
+    """Return what *table* describes."""
+    background, limit = table.dirty_limits()
+    return PageCacheConfig(table.pages, background, limit, table.dirty_writeback_interval, table.dirty_expire_interval)
+
+
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -290,6 +381,9 @@ class Machine:
         self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
         self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.files = HostFiles(
+            self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
+        )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
         images: dict[str, int] = {}
@@ -309,6 +403,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        self.files,
                         mine,
                         images,
                         account,
@@ -316,9 +411,9 @@ class Machine:
                 )
 
         for disk in self.disks.values():
-            if disk.sectors is not None and images.get(disk.name, 0) > disk.sectors:
+            if disk.sectors is not None and disk.used_sectors > disk.sectors:
                 raise ScenarioError(
-                    f"host.disk.{disk.name}: has {disk.sectors} sectors, the images on it need {images[disk.name]}"
+                    f"host.disk.{disk.name}: has {disk.sectors} sectors, the images on it need {disk.used_sectors}"
                 )
 
     def threads(self) -> Iterator[HostThread]:

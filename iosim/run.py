@@ -227,7 +227,10 @@ def _end_warmup(machine: Machine) -> None:
         thread.cut()
     for vm in machine.vms:
         vm.qemu.bql.settle(now)
-        vm.qemu.vcpu.account.restart()
+        for vcpu in vm.qemu.vcpus:
+            vcpu.account.restart()
+    if machine.files.cache is not None:
+        machine.files.cache.restart()
     if machine.cpus is not None:
         machine.cpus.settle(now)
     for level in machine.host.timeline.levels:

@@ -83,7 +83,7 @@ def run_and_tabulate(
         series=tables.series(raw, requests),
         events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear),
+        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache),
     )
 
 

@@ -15,6 +15,7 @@ from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.steps import SYNC, AccessKind, Binder
 from iosim.qemu.ide import IDEBus
+from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.versions import VERSIONS
 from iosim.qemu.vl import QemuProcess
@@ -51,9 +52,11 @@ class PortGuest:
         self.qemu.machine_init(win2k_install_hack)
         self.disk = Disk(self.host, "sda", ConstantDisk(DISK_NS, FLUSH_NS), 1)
         for position in range(drives):
-            self.qemu.ide_create_drive(
-                position, 1 << 30, HostFile(binder, self.disk, 0), "directsync" if directsync else "none", 16
+            files = ImageFiles(HostFile(binder, self.disk, 0))
+            backend = self.qemu.blk_new_open(
+                f"drive{position}", files, "directsync" if directsync else "none", "threads", None
             )
+            self.qemu.ide_create_drive(position, 1 << 30, backend, 16)
         self.cpu = GuestCpu(vcpu_thread, None)
         self.qemu.qemu_init_vcpu(self.cpu, vcpu_thread, None, self.stopped.append)
         kernel_of_guest: Any = self

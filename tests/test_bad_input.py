@@ -294,7 +294,6 @@ SCENARIOS = {
         "MSR_WRITE, MWAIT_INSTRUCTION, MONITOR_INSTRUCTION, PAUSE_INSTRUCTION, MCE_DURING_VMENTRY, "
         "TPR_BELOW_THRESHOLD, APIC_ACCESS, EPT_VIOLATION, EPT_MISCONFIG, WBINVD, XSETBV, got 'CPU_ID'",
     ),
-    "cache is required": scenario('cache = "none"\n', "", "scenario.toml: vm.web.drive.0.cache is required"),
     "no CPU": scenario("[host]\n", "[host]\ncpus = 0\n", "scenario.toml: host.cpus must be at least 1, got 0"),
     "slice of nothing": scenario(
         "[host]\n", '[host]\ncpus = 1\nslice = "10ns"\n', "scenario.toml: host.slice must be at least 1us, got '10ns'"
@@ -302,16 +301,78 @@ SCENARIOS = {
     "affinity without CPUs": scenario(
         "[[vm]]\n", "[[vm]]\ncpus = [0]\n", "scenario.toml: vm.web.cpus needs host.cpus, the number of CPUs"
     ),
-    "two vCPUs": scenario(
-        "[[vm]]\n", "[[vm]]\nvcpus = 2\n", "scenario.toml: vm.web.vcpus above 1 is not supported yet, got 2"
+    "no vCPU": scenario("[[vm]]\n", "[[vm]]\nvcpus = 0\n", "scenario.toml: vm.web.vcpus must be at least 1, got 0"),
+    "interrupts for a vCPU that is not there": scenario(
+        "[[vm]]\n",
+        "[[vm]]\nvcpus = 2\nirq_vcpu = 2\n",
+        "scenario.toml: vm.web.irq_vcpu must be below vcpus, which is 2, got 2",
     ),
+    "load of nothing": added("[vm.load]\nshare = 0.0", "scenario.toml: vm.web.load.share must be above 0, got 0.0"),
     "virtio-blk": added(
         'interface = "virtio-blk"', "scenario.toml: vm.web.drive.0.interface is not supported yet, got 'virtio-blk'"
     ),
-    "writeback": scenario(
-        '"none"', '"writeback"', "scenario.toml: vm.web.drive.0.cache is not supported yet, got 'writeback'"
+    "native without O_DIRECT": scenario(
+        'cache = "none"',
+        'cache = "writeback"\naio = "native"',
+        "scenario.toml: vm.web.drive.0.aio native needs cache none or directsync with qemu 7.2, got 'writeback'",
     ),
-    "io_uring": added('aio = "io_uring"', "scenario.toml: vm.web.drive.0.aio is not supported yet, got 'io_uring'"),
+    "io_uring on an old host": command(
+        *RUN,
+        "--set",
+        'vm.web.kernel="3.10"',
+        "--set",
+        'vm.web.drive.0.aio="io_uring"',
+        message="scenario.toml: vm.web.drive.0.aio io_uring needs qemu 7.2 and kernel 6.1, got 7.2 and 3.10",
+    ),
+    "page cache too small": scenario(
+        "[host]\n",
+        '[host]\npage_cache = { size = "8KiB" }\n',
+        "scenario.toml: host.page_cache.size must be at least 16KiB, got '8KiB'",
+    ),
+    "dirty ratio": scenario(
+        "[host]\n",
+        "[host]\npage_cache = { dirty_ratio = 101 }\n",
+        "scenario.toml: host.page_cache.dirty_ratio must be at most 100, got 101",
+    ),
+    "cluster size": added(
+        'cluster_size = "4MiB"',
+        "scenario.toml: vm.web.drive.0.cluster_size must be a power of two from 512B to 2MiB, got '4MiB'",
+    ),
+    "backing and preallocation": added(
+        'format = "qcow2"\nbacking = "1MiB"\npreallocation = "metadata"',
+        "scenario.toml: vm.web.drive.0.backing must be left out with preallocation metadata",
+    ),
+    "qcow2 image too large": added(
+        'format = "qcow2"\ncluster_size = "512B"\nsize = "129GiB"',
+        "scenario.toml: vm.web.drive.0: a qcow2 image with clusters of 512B has at most 128GiB, got 129GiB",
+    ),
+    "limits of the total and of a side": added(
+        "throttling = {bps_total = '1MiB', bps_write = '1MiB'}",
+        "scenario.toml: vm.web.drive.0.throttling.bps_total must not be given together with bps_write",
+    ),
+    "burst below the limit": added(
+        "throttling = {iops_read = 100, iops_read_max = 99}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_read_max must be at least iops_read, got 99 and 100",
+    ),
+    "burst length without burst": added(
+        "throttling = {iops_read = 100, iops_read_max_length = 2}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_read_max_length must be given together with iops_read_max",
+    ),
+    "iops_size without iops": added(
+        "throttling = {bps_read = '1MiB', iops_size = '4KiB'}",
+        "scenario.toml: vm.web.drive.0.throttling.iops_size must be given together with iops_total, iops_read or "
+        "iops_write",
+    ),
+    "bursts of QEMU 1.6": scenario(
+        "[[vm.drive]]\n",
+        "qemu = '1.6'\n[[vm.drive]]\nthrottling = {iops_total = 100, iops_total_max = 200}\n",
+        "scenario.toml: vm.web.drive.0.throttling.iops_total_max must be left out with qemu 1.6, which has no bursts",
+    ),
+    "L2 cache of QEMU 1.6": scenario(
+        "[[vm.drive]]\n",
+        "qemu = '1.6'\n[[vm.drive]]\nformat = 'qcow2'\nl2_cache_size = '1MiB'\n",
+        "scenario.toml: vm.web.drive.0.l2_cache_size must be left out with qemu 1.6, which has 16 L2 tables",
+    ),
     "bare metal beyond LBA28": added(
         'driver = "bare-poll"\nmax_sectors = 512',
         "scenario.toml: vm.web.drive.0.max_sectors must be at most 256 with driver bare-poll, which knows LBA28 only, "
@@ -648,7 +709,8 @@ KEYS = [
     "run", "run.seed", "run.duration", "run.window", "host", "host.profile", "host.disk", "host.disk.0",
     "host.disk.0.model", "host.disk.0.service", "host.disk.0.seek", "host.disk.0.zones", "host.disk.0.read_ahead",
     "vm", "vm.0", "vm.0.name", "vm.0.count", "vm.0.drive", "vm.0.drive.0", "vm.0.drive.0.size",
-    "vm.0.drive.0.cache", "vm.0.drive.0.index", "vm.0.background", "vm.0.event",
+    "vm.0.drive.0.cache", "vm.0.drive.0.index", "vm.0.drive.0.cluster_size", "vm.0.drive.0.throttling",
+    "vm.0.drive.0.backing", "vm.0.background", "vm.0.event",
 ]  # fmt: skip
 
 

@@ -31,6 +31,8 @@ FAULTS: list[list[dict[str, Any]]] = [
     [{"first_sector": 7, "sectors": 1, "start": "200us"}],
 ]
 
+CACHES = ["none", "none", "directsync", "writeback", "writeback", "writeback", "writethrough", "unsafe"]
+
 
 @st.composite
 def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
@@ -48,15 +50,39 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "string": draw(st.booleans()),
                 "multiple": draw(st.sampled_from([1, 2, 16])),
                 "max_sectors": draw(st.sampled_from([2, 5, 256])),
-                "cache": draw(st.sampled_from(["none", "none", "directsync"])),
+                "cache": draw(st.sampled_from(CACHES)),
+                "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
                 "replay": draw(st.sampled_from(["open", "open", "closed"])),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
                 "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
                 "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
                 "retries": draw(st.sampled_from([0, 1, 5])),
+                **draw(images()),
+                **draw(st.sampled_from(LIMITS)),
             }
         )
     return result
+
+
+LIMITS: list[dict[str, Any]] = [
+    {},
+    {},
+    {"throttling": {"iops_total": 20_000}},
+    {"throttling": {"iops_write": 5_000, "bps_read": "2MiB"}},
+    {"throttling": {"bps_total": "1MiB", "iops_read": 100_000}},
+]
+
+
+@st.composite
+def images(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        return {}
+    return {
+        "format": "qcow2",
+        "cluster_size": draw(st.sampled_from(["1KiB", "4KiB", "64KiB"])),
+        "lazy_refcounts": draw(st.booleans()),
+        **draw(st.sampled_from([{}, {"backing": "512B"}, {"backing": "64KiB"}])),
+    }
 
 
 @st.composite
@@ -82,15 +108,32 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
     if draw(st.sampled_from([False, False, True])):
         storm: dict[str, Any] = {"at": f"{draw(st.integers(0, 5000)) * 100}ns", "kind": "signal"}
         events.append({**storm, "rate": draw(st.sampled_from([20_000.0, 300_000.0])), "duration": "200us"})
+    qemu, kernel = draw(st.sampled_from(["1.6", "7.2"])), draw(st.sampled_from(["3.10", "6.1"]))
+    drives_ = draw(drives())
+    for drive in drives_:
+        if drive["aio"] == "io_uring" and (qemu, kernel) != ("7.2", "6.1"):
+            drive["aio"] = "threads"
+        if drive["aio"] == "native" and qemu == "7.2" and drive["cache"] not in ("none", "directsync"):
+            drive["aio"] = "threads"
+    vcpus = draw(st.sampled_from([1, 1, 2, 3])) if all(drive["driver"] == "libata" for drive in drives_) else 1
+    for table in [*backgrounds, *events]:
+        table["vcpu"] = draw(st.integers(0, vcpus - 1))
+    load: dict[str, Any] = {}
+    if draw(st.sampled_from([False, False, True])):
+        share, burst = draw(st.sampled_from([0.1, 0.5, 1.0])), draw(st.sampled_from(["3us", "77us", "1ms"]))
+        load = {"load": {"share": share, "burst": burst, "lengths": draw(st.sampled_from(["exponential", "constant"]))}}
     return {
         **restart,
         "name": name,
+        "vcpus": vcpus,
+        "irq_vcpu": draw(st.integers(0, vcpus - 1)),
+        **load,
         "count": draw(st.sampled_from([1, 1, 2])),
         "offset": f"{draw(st.sampled_from([0, 100, 12_345]))}ns",
-        "qemu": draw(st.sampled_from(["1.6", "7.2"])),
-        "kernel": draw(st.sampled_from(["3.10", "6.1"])),
+        "qemu": qemu,
+        "kernel": kernel,
         "win2k_install_hack": draw(st.booleans()),
-        "drive": draw(drives()),
+        "drive": drives_,
         "background": backgrounds,
         "event": events,
         **draw(st.sampled_from([{}, {"eoi": "apic-access"}, {"eoi": "x2apic"}, {"eoi": "none"}])),
@@ -109,6 +152,14 @@ def traces(draw: st.DrawFn) -> list[Row]:
         rows.append((at, op, sector, size))
     return rows
 
+
+PAGE_CACHES: list[dict[str, Any]] = [
+    {},
+    {"size": "16KiB", "dirty_ratio": 100, "dirty_background_ratio": 50},
+    {"size": "16KiB", "dirty_bytes": "8KiB", "dirty_background_ratio": 0},
+    {"size": "64KiB", "dirty_bytes": "8KiB", "dirty_background_bytes": "4KiB"},
+    {"size": "20KiB", "dirty_writeback_interval": "200us", "dirty_expire_interval": "300us"},
+]
 
 WAKES = ["main_loop.wake", "pool.worker_wake", "guest.status_r", "cpu.vm_exit", "kvm.handle_io", "kvm.leave_guest"]
 
@@ -158,6 +209,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
         disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
         disk["fault"] = draw(st.sampled_from([[], [], *FAULTS]))
+    page_cache = draw(st.sampled_from(PAGE_CACHES))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant
@@ -168,12 +220,24 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         for table in tables:
             if draw(st.booleans()):
                 table["cpus"] = draw(st.lists(st.integers(0, cpus - 1), min_size=1, max_size=2))
-    return {"vms": tables, "run": run, "disks": disks, "rows": rows, "costs": costs, "host": host}
+    return {
+        "vms": tables,
+        "run": run,
+        "disks": disks,
+        "page_cache": page_cache,
+        "rows": rows,
+        "costs": costs,
+        "host": host,
+    }
 
 
 def run(case: dict[str, Any], exact: bool) -> Result:
     described = scenario(
-        vms=case["vms"], disks=case["disks"], run={**case["run"], "exact_exits": exact}, host=case["host"]
+        vms=case["vms"],
+        disks=case["disks"],
+        page_cache=case["page_cache"],
+        run={**case["run"], "exact_exits": exact},
+        host=case["host"],
     )
     return simulate(described, case["rows"], profile(case["costs"]))
 

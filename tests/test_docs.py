@@ -16,6 +16,7 @@ from iosim.model import scenario as tables
 from iosim.model.catalogue import CATALOGUE
 from iosim.model.errors import ScenarioError
 from iosim.model.stages import Stage
+from iosim.qemu.qcow2.versions import DRIVERS, Qcow2Driver
 from iosim.qemu.versions import VERSIONS
 from iosim.results.result import Result, write
 from iosim.simulation import simulate as run_scenario
@@ -72,13 +73,16 @@ MODELS: dict[str, type[BaseModel]] = {
     "## `[[host.disk]]`": tables.DiskCommon,
     "### `[[host.disk.window]]`": tables.WindowTable,
     "### `[[host.disk.fault]]`": tables.FaultTable,
+    "### `[host.page_cache]`": tables.PageCacheTable,
     '### `model = "constant"`': tables.ConstantDiskTable,
     '### `model = "empirical"`': tables.EmpiricalDiskTable,
     '### `model = "hdd"`': tables.HddTable,
     '### `model = "ssd"`': tables.SsdTable,
     "## `[[vm]]`": tables.VmTable,
     "## `[[vm.drive]]`": tables.DriveTable,
+    "### `[vm.drive.throttling]`": tables.ThrottlingTable,
     "## `[[vm.background]]`": tables.BackgroundTable,
+    "## `[vm.load]`": tables.LoadTable,
     "## `[[vm.event]]`": tables.EventTable,
 }
 
@@ -202,7 +206,8 @@ def test_the_resources_of_a_run_are_documented(result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), "## `resources`"))[1]
     documented = {name for row in rows for name in re.findall(r"`([^`]*)`", row["resource"])}
     found = {name.replace("web/", "VM/").replace("disk/sda", "disk/NAME") for name in result.resources["resource"]}
-    assert found | {"VM/channel0", "VM/channel1"} == documented
+    elsewhere = {"VM/channel0", "VM/channel1", "VM/driveN/qcow2", "VM/driveN/throttle", "page_cache"}
+    assert found | elsewhere == documented
 
 
 def test_the_keys_of_the_summary_are_documented_in_order(result: Result) -> None:
@@ -309,5 +314,13 @@ def test_the_differences_between_versions_are_documented() -> None:
     ]
 
 
+def test_the_differences_between_the_qcow2_drivers_are_documented() -> None:
+    rows = next(table for table in markdown_tables(page("path.md")) if "driver" in table[0])
+    assert [(code(row["driver"]), row["1.6"], row["7.2"]) for row in rows] == [
+        (name, *(in_words(getattr(DRIVERS[version], name)) for version in ("1.6", "7.2")))
+        for name in Qcow2Driver._fields
+    ]
+
+
 def in_words(value: object) -> str:
-    return {"True": "yes", "False": "no"}.get(str(value), str(value))
+    return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))

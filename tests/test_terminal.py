@@ -273,7 +273,7 @@ def test_a_short_run_is_said_to_be_short() -> None:
     result = simulate(scenario(), rows, constant_profile())
     assert cautions(result) == [
         "150 requests are too few for p99.5 and above.",
-        "141 of the 141 costs in test are assumed; iosim profiles test says which.",
+        "162 of the 162 costs in test are assumed; iosim profiles test says which.",
     ]
 
 

@@ -171,6 +171,27 @@ def test_each_worker_has_its_own_10_s(exact: bool) -> None:
     assert (bench.pool.cur_threads, bench.pool.idle_threads) == (1, 1)
 
 
+# The first is done 90 us behind its begin and wakes the main loop, which then waits for the BQL. The worker goes on
+# with the second, which is done while the main loop still waits.
+def test_main_loop_that_waits_for_the_bql_is_not_woken_by_a_completion(exact: bool) -> None:
+    bench = Bench(exact)
+
+    def steps() -> Generator[Any, Any, None]:
+        bench.submit()
+        yield Block(1_000)  # the thread is created under the BQL
+        yield Lock(bench.bql)
+        yield Block(20_000)
+        bench.submit()
+        yield Block(1_000_000)
+        yield SYNC
+        assert bench.completed == []
+        yield Unlock(bench.bql)
+
+    bench.start(steps())
+    bench.host.run()
+    assert bench.completed == [1, 0]
+
+
 # The first two are done 100 ns apart, before the main loop has woken up; the others while another thread has the BQL.
 def test_one_turn_completes_every_done_element_the_most_recent_submission_first(exact: bool) -> None:
     bench = Bench(exact)

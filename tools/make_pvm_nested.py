@@ -41,6 +41,8 @@ STAGES_DMA = ["dma_w_1_none.ftf.b", "dma_w_8_none.ftf.b", "dma_w_64_none.ftf.b"]
 STAGES_DMA_IRQ = ["dma_w_irq_1_none.ftf.b", "dma_w_irq_8_none.ftf.a", "dma_w_irq_64_none.ftf.a"]
 STAGES_PIO = ["w30_outw_1.s_none.ftf.a", "w30_outw_8.s_none.ftf.a", "w30_outw_irq_8.s_none.ftf.a"]
 STAGES_READ = ["r20_repinsw_8.s_none.ftf.a", "r20_repinsw_8.s_none.ftf.b"]
+STAGES_NATIVE = ["dma_w_irq_8_none_native.ftf.a"]
+STAGES_IO_URING = ["dma_w_irq_8_none_io_uring.ftf.a"]
 STAGES_FLUSH = ["dma_w_flush1_8_none.ftf.a", "dma_w_flush1_8_none.ftf.b"]
 
 
@@ -240,6 +242,12 @@ def aio_costs(w: Writer, folder: Path) -> None:
         0,
         trace + "dma_w_*, w30_outw_*: t_mwake to t_evfd_end",
     )
+    for name, call, run in (("native", "io_submit", STAGES_NATIVE), ("io_uring", "io_uring_enter", STAGES_IO_URING)):
+        rows = stages(folder, run)
+        rest = f"qemu.{call.removesuffix('_enter')}_return"
+        place = f"{trace}dma_w_irq_8_none_{name}: "
+        w.table(f"qemu.{call}", rows.t_queue_us - rows.t_ws_us, 0, place + "t_ws to t_queue")
+        w.table(rest, rows.t_we_us - rows.t_queue_us, 0, place + "t_queue to t_we")
     w.table("main_loop.wake", pool.t_main_us - pool.t_mwake_us, 0, trace + "dma_w_*, w30_outw_*: t_mwake to t_main")
     begun = 0.4
     done = "t_main to t_irq, less the begin of the ioctl, stage_trace "
@@ -313,12 +321,23 @@ def other_costs(w: Writer) -> None:
         "qemu.raw_co_prw",
         "qemu.bdrv_co_flush",
         "qemu.thread_pool_submit_aio",
+        "qemu.laio_do_submit",
+        "qemu.luring_do_submit",
     )
     w.included("worker.pwrite_enter", "worker.page")
+    read, write = "psync randread hot: p50 of 4 KiB and 64 KiB", "psync randwrite: p50 of 4 KiB and 64 KiB"
+    w.constant("cache.pread", "970ns", "derived", f"C_fio {read}, a line through both")
+    w.constant("cache.read_page", "290ns", "derived", f"C_fio {read}, a line through both")
+    w.constant("cache.pwrite", "2.6us", "derived", f"C_fio {write}, a line through both")
+    w.constant("cache.write_page", "740ns", "derived", f"C_fio {write}, a line through both")
+    w.constant("cache.writepages", "5us", "assumed", "no measurement; as worker.pwrite_enter")
+    w.constant("cache.flusher_wake", "20us", "assumed", "no measurement; as pool.worker_wake")
+    w.constant("worker.io_wq_wake", "20us", "assumed", "no measurement; as pool.worker_wake")
     w.included("the disk's table: the whole fdatasync was measured", "worker.fdatasync_enter")
     w.included("main_loop.wake", "main_loop.dispatch")
     completion = "main_loop.ide_dma_cb and main_loop.ide_sector_write_cb"
     w.included(completion, "main_loop.thread_pool_completion", "main_loop.coroutine_resume", "main_loop.ide_set_irq")
+    w.included(completion, "main_loop.laio_completion", "main_loop.luring_completion")
     w.constant("main_loop.ide_sector_read_cb", "5us", "assumed", "as main_loop.ide_sector_write_cb")
     w.constant("main_loop.ide_flush_cb", "4us", "assumed", "as main_loop.ide_dma_cb")
     w.constant("main_loop.poll", "2us", "assumed", "no measurement")
@@ -330,6 +349,16 @@ def other_costs(w: Writer) -> None:
     w.constant("pool.thread_start", "60us", "assumed", "no measurement")
     for key in ("qemu.put_registers", "qemu.cpu_physical_memory_rw", "qemu.system_reset", "qemu.wait_io_event"):
         w.constant(key, "3us", "assumed", "no measurement")
+    for key, value in (
+        ("qemu.qcow2_get_host_offset", "500ns"),
+        ("qemu.qcow2_alloc_host_offset", "1500ns"),
+        ("qemu.qcow2_cache_do_get", "1us"),
+        ("qemu.throttle", "400ns"),
+        ("worker.fallocate_enter", "15us"),
+        ("main_loop.qcow2_link_l2", "1us"),
+        ("main_loop.throttle_timer", "1us"),
+    ):
+        w.constant(key, value, "assumed", "no measurement")
     w.constant("qemu.arch_handle_exit", "500ns", "assumed", "no measurement")
     w.constant("qemu.internal_error", "100us", "assumed", "no measurement")
 

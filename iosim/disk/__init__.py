@@ -3,8 +3,10 @@
 from iosim.disk.build import build_disk
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
 from iosim.disk.file import HostFile
+from iosim.disk.files import HostFiles
 from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.model import ConstantDisk, DiskIo, DiskModel
+from iosim.disk.page_cache import PageCacheConfig
 from iosim.disk.queue import Disk, DiskJob
 from iosim.disk.ssd import Ssd, SsdConfig
 
@@ -18,6 +20,8 @@ __all__ = [
     "Hdd",
     "HddConfig",
     "HostFile",
+    "HostFiles",
+    "PageCacheConfig",
     "Ssd",
     "SsdConfig",
     "build_disk",

@@ -30,7 +30,7 @@ class DiskJob:
         self.disk = disk
         self.request = request
         self.op = op
-        self.sector = sector
+        self.sector = disk.place(sector, sectors)
         self.sectors = sectors
         self.subject = subject or request
         self.ret = 0
@@ -90,6 +90,12 @@ class Disk:
             return False
         self.used_sectors += sectors
         return True
+
+    def place(self, sector: int, sectors: int) -> int:
+        """Return where a file's sectors are: the room of files that grow may reach beyond the end, and begins anew."""
+        if self.sectors is None or sector + sectors <= self.sectors:
+            return sector
+        return sector % (self.sectors - sectors + 1)
 
     def wear(self) -> dict[str, int] | None:
         """Return what garbage collection has cost a solid-state disk, None for other disks."""

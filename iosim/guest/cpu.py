@@ -16,7 +16,7 @@ from iosim.model.steps import SYNC, AccessKind, Path, Run, Segment, Steps, Templ
 
 Ops: TypeAlias = Generator[Any, Any, Any]
 """Guest code: it yields what it spends (`Path`), what leaves the guest (`Exit`), many accesses at once (`Run`),
-`More`, `Submit`, `Halt` or SYNC."""
+`More`, `Submit`, `Halt`, `Interruptible`, `Spin` or SYNC."""
 
 HLT_EXIT = Exit(ExitReason.HLT)
 
@@ -40,6 +40,12 @@ class Halt(NamedTuple):
     """Nothing to do: *idle* is spent, then HLT. An interrupt in between ends the idling."""
 
     idle: Path
+
+
+class Interruptible(NamedTuple):
+    """*path* is spent; whatever takes the vCPU out of the guest ends it, and the code goes on with what is left."""
+
+    path: Path
 
 
 class Templates(Protocol):
@@ -153,6 +159,11 @@ class GuestCpu:
         """Whether the guest takes an interrupt now (vmx_interrupt_allowed)."""
         return self.interrupts_on
 
+    @property
+    def in_handler(self) -> bool:
+        """Whether an interrupt handler runs, above the kernel's main loop."""
+        return len(self._stack) > 1
+
     def has_work(self) -> bool:
         """Tell whether the guest, halted, would go on (its own timer has fired)."""
         return self.kernel.has_work()
@@ -178,7 +189,7 @@ class GuestCpu:
         thread.delivering = request is not None
         if request is not None:
             request.charge(Stage.IRQ_DELIVERY, thread.host.now_ns, thread.name)
-            thread.subject = request
+            thread.subject = self.vcpu.subject_of(request)
 
     def draw_apart(self) -> None:
         """A signal cancels an entry: the costs up to the next one are the thread's own draws.
@@ -253,6 +264,11 @@ class GuestCpu:
                     if goes_on:
                         continue
                     return left
+                elif kind is Interruptible:
+                    frame.result = yield step.path
+                    if frame.result is None:
+                        continue
+                    return self._kicked()
                 elif kind is Exit:
                     exit_: Exit = step
                     return exit_
@@ -324,7 +340,7 @@ class GuestCpu:
             below.request.stop_waiting(thread.host.now_ns)
         thread.request = below.request
         thread.owner = below.owner
-        thread.subject = below.owner or thread.own_subject
+        thread.subject = self.vcpu.subject_of(below.owner)
         below.request = below.owner = None
 
     def _kicked(self) -> Exit:
@@ -339,8 +355,8 @@ class GuestCpu:
             # What is interrupted may have drawn its costs already, up to its end: another subject draws this exit's.
             subject = self.thread.subject
             self._subject_to_restore = subject
-            request = None if irq is None else irq.request
-            self.thread.subject = self.thread.own_subject if request is None or request is subject else request
+            its = self.vcpu.subject_of(None if irq is None else irq.request)
+            self.thread.subject = self.thread.own_subject if its is subject else its
         return Exit(ExitReason.EXTERNAL_INTERRUPT, request=None if irq is None else irq.request)
 
     def _take_fault(self) -> Exit:
@@ -357,7 +373,8 @@ class GuestCpu:
         """The thread works for *request* from here on."""
         thread = self.thread
         request.stop_waiting(thread.host.now_ns)
-        thread.request = thread.owner = thread.subject = request
+        thread.request = thread.owner = request
+        thread.subject = self.vcpu.subject_of(request)
         thread.delivering = False
 
     def put_down(self) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from iosim.guest.command import Command
-from iosim.guest.cpu import GuestCpu, Halt, Ops
+from iosim.guest.cpu import GuestCpu, Halt, Interruptible, Ops
+from iosim.host import SpinLock
 from iosim.kvm import Access, Exit, ExitReason, Irq
 from iosim.model import ata
+from iosim.model.costs import Cost
 from iosim.model.records import ERROR, FLUSH, NO_ERROR, OK, Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, AccessKind, Binder, Mode
+from iosim.model.steps import SYNC, AccessKind, Binder, Item, Mode, Op, Path, Spin
 
 EOI_EXIT = {"apic-access": ExitReason.APIC_ACCESS, "x2apic": ExitReason.MSR_WRITE, "none": None}
 """What ending an interrupt costs the guest: a write to the APIC's page, to its MSR, or no exit (PV EOI, APICv)."""
@@ -57,6 +59,7 @@ class Drive:
         max_sectors: int,
         write_cache: bool,
         completed: Callable[[Request], None],
+        vcpu: int = 0,
         retries: int = SD_MAX_RETRIES,
     ) -> None:
         self.vm = vm
@@ -70,6 +73,7 @@ class Drive:
         self.write_cache = write_cache
         self.completed = completed
         self.retries = retries
+        self.vcpu = vcpu
         self.queue: ChannelQueue
 
     def commands(self, request: Request) -> deque[Command]:
@@ -93,32 +97,90 @@ class ChannelQueue:
     """The requests that wait for one channel, first come, first served: master and slave share it.
 
     `command` is the one command that the channel works on; `failed` says that a part of its request was given up.
+    `drivers` are by vCPU: each executes the same driver. `arriving` are the requests that their own vCPU has not looked
+    at yet: no other one takes them.
     """
 
-    def __init__(self, number: int, bus: Any, driver: Driver) -> None:
+    def __init__(self, number: int, bus: Any, drivers: dict[int, Driver]) -> None:
         self.number = number
         self.bus = bus
-        self.driver = driver
+        self.drivers = drivers
         self.waiting: deque[Request] = deque()
+        self.arriving: set[Request] = set()
         self.parts: deque[Command] = deque()
         self.command: Command | None = None
         self.failed = False
 
 
-class GuestKernel:
-    """What the guest does, in this order: interrupts, then ready work first come first served, then HLT.
+class Load(Protocol):
+    """The guest's own load on one vCPU."""
 
-    Work is: a request that can be issued, the PIO task of libata's work queue, a declared background exit. Work runs
-    with interrupts on except for the driver's sections.
+    def guest_booted(self) -> None:
+        """The guest has booted again."""
+
+
+class Guest:
+    """What the vCPUs of a guest share: the channels, libata's host lock, and whether there is a guest at all."""
+
+    def __init__(self, levels: Any) -> None:
+        self.levels = levels
+        self.queues: dict[int, ChannelQueue] = {}
+        self.kernels: list[GuestKernel] = []
+        self.loads: list[Load] = []
+        self.host_lock = SpinLock()
+        self.dead = False
+
+    def add_channel(self, queue: ChannelQueue) -> None:
+        """Register a channel and its drivers."""
+        self.queues[queue.number] = queue
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the guest's block layer on its drive's vCPU."""
+        self.kernels[request.drive.vcpu].arrive(request)
+
+    def die(self, now_ns: int) -> None:
+        """The VM was reset or stopped: forget all work."""
+        self.dead = True
+        for queue in self.queues.values():
+            queue.command = None
+            queue.failed = False
+            queue.waiting.clear()
+            queue.arriving.clear()
+            self.levels.busy(queue.number).set(now_ns, 0)
+            self.levels.queue(queue.number).set(now_ns, 0)
+        for kernel in self.kernels:
+            kernel.forget()
+
+    def revive(self) -> None:
+        """The guest has booted again: its block layer is empty, nobody holds a lock."""
+        self.dead = False
+        self.host_lock.reset()
+        for kernel in self.kernels:
+            kernel.revive()
+        for load in self.loads:
+            load.guest_booted()
+
+
+class GuestKernel:
+    """What the guest does on one vCPU: interrupts first, then ready work, then its own load, then HLT.
+
+    Work, first come first served, is: a request that can be issued, the PIO task of libata's work queue, a declared
+    background exit. Work runs with interrupts on except for the driver's sections. With several vCPUs these take
+    libata's host lock (ata_host.lock). The load is bursts of computing, which any work interrupts.
     """
 
-    def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, levels: Any) -> None:
+    def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, guest: Guest, locks: bool = False) -> None:
         self._cpu = cpu
+        self._guest = guest
+        self._number = len(guest.kernels)
+        guest.kernels.append(self)
         self._eoi_reason = EOI_EXIT[eoi]
-        self._levels = levels
+        self._levels = guest.levels
+        self._lock = Spin(guest.host_lock) if locks else None
         self._ready: deque[tuple[Callable[[], Ops], Request | None]] = deque()
-        self._queues: dict[int, ChannelQueue] = {}
-        self.dead = False
+        self._burst: Path | None = None
+        self._burst_done: Callable[[], None] | None = None
+        self._computing = False
         self._halt = Halt(binder.path("guest.idle", mode=Mode.GUEST))
         self._workqueue = binder.path("guest.workqueue", mode=Mode.GUEST)
         self._complete = binder.path("guest.complete", mode=Mode.GUEST)
@@ -126,10 +188,6 @@ class GuestKernel:
         self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
         self._error_thread = binder.path("guest.error_handler", mode=Mode.GUEST)
         self._background = binder.path("guest.background", mode=Mode.GUEST)
-
-    def add_channel(self, queue: ChannelQueue) -> None:
-        """Register a channel and its driver."""
-        self._queues[queue.number] = queue
 
     # What comes from outside
 
@@ -144,42 +202,43 @@ class GuestKernel:
         now = self._cpu.thread.host.now_ns
         request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
         queue.waiting.append(request)
+        queue.arriving.add(request)
         self._levels.queue(queue.number).set(now, len(queue.waiting))
-        self._add_work(lambda: self._dispatch(queue), request)
+        self._add_work(lambda: self._arrived(queue, request), request)
 
     def background_exit(self, exit_: Exit) -> None:
         """A declared exit is due: the guest takes it when it has nothing more urgent to do."""
         self._add_work(lambda: self._background_exit(exit_), None)
 
-    def _add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
-        self._ready.append((work, request))
+    def compute(self, ns: int, done: Callable[[], None]) -> None:
+        """The guest's own load: *ns* of computing when there is nothing better to do; *done* is called at its end."""
+        self._burst = Path(
+            [Item(Op.SPEND, Stage.GUEST_RUN, "user code", Cost("user code", ns), Mode.GUEST)], Mode.GUEST
+        )
+        self._burst_done = done
         self._cpu.vcpu.wake_up()
 
-    def die(self) -> list[Request]:
-        """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
-        self.dead = True
-        now = self._cpu.thread.host.now_ns
-        lost = []
-        for queue in self._queues.values():
-            lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
-            queue.command = None
-            queue.failed = False
-            queue.waiting.clear()
-            self._levels.busy(queue.number).set(now, 0)
-            self._levels.queue(queue.number).set(now, 0)
+    def _add_work(self, work: Callable[[], Ops], request: Request | None) -> None:
+        self._ready.append((work, request))
+        if not self._cpu.vcpu.wake_up() and self._computing and not self._cpu.in_handler:
+            self._cpu.thread.kick()
+
+    def forget(self) -> None:
+        """There is no guest any more."""
         self._ready.clear()
-        return lost
+        self._burst = None
 
     def revive(self) -> None:
-        """The guest has booted again: its block layer is empty."""
-        self.dead = False
+        """The guest has booted again: the vCPU is where it was at the start."""
+        self._computing = False
+        self._burst_done = None
         self._cpu.reset()
 
     # What KVM asks (iosim.guest.cpu.Kernel)
 
     def has_work(self) -> bool:
         """Tell whether a halted vCPU has something to do."""
-        return bool(self._ready)
+        return bool(self._ready) or self._burst is not None
 
     def first_arrival(self) -> Request | None:
         """Return the request whose arrival wakes the vCPU, if one does."""
@@ -197,33 +256,74 @@ class GuestKernel:
             elif self._ready:
                 work, _ = self._ready.popleft()
                 yield from work()
+            elif self._burst is not None:
+                yield from self._compute(self._burst)
             else:
                 cpu.put_down()
                 yield self._halt
 
+    def _compute(self, burst: Path) -> Ops:
+        """Compute until the burst is over or something takes the vCPU out of the guest."""
+        cpu = self._cpu
+        cpu.put_down()
+        self._computing = True
+        self._burst = yield Interruptible(burst)
+        yield SYNC
+        self._computing = False
+        if self._burst is None and self._burst_done is not None:
+            self._burst_done()
+
+    def _enter_section(self) -> Ops:
+        """spin_lock_irqsave(ap->lock)."""
+        self._cpu.interrupts_on = False
+        if self._lock is not None:
+            yield SYNC
+            yield self._lock
+
+    def _leave_section(self) -> Ops:
+        """spin_unlock_irqrestore(ap->lock)."""
+        if self._lock is not None:
+            yield SYNC
+            self._guest.host_lock.release()
+        self._cpu.interrupts_on = True
+
     def interrupt(self, irq: Irq) -> Ops:
         """An interrupt: entry, EOI where it comes first, the driver's handler, completion."""
         cpu = self._cpu
-        queue = self._queues[irq.gsi - 14]
+        queue = self._guest.queues[irq.gsi - 14]
+        driver = queue.drivers[self._number]
         yield self._interrupt_entry
-        if queue.driver.ends_interrupt_first and self._eoi_reason is not None:
+        if driver.ends_interrupt_first and self._eoi_reason is not None:
             yield self._eoi
             yield Exit(self._eoi_reason, request=irq.request, eoi=True)
             yield SYNC
+        if self._lock is not None:
+            yield SYNC
+            yield self._lock
         cpu.thread.delivering = False
         command = queue.command
+        complete = False
         if command is None:
             cpu.put_down()
-            return
-        if (yield from queue.driver.interrupt(command)):
+        else:
+            complete = yield from driver.interrupt(command)
+        if self._lock is not None:
+            yield SYNC
+            self._guest.host_lock.release()
+        if complete:
             yield from self._command_done(queue)
 
     # Work
 
+    def _arrived(self, queue: ChannelQueue, request: Request) -> Ops:
+        """The vCPU looks at a request that has arrived."""
+        queue.arriving.discard(request)
+        yield from self._dispatch(queue)
+
     def _dispatch(self, queue: ChannelQueue) -> Ops:
-        """A request has arrived: issue the first one that waits, if the channel is free."""
+        """Issue the first request that waits, if the channel is free."""
         cpu = self._cpu
-        if queue.command is not None or not queue.waiting:
+        if queue.command is not None or not queue.waiting or queue.waiting[0] in queue.arriving:
             cpu.put_down()
             return
         yield from self._start(queue)
@@ -247,13 +347,14 @@ class GuestKernel:
     def _issue(self, queue: ChannelQueue, command: Command) -> Ops:
         cpu = self._cpu
         queue.bus.request = command.request
-        cpu.interrupts_on = False
-        complete = yield from queue.driver.issue(command)
-        cpu.interrupts_on = True
+        driver = queue.drivers[self._number]
+        yield from self._enter_section()
+        complete = yield from driver.issue(command)
+        yield from self._leave_section()
         if complete:
             yield from self._command_done(queue)
             return
-        if queue.driver.needs_work(command):
+        if driver.needs_work(command):
             self._ready.append((lambda: self._pio_task(queue, command), None))
             command.request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
         cpu.put_down()
@@ -263,9 +364,9 @@ class GuestKernel:
         cpu = self._cpu
         cpu.carry(command.request)
         yield self._workqueue
-        cpu.interrupts_on = False
-        yield from queue.driver.work(command)
-        cpu.interrupts_on = True
+        yield from self._enter_section()
+        yield from queue.drivers[self._number].work(command)
+        yield from self._leave_section()
         cpu.put_down()
 
     def _command_done(self, queue: ChannelQueue) -> Ops:
@@ -278,7 +379,7 @@ class GuestKernel:
         assert command is not None
         request = command.request
         if queue.bus.failed:
-            if queue.driver.recovers:
+            if queue.drivers[self._number].recovers:
                 request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
                 self._ready.append((lambda: self._error_handler(queue, command), None))
                 cpu.put_down()
@@ -291,9 +392,9 @@ class GuestKernel:
         cpu = self._cpu
         cpu.carry(command.request)
         yield self._error_thread
-        cpu.interrupts_on = False
-        yield from queue.driver.recover(command)
-        cpu.interrupts_on = True
+        yield from self._enter_section()
+        yield from queue.drivers[self._number].recover(command)
+        yield from self._leave_section()
         if command.retries < command.request.drive.retries:
             command.begin_again()
             yield SYNC

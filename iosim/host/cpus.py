@@ -161,24 +161,33 @@ class Cpus:
         """Preempt for each who waits the thread whose slice has ended first, if it may run there."""
         now = self._host.now_ns
         self._armed_ns = None
-        reserved = {cpu for cpu, running in enumerate(self._running) if running is not None and running.need_resched}
-        for waiter in list(self._queue):
-            ended = [
-                (running.slice_ns, cpu)
-                for cpu, running in enumerate(self._running)
-                if running is not None
-                and cpu not in reserved
-                and waiter.may_run_on(cpu)
-                and running.slice_ns + self.slice_ns <= now
-                and running.preemptible
-            ]
-            if not ended or not waiter.waits_for_cpu:
+        running = [(thread.slice_ns, cpu, thread) for cpu, thread in enumerate(self._running) if thread is not None]
+        promised = [cpu for _, cpu, thread in running if thread.need_resched]
+        ended = sorted(
+            (begun, cpu)
+            for begun, cpu, thread in running
+            if not thread.need_resched and begun + self.slice_ns <= now and thread.preemptible
+        )
+        for waiter in tuple(self._queue):
+            if not ended:
+                break
+            if not waiter.waits_for_cpu or _take(promised, waiter) is not None:
                 continue
-            _, cpu = min(ended)
-            running = self._running[cpu]
-            assert running is not None
-            reserved.add(cpu)
-            if running.preempt():
-                self.rotate(running)
+            cpu = _take([cpu for _, cpu in ended], waiter)
+            if cpu is None:
+                continue
+            ended = [place for place in ended if place[1] != cpu]
+            thread = self._running[cpu]
+            assert thread is not None
+            if thread.preempt():
+                self.rotate(thread)
         if self._queue:
             self._arm()
+
+
+def _take(cpus: list[int], thread: "HostThread") -> int | None:
+    """Remove the first CPU on which *thread* may run, and return it."""
+    for at, cpu in enumerate(cpus):
+        if thread.may_run_on(cpu):
+            return cpus.pop(at)
+    return None

@@ -25,7 +25,7 @@ class Durations:
         self._loose: dict[int, int] = {}
         self._arrays: list[npt.NDArray[np.int64]] = []
         self._array_size = 0
-        self._histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
+        self._histogram: HdrHistogram | None = None
 
     def add(self, ns: int, n: int) -> None:
         """Add *n* durations of *ns* each."""
@@ -46,11 +46,17 @@ class Durations:
         self._fold()
         return self
 
-    def percentile_ns(self, percentile: float) -> int:
-        """Return the value at *percentile* (0 to 100), at most one part in a thousand above the exact one."""
+    def take_percentiles_ns(self, *percentiles: int) -> list[int]:
+        """Return the values at *percentiles* (0 to 100), at most one part in a thousand above the exact ones.
+
+        The histogram, which is large, is given back: nothing can be added any more.
+        """
         self._fold()
-        value = int(self._histogram.get_value_at_percentile(percentile))
-        return min(max(value, self.min_ns), self.max_ns)
+        if self._histogram is None:
+            return [0] * len(percentiles)
+        values = self._histogram.get_percentile_to_value_dict(percentiles)
+        self._histogram = None
+        return [min(max(int(values[percentile]), self.min_ns), self.max_ns) for percentile in percentiles]
 
     def _fold(self) -> None:
         counts = self._loose
@@ -62,6 +68,8 @@ class Durations:
             self._arrays, self._array_size = [], 0
         if not counts:
             return
+        if self._histogram is None:
+            self._histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
         self.min_ns = min(counts) if not self.count else min(self.min_ns, min(counts))
         self.max_ns = max(self.max_ns, max(counts))
         for value, n in counts.items():

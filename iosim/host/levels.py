@@ -6,7 +6,9 @@ from iosim.model.costs import Int64Array
 
 MAX_BINS = 1000
 _FOLD_AT = 6144
-"""How many numbers a level collects before they are folded."""
+"""How many numbers a level collects before they are folded, at most."""
+_FOLD_ALL_AT = 1 << 19
+"""How many all levels of a run together may hold so."""
 
 
 class Timeline:
@@ -21,6 +23,12 @@ class Timeline:
     def __init__(self) -> None:
         self.width_ns = self.FIRST_WIDTH_NS
         self.levels: list[Level] = []
+        self.fold_at = _FOLD_AT
+
+    def add(self, level: "Level") -> None:
+        """Register a level: the more there are, the less each of them keeps before it is folded."""
+        self.levels.append(level)
+        self.fold_at = max(192, min(_FOLD_AT, _FOLD_ALL_AT // len(self.levels)))
 
     def grow_to(self, end_ns: int) -> None:
         """Double the width until a bin exists for every instant before *end_ns*."""
@@ -65,7 +73,7 @@ class Level:
         self._bins: Int64Array = np.zeros(MAX_BINS, dtype=np.int64)
         self._intervals: list[int] = []
         self._patterns: dict[Pattern, list[int]] = {}
-        timeline.levels.append(self)
+        timeline.add(self)
 
     @property
     def area(self) -> int:
@@ -85,7 +93,7 @@ class Level:
         present = self.value
         if present:
             self._intervals += (self.since_ns, now_ns, present)
-            if len(self._intervals) > _FOLD_AT:
+            if len(self._intervals) > self.timeline.fold_at:
                 self._fold()
         self.since_ns = now_ns
         self.value = value
@@ -99,7 +107,7 @@ class Level:
     def add(self, start_ns: int, end_ns: int) -> None:
         """Add 1 over [start_ns, end_ns)."""
         self._intervals += (start_ns, end_ns, 1)
-        if len(self._intervals) > _FOLD_AT:
+        if len(self._intervals) > self.timeline.fold_at:
             self._fold()
         if not self.highest:
             self.highest = 1
@@ -112,7 +120,7 @@ class Level:
             if not self.highest:
                 self.highest = 1
         begins.append(begin_ns)
-        if len(begins) > _FOLD_AT:
+        if len(begins) > self.timeline.fold_at:
             self._fold()
 
     def add_many(self, starts_ns: Int64Array, ends_ns: Int64Array) -> None:

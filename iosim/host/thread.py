@@ -28,6 +28,7 @@ from iosim.model.steps import (
     Resched,
     Run,
     Segment,
+    Spin,
     Steps,
     Sync,
     Template,
@@ -35,6 +36,9 @@ from iosim.model.steps import (
 )
 
 Process = Generator[Alarm, Any, Any]
+
+SPINNING = Item(Op.SPEND, Stage.GUEST_RUN, "_raw_spin_lock_irqsave", None, Mode.GUEST)
+_FOR_EVER = 1 << 62
 
 _WAITS_FOR_A_THREAD = (Stage.AIO_WAIT, Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT)
 """Where a request waits until a thread that was woken for it runs."""
@@ -475,6 +479,8 @@ class HostThread:
                 result = step
             elif kind is Progress:
                 result = yield from self._go_on(step)
+            elif kind is Spin:
+                result = yield from self._spin(step)
             elif kind is Resched:
                 yield from self._resched()
             else:
@@ -520,6 +526,8 @@ class HostThread:
             elif kind is Leave:
                 send = callers.pop()
                 result = step
+            elif kind is Spin:
+                result = yield from self._spin(step)
             elif kind is Resched:
                 yield from self._resched()
             else:
@@ -659,6 +667,22 @@ class HostThread:
                 self.request.charge(Stage.BQL_WAIT, self.host.now_ns, self.name)
         return asked, got, self.host.now_ns
 
+    def _spin(self, step: Spin) -> Process:
+        """Spin in guest mode until the lock is the thread's. Result: *step* if a kick takes the vCPU out first."""
+        if step.lock.acquire(self):
+            return None
+        if not self.kicked:
+            self._item = (SPINNING, self.host.now_ns, _FOR_EVER)
+            self.mode = Mode.GUEST
+            yield self._sleep()
+            self._end_item()
+        return None if step.lock.owner is self else step
+
+    def stop_spinning(self) -> None:
+        """The lock is the thread's from now on; out of the guest, it finds that when it comes back."""
+        if self._item is not None and self._item[0] is SPINNING and not self.kicked:
+            self._set_alarm(self.host.now_ns)
+
     def _block(self, step: Block) -> Process:
         """Sleep until woken. Result: the path of the wake-up, if it is still to be spent."""
         host = self.host
@@ -721,7 +745,9 @@ class HostThread:
         if not run.takes_lock:
             return True
         bql = self.bql
-        return bql is not None and (bql.owner is None or (bql.owner is self and not bql.waiters))
+        if bql is None or (bql.runner is not None and bql.runner is not self):
+            return False
+        return bql.owner is None or (bql.owner is self and not bql.waiters)
 
     def _looks(self) -> bool:
         """Tell whether the next entry is not like others: requests are pending, or it is a VMLAUNCH."""

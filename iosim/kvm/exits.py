@@ -190,7 +190,7 @@ class ExitAccount:
         assert self._log is not None
         owner = self._thread.owner
         drive, number = (-1, -1) if owner is None else (owner.drive.index, owner.number)
-        self._log.rows.append((0, drive, number, now_ns, kind.port, kind.write, kind.width, kind.items))
+        self._log.rows.append((self._vcpu.number, drive, number, now_ns, kind.port, kind.write, kind.width, kind.items))
 
     def _log_many(self, template: Template, drawn: Int64Array | None, n: int, start_ns: int) -> None:
         if template.kind is None:

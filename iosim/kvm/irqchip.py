@@ -7,7 +7,6 @@ falls through from the i8259 to the IOAPIC; commit 64c033badd). Only the first c
 from collections.abc import Callable
 from typing import Any
 
-from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Op, Steps
@@ -22,11 +21,6 @@ class Irq:
         self.gsi = gsi
         self.request = request
         self.queued_behind = False
-
-    @property
-    def subject(self) -> Subject | None:
-        """Who draws the costs of its delivery."""
-        return self.request
 
 
 class IrqChip:

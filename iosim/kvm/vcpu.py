@@ -10,6 +10,7 @@ from iosim.kvm.exit_table import KvmExit
 from iosim.kvm.exits import Access, Exit, ExitAccount
 from iosim.kvm.handlers import Handlers
 from iosim.kvm.irqchip import Irq
+from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import RESCHED, SYNC, Binder, Block, Check, Op, Path, Steps
@@ -38,8 +39,11 @@ class Vcpu:
     signal leaves it as it is; `asleep` says that the thread waits in HLT, in the kernel or in QEMU.
     """
 
-    def __init__(self, thread: HostThread, binder: Binder, kernel: str, guest: Any, account_log: Any = None) -> None:
+    def __init__(
+        self, thread: HostThread, binder: Binder, kernel: str, guest: Any, account_log: Any = None, number: int = 0
+    ) -> None:
         self.thread = thread
+        self.number = number
         self.kernel = kernel
         self._binder = binder
         self.guest = guest
@@ -84,6 +88,10 @@ class Vcpu:
         self.fault = None
         self.complete_userspace_io = None
         self.account.forget()
+
+    def subject_of(self, request: Request | None) -> Subject:
+        """Return who draws what the vCPU spends for *request*, or for nobody."""
+        return self.thread.own_subject if request is None else request.on_vcpu(self.number)
 
     # What others ask of the vCPU
 
@@ -194,7 +202,7 @@ class Vcpu:
         self.event = False
         subject = thread.subject
         if self.irr:
-            thread.subject = self.irr[0].subject or thread.own_subject
+            thread.subject = self.subject_of(self.irr[0].request)
             if self.guest.interruptible:
                 irq = self.irr.pop(0)
                 self.begin_delivery(irq)
@@ -217,7 +225,7 @@ class Vcpu:
         self.guest.set_aside()
         thread.request = thread.owner = request
         thread.delivering = request is not None
-        thread.subject = thread.own_subject if request is None else request
+        thread.subject = self.subject_of(request)
 
     # HLT
 

@@ -173,6 +173,16 @@ _QEMU_SUBMIT = [
     CostKey("qemu.raw_co_prw", _S, "raw_co_prw", "raw-posix: request prepared (paio_submit)"),
     CostKey("qemu.bdrv_co_flush", _S, "bdrv_co_flush", "flush passed down both nodes"),
     CostKey("qemu.thread_pool_submit_aio", _S, "thread_pool_submit_aio", "element queued, up to the wake of a worker"),
+    CostKey("qemu.qcow2_get_host_offset", _S, "qcow2_get_host_offset", "one part of a read: L1 and L2 looked up"),
+    CostKey("qemu.qcow2_alloc_host_offset", _S, "qcow2_alloc_host_offset", "one part of a write: L2 and refcounts"),
+    CostKey("qemu.qcow2_cache_do_get", _S, "qcow2_cache_do_get", "one table or entry: read or written, prepared"),
+    CostKey("qemu.throttle", _S, "throttle_group_co_io_limits_intercept", "limits of the drive looked at and charged"),
+    CostKey("qemu.laio_do_submit", _S, "laio_do_submit", "aio=native: iocb prepared (laio_submit up to QEMU 1.6)"),
+    CostKey("qemu.io_submit", _S, "io_submit", "system call down to the disk's queue, for all iocbs of one call"),
+    CostKey("qemu.io_submit_return", _D, "io_submit", "disk's queue, until the system call has returned"),
+    CostKey("qemu.luring_do_submit", _S, "luring_do_submit", "aio=io_uring: submission queue entry prepared"),
+    CostKey("qemu.io_uring_enter", _S, "io_uring_enter", "system call down to the disk's queue, for all entries"),
+    CostKey("qemu.io_uring_return", _D, "io_uring_enter", "disk's queue, until the system call has returned"),
     CostKey("qemu.submit_return", _D, "qemu_coroutine_yield", "rest of the wake, unwinding to the device's handler"),
 ]
 
@@ -184,10 +194,25 @@ _POOL = [
     CostKey("worker.pwrite_enter", _A, "handle_aiocb_rw_linear", "pwrite: system call down to the disk's queue"),
     CostKey("worker.pread_enter", _A, "handle_aiocb_rw_linear", "pread: system call down to the disk's queue"),
     CostKey("worker.fdatasync_enter", _A, "handle_aiocb_flush", "fdatasync: system call down to the disk's queue"),
+    CostKey(
+        "worker.fallocate_enter", _A, "handle_aiocb_write_zeroes", "fallocate of new clusters, the file system's part"
+    ),
     CostKey("worker.page", _A, "get_user_pages", "one 4 KiB page of a direct transfer pinned and mapped"),
     CostKey("worker.syscall_return", _A, "handle_aiocb_rw_linear", "disk done, until the system call has returned"),
+    CostKey("worker.io_wq_wake", _W, "io_wqe_worker", "wake-up or start of a kernel worker of io_uring"),
     CostKey("worker.notify", _A, "qemu_bh_schedule", "THREAD_DONE, up to the wake of the main loop"),
     CostKey("worker.notify_return", _A, "event_notifier_set", "rest of the wake (carries no request)"),
+]
+
+_CACHE = [
+    CostKey(
+        "cache.pwrite", _A, "generic_perform_write", "buffered pwrite but for its pages: system call and inode lock"
+    ),
+    CostKey("cache.write_page", _A, "copy_page_from_iter_atomic", "one 4 KiB page found or added, copied, made dirty"),
+    CostKey("cache.pread", _A, "filemap_read", "buffered pread but for its pages: system call"),
+    CostKey("cache.read_page", _A, "copy_page_to_iter", "one 4 KiB page looked up and copied"),
+    CostKey("cache.writepages", _A, "write_cache_pages", "one write of dirty pages put together and submitted"),
+    CostKey("cache.flusher_wake", _A, "wb_workfn", "wake-up of the flusher until it runs (carries no request)"),
 ]
 
 _MAIN_LOOP = [
@@ -195,8 +220,14 @@ _MAIN_LOOP = [
     CostKey("main_loop.poll", _Q, "os_host_main_loop_wait", "one ppoll that finds something ready"),
     CostKey("main_loop.dispatch", _Q, "aio_bh_poll", "one turn: ready handlers and bottom halves looked up"),
     CostKey("main_loop.thread_pool_completion", _C, "thread_pool_completion_bh", "one done element found and removed"),
+    CostKey(
+        "main_loop.laio_completion", _C, "qemu_laio_process_completions", "one event taken from the ring of Linux AIO"
+    ),
+    CostKey("main_loop.luring_completion", _C, "luring_process_completions", "one completion queue entry taken"),
     CostKey("main_loop.coroutine_resume", _C, "aio_co_wake", "coroutine resumed, both nodes unwound"),
     CostKey("main_loop.bdrv_co_em_bh", _C, "bdrv_co_em_bh", "the extra bottom half up to QEMU 1.6"),
+    CostKey("main_loop.qcow2_link_l2", _C, "qcow2_alloc_cluster_link_l2", "one allocation: L2 entries set"),
+    CostKey("main_loop.throttle_timer", _C, "timer_cb", "timer of the drive's limits: the first that waits is entered"),
     CostKey("main_loop.ide_sector_write_cb", _C, "ide_sector_write_cb", "next DRQ block or end"),
     CostKey("main_loop.ide_sector_read_cb", _C, "ide_sector_read_cb", "data ready: DRQ"),
     CostKey("main_loop.ide_dma_cb", _C, "ide_dma_cb", "bus-master transfer done, bus master idle"),
@@ -207,6 +238,6 @@ _MAIN_LOOP = [
 
 CATALOGUE: dict[str, CostKey] = {
     row.key: row
-    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _MAIN_LOOP)
+    for group in (_GUEST, _CPU, _KVM, _HANDLERS, _QEMU_DISPATCH, _QEMU_SUBMIT, _POOL, _CACHE, _MAIN_LOOP)
     for row in group
 }

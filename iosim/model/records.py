@@ -3,7 +3,7 @@
 from operator import add
 from typing import Any
 
-from iosim.model.draws import Subject
+from iosim.model.draws import Subject, identity
 from iosim.model.stages import N_STAGES, Stage
 
 READ, WRITE, FLUSH = "R", "W", "F"
@@ -18,6 +18,7 @@ ERRORS = (NO_ERROR, "EIO", "ENOSPC", "reset", "internal-error", "aborted", "down
 WAITING_FUNCTION: dict[Stage, str] = {
     Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
     Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
+    Stage.QEMU_SUBMIT: "qemu_co_mutex_lock",
     Stage.AIO_WAIT: "thread_pool_submit_aio",
     Stage.DISK_WAIT: "submit_bio",
     Stage.DISK_SERVICE: "submit_bio",
@@ -47,6 +48,7 @@ class Request(Subject):
         "carrier",
         "done_ns",
         "drive",
+        "elsewhere",
         "error",
         "exits",
         "irq_line_ioctls",
@@ -66,9 +68,9 @@ class Request(Subject):
     )
 
     def __init__(
-        self, identity: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
+        self, identity_hash: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
     ) -> None:
-        super().__init__(identity)
+        super().__init__(identity_hash)
         self.drive = drive
         self.number = number
         self.op = op
@@ -87,6 +89,7 @@ class Request(Subject):
         self.userspace_exits = 0
         self.irqs = 0
         self.irq_line_ioctls = 0
+        self.elsewhere: dict[int, Subject] | None = None
         self.parts: list[Any] = []
         self.log: list[tuple[Any, ...]] | None = []
 
@@ -97,6 +100,20 @@ class Request(Subject):
             if self.log is not None:
                 self.log.append((self.mark_ns, thread, stage, now_ns))
             self.mark_ns = now_ns
+
+    def on_vcpu(self, number: int) -> Subject:
+        """Return who draws what vCPU *number* spends for the request.
+
+        That is the request itself on its drive's vCPU. Another one may work for it at the same time, and so draws
+        numbers of its own.
+        """
+        if self.drive is None or self.drive.vcpu == number:
+            return self
+        if self.elsewhere is None:
+            self.elsewhere = {}
+        if number not in self.elsewhere:
+            self.elsewhere[number] = Subject(identity(self.identity, number))
+        return self.elsewhere[number]
 
     def settle(self, sums: "PartSums") -> None:
         """Add up `parts`, at the request's end."""

@@ -61,12 +61,6 @@ def _later(*later: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _one_vcpu(value: object) -> object:
-    if isinstance(value, int) and value > 1:
-        raise _rule("above 1 is not supported yet")
-    return value
-
-
 def _file_name(value: str) -> str:
     if not value or "\0" in value:
         raise _rule("must be the name of a file")
@@ -77,10 +71,12 @@ Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.e
 Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
+VcpuNumber: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 
 
 MAX_CPUS = 1024
+MAX_VCPUS = 64
 
 
 class _Table(BaseModel):
@@ -290,13 +286,55 @@ DiskTable: TypeAlias = Annotated[
 ]
 
 
+PAGE_BYTES = 4096
+
+
+class PageCacheTable(_Table):
+    """[host.page_cache]: the host's page cache. Names of the limits are those of the kernel (vm.dirty_ratio ...)."""
+
+    size: Size = 4 << 30
+    dirty_background_ratio: Annotated[int, Field(ge=0, le=100)] = 10
+    dirty_background_bytes: Size | None = None
+    dirty_ratio: Annotated[int, Field(ge=0, le=100)] = 20
+    dirty_bytes: Size | None = None
+    dirty_writeback_interval: Time = 5_000_000_000
+    dirty_expire_interval: Time = 30_000_000_000
+
+    @field_validator("size")
+    @classmethod
+    def _holds_something(cls, value: int) -> int:
+        if value < 4 * PAGE_BYTES:
+            raise _rule("must be at least 16KiB")
+        return value
+
+    @property
+    def pages(self) -> int:
+        """The size in pages."""
+        return self.size // PAGE_BYTES
+
+    def dirty_limits(self) -> tuple[int, int]:
+        """Return (background limit, limit) in pages, as domain_dirty_limits does.
+
+        A background limit that is not below the limit is half of it; the limit is two pages at least.
+        """
+        limit = max(2, _pages(self.dirty_bytes, self.dirty_ratio, self.pages))
+        background = _pages(self.dirty_background_bytes, self.dirty_background_ratio, self.pages)
+        return (background if background < limit else limit // 2), limit
+
+
+def _pages(size: int | None, ratio: int, pages: int) -> int:
+    """Return a limit in pages: *size*, or *ratio* per cent of *pages*."""
+    return pages * ratio // 100 if size is None else -(-size // PAGE_BYTES)
+
+
 class HostTable(_Table):
-    """[host]: the CPUs, the profile of costs, and the disks that all VMs share."""
+    """[host]: the CPUs, the profile of costs, and the disks and the page cache that all VMs share."""
 
     cpus: Annotated[int, Field(ge=1, le=MAX_CPUS)] | None = None
     slice: Time = 3_000_000
     profile: FileName = "vmx-2013"
-    disk: Annotated[list[DiskTable], Field(min_length=1)]
+    disk: Annotated[list[DiskTable], Field(min_length=1, max_length=1000)]
+    page_cache: PageCacheTable | None = None
 
     @field_validator("slice")
     @classmethod
@@ -313,12 +351,29 @@ class BackgroundTable(_Table):
     rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     arrivals: Literal["periodic", "poisson"] = "poisson"
     kvm_exit: str | None = None
+    vcpu: VcpuNumber = 0
+
+
+class LoadTable(_Table):
+    """[vm.load]: computing of the guest beside its disk I/O, on each of its vCPUs."""
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    burst: Time = 1_000_000
+    lengths: Literal["exponential", "constant"] = "exponential"
+
+    @field_validator("burst")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value == 0:
+            raise _rule("must be longer than 0")
+        return value
 
 
 class EventTable(_Table):
     """[[vm.event]]: something that happens to the VM at one instant."""
 
     at: Time
+    vcpu: VcpuNumber = 0
     kind: Literal[
         "signal", "stop", "cont", "reset", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"
     ]
@@ -334,6 +389,66 @@ class EventTable(_Table):
         return self
 
 
+Rate: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class ThrottlingTable(_Table):
+    """[vm.drive.throttling]: limits of operations and bytes per second, and of their bursts."""
+
+    iops_total: Rate | None = None
+    iops_total_max: Rate | None = None
+    iops_total_max_length: Seconds | None = None
+    iops_read: Rate | None = None
+    iops_read_max: Rate | None = None
+    iops_read_max_length: Seconds | None = None
+    iops_write: Rate | None = None
+    iops_write_max: Rate | None = None
+    iops_write_max_length: Seconds | None = None
+    bps_total: Size | None = None
+    bps_total_max: Size | None = None
+    bps_total_max_length: Seconds | None = None
+    bps_read: Size | None = None
+    bps_read_max: Size | None = None
+    bps_read_max_length: Seconds | None = None
+    bps_write: Size | None = None
+    bps_write_max: Size | None = None
+    bps_write_max_length: Seconds | None = None
+    iops_size: Size | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ThrottlingTable":
+        """throttle_is_valid."""
+        for unit in ("iops", "bps"):
+            for suffix in ("", "_max"):
+                sides = [f"{unit}_{side}{suffix}" for side in ("read", "write")]
+                given = [key for key in sides if getattr(self, key) is not None]
+                if getattr(self, f"{unit}_total{suffix}") is not None and given:
+                    raise _table_rule(f"{unit}_total{suffix} must not be given together with {given[0]}")
+            for side in ("total", "read", "write"):
+                self._check_burst(f"{unit}_{side}")
+        if self.iops_size is not None and not any(
+            getattr(self, f"iops_{side}") is not None for side in ("total", "read", "write")
+        ):
+            raise _table_rule("iops_size must be given together with iops_total, iops_read or iops_write")
+        return self
+
+    def _check_burst(self, key: str) -> None:
+        """A burst needs its limit and is not below it; its length needs a burst."""
+        avg, burst, length = (getattr(self, key + suffix) for suffix in ("", "_max", "_max_length"))
+        if burst is not None and avg is None:
+            raise _table_rule(f"{key}_max must be given together with {key}")
+        if burst is not None and burst < avg:
+            raise _table_rule(f"{key}_max must be at least {key}, got {burst} and {avg}")
+        if length is not None and burst is None:
+            raise _table_rule(f"{key}_max_length must be given together with {key}_max")
+
+    @property
+    def bursts(self) -> list[str]:
+        """The keys that are given and that QEMU 1.6 does not have."""
+        return [key for key in self.model_fields_set if "_max" in key or key == "iops_size"]
+
+
 class DriveTable(_Table):
     """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
@@ -345,10 +460,18 @@ class DriveTable(_Table):
     index: Annotated[int, Field(ge=0, le=3)] | None = None
     driver: Literal["libata", "bare-poll", "bare-irq"] = "libata"
     max_sectors: Annotated[int, Field(ge=1, le=LBA48_MAX_COUNT)] = 1024
+    vcpu: VcpuNumber | None = None
     size: Size | None = None
     disk: Name | None = None
-    cache: Annotated[Literal["none", "directsync"], _later("writeback", "writethrough", "unsafe")]
-    aio: Annotated[Literal["threads"], _later("native", "io_uring")] = "threads"
+    cache: Literal["writeback", "none", "writethrough", "directsync", "unsafe"] = "writeback"
+    aio: Literal["threads", "native", "io_uring"] = "threads"
+    format: Literal["raw", "qcow2"] = "raw"
+    cluster_size: Size = 64 * 1024
+    lazy_refcounts: bool = False
+    preallocation: Literal["off", "metadata"] = "off"
+    l2_cache_size: Size | None = None
+    backing: Size | None = None
+    throttling: ThrottlingTable | None = None
     trace: FileName
     replay: Literal["open", "closed"] = "open"
     rerror: Literal["report", "stop", "ignore"] = "report"
@@ -359,6 +482,29 @@ class DriveTable(_Table):
     def mode(self) -> Transfer:
         """PIO mode or DMA."""
         return Transfer(self.transfer)
+
+    @field_validator("cluster_size")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1) or value > 2 * 1024 * 1024:
+            raise _rule("must be a power of two from 512B to 2MiB")
+        return value
+
+    @model_validator(mode="after")
+    def _backed_images_are_not_preallocated(self) -> "DriveTable":
+        if self.backing is not None and self.preallocation != "off":
+            raise _table_rule(f"backing must be left out with preallocation {self.preallocation}")
+        return self
+
+    @property
+    def direct(self) -> bool:
+        """Whether the image is opened with O_DIRECT."""
+        return self.cache in ("none", "directsync")
+
+    @property
+    def write_cache(self) -> bool:
+        """Whether the device reports a write cache, so that the guest sends flushes."""
+        return self.cache not in ("writethrough", "directsync")
 
     @model_validator(mode="before")
     @classmethod
@@ -384,7 +530,9 @@ class VmTable(_Table):
     name: Name
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
-    vcpus: Annotated[int, Field(ge=1), BeforeValidator(_one_vcpu)] = 1
+    vcpus: Annotated[int, Field(ge=1, le=MAX_VCPUS)] = 1
+    irq_vcpu: VcpuNumber = 0
+    load: LoadTable | None = None
     cpus: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     qemu: Literal["1.6", "7.2"] = "7.2"
     kernel: Literal["3.10", "6.1"] = "6.1"
@@ -399,6 +547,23 @@ class VmTable(_Table):
     def eoi_kind(self) -> str:
         """What an end of interrupt is: by default an APIC access in 3.10, no exit in 6.1 (docs/path.md says why)."""
         return self.eoi or ("apic-access" if self.kernel == "3.10" else "none")
+
+    @model_validator(mode="after")
+    def _vcpus_exist(self) -> "VmTable":
+        places = [("irq_vcpu", self.irq_vcpu)]
+        places += [(f"drive.{n}.vcpu", drive.vcpu) for n, drive in enumerate(self.drive) if drive.vcpu is not None]
+        places += [(f"background.{n}.vcpu", table.vcpu) for n, table in enumerate(self.background)]
+        places += [(f"event.{n}.vcpu", table.vcpu) for n, table in enumerate(self.event)]
+        for place, number in places:
+            if number >= self.vcpus:
+                raise _table_rule(f"{place} must be below vcpus, which is {self.vcpus}, got {number}")
+        for number, drive in enumerate(self.drive):
+            if self.vcpus > 1 and drive.driver != "libata":
+                raise _table_rule(
+                    f"drive.{number}.driver must be libata with several vcpus: the bare-metal guests have one, "
+                    f"got {drive.driver}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _indices_differ(self) -> "VmTable":
@@ -422,6 +587,33 @@ class VmTable(_Table):
     def _a_reset_guest_boots(self) -> "VmTable":
         if self.boot is None and any(event.kind == "reset" for event in self.event):
             raise _table_rule("boot is required with an event of kind reset")
+        return self
+
+    @model_validator(mode="after")
+    def _options_exist(self) -> "VmTable":
+        """What the block layer of 1.6 cannot do."""
+        for number, drive in enumerate(self.drive):
+            if self.qemu != "1.6":
+                break
+            if drive.throttling is not None and drive.throttling.bursts:
+                key = min(drive.throttling.bursts)
+                raise _table_rule(
+                    f"drive.{number}.throttling.{key} must be left out with qemu 1.6, which has no bursts"
+                )
+            if drive.format == "qcow2" and drive.l2_cache_size is not None:
+                raise _table_rule(
+                    f"drive.{number}.l2_cache_size must be left out with qemu 1.6, which has 16 L2 tables"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _aio_exists(self) -> "VmTable":
+        for number, drive in enumerate(self.drive):
+            place = f"drive.{number}.aio {drive.aio}"
+            if drive.aio == "io_uring" and (self.qemu, self.kernel) != ("7.2", "6.1"):
+                raise _table_rule(f"{place} needs qemu 7.2 and kernel 6.1, got {self.qemu} and {self.kernel}")
+            if drive.aio == "native" and self.qemu == "7.2" and not drive.direct:
+                raise _table_rule(f"{place} needs cache none or directsync with qemu 7.2, got {drive.cache!r}")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ Each function yields these steps. Exit-by-exit execution runs them one by one; c
 * `Path`: a sequence of costs during which no other thread can notice where in it this thread is.
 * `Lock`, `Unlock`: the BQL.
 * `Check`: vcpu_enter_guest looks at what is pending for the vCPU.
+* `Spin`: a spinlock of the guest, taken in non-root mode.
 * `Block`: the thread waits until another wakes it.
 * `SYNC`: everything yielded before has been spent when the function goes on. Paths alone do not promise that: their
   costs are collected and spent together at the next step of another kind. (`Lock` and the others promise it too.)
@@ -345,6 +346,15 @@ class Lock:
 
     def __init__(self, mutex: Any) -> None:
         self.mutex = mutex
+
+
+class Spin:
+    """Take the guest's spinlock, spinning in guest mode; results in None, or in this step again if a kick came."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
 
 
 class Unlock:

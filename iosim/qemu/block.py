@@ -11,20 +11,18 @@ from enum import Enum
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from iosim.host import HostThread
+from iosim.host import HostThread, Level
 from iosim.model.records import FLUSH, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import Coroutine
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.throttle import Throttle
 from iosim.qemu.versions import QemuVersion
 
 CompletionFunc: TypeAlias = Callable[[int], Steps[None]]
 """BlockCompletionFunc: the device's callback with the result, run by the main loop."""
-
-Intercept: TypeAlias = Callable[[Coroutine, Request, str, int], Steps[None]]
-"""What may hold a read or write back before it goes to the node: (coroutine, request, op, sectors)."""
 
 
 class BlockErrorAction(Enum):
@@ -46,6 +44,9 @@ class FormatNode(Protocol):
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
         """Make everything written so far durable."""
+
+    def levels(self) -> list[tuple[str, Level, Level]]:
+        """Return (name, busy, waiting) of what requests may wait for in this node."""
 
 
 class RawFormat:
@@ -72,6 +73,11 @@ class RawFormat:
         yield self._flush
         return (yield from self.file.co_flush(coroutine, request))
 
+    @staticmethod
+    def levels() -> list[tuple[str, Level, Level]]:
+        """Nothing holds a request back here."""
+        return []
+
 
 class BlockBackend:
     """One drive's backend over its format node.
@@ -82,10 +88,10 @@ class BlockBackend:
 
     def __init__(self, binder: Binder, version: QemuVersion, main_loop: MainLoop, node: FormatNode, cache: str) -> None:
         self.node = node
-        self.intercept: Intercept | None = None
         self.in_flight = 0
         self.drained: Callable[[], None] = lambda: None
         self._on_error = ("report", "enospc")
+        self.throttle: Throttle | None = None
         self._version = version
         self._main_loop = main_loop
         self._writethrough = cache in ("writethrough", "directsync")
@@ -105,15 +111,22 @@ class BlockBackend:
             policy = "stop" if error == errno.ENOSPC else "report"
         return BlockErrorAction[policy.upper()]
 
+    def levels(self) -> list[tuple[str, Level, Level]]:
+        """Return (name, busy, waiting) of what requests of this drive may wait for."""
+        found = list(self.node.levels())
+        if self.throttle is not None:
+            found.append(("throttle", self.throttle.held, self.throttle.queue))
+        return found
+
     def blk_aio_prwv(
         self, thread: HostThread, request: Request, io: tuple[str, int, int], complete: CompletionFunc
     ) -> Steps[None]:
-        """Submit *io* (op, sector, sectors) for *request*; *complete* is called with the result when it is done.
+        """Behind a SYNC: submit *io* (op, sector, sectors) for *request*; *complete* is called with the result.
 
         Comes back when the coroutine has yielded for the first time; the thread then carries nothing any more.
         """
-        yield self._accept
         self.in_flight += 1
+        yield self._accept
         acb = BlkAioEmAIOCB(complete)
         coroutine = Coroutine()
         coroutine.create(self._aio_entry(coroutine, request, io, acb))
@@ -146,8 +159,8 @@ class BlockBackend:
 
     def _rw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
         """blk_co_do_pwritev, blk_co_do_preadv: held back by the limits of the drive, then passed to the node."""
-        if self.intercept is not None:
-            yield from self.intercept(coroutine, request, op, sectors)
+        if self.throttle is not None:
+            yield from self.throttle.intercept(coroutine, request, op, sectors)
         if op != WRITE:
             return (yield from self.node.co_preadv(coroutine, request, sector, sectors))
         ret = yield from self.node.co_pwritev(coroutine, request, sector, sectors)

@@ -147,6 +147,12 @@ class KvmCpu:
         self.stop = True
         self.qemu_cpu_kick()
 
+    def pause_for_good(self) -> None:
+        """The guest has ended: leave it, and wait until a reset."""
+        if not self.stopped:
+            self.stopped = True
+            self.qemu_cpu_kick()
+
     def resume(self) -> None:
         """resume_all_vcpus: go on, unless the VM has ended."""
         self.stop = False
@@ -154,7 +160,7 @@ class KvmCpu:
             self.thread.wake()
 
     def request_reset(self) -> None:
-        """qemu_system_reset_request by the monitor: the guest ends once the thread is out of KVM_RUN."""
+        """The guest ends once the thread is out of KVM_RUN."""
         self.reset_requested = True
         self.qemu_cpu_kick()
 
@@ -224,7 +230,7 @@ class KvmCpu:
         if per_access:
             yield Lock(self.bql)
         yield SYNC
-        if ret < 0 and not self.stopped:
+        if ret < 0:
             self._stop("internal-error")
         self.exit_request = False
         return ret
@@ -236,9 +242,10 @@ class KvmCpu:
         return run_ret
 
     def _stop(self, why: str) -> None:
-        """vm_stop: no vCPU of the VM enters the guest again."""
-        self.stopped = True
-        self._vm_stop(why)
+        """vm_stop: no vCPU of the VM enters the guest again. Another one may have come first."""
+        if not self.stopped:
+            self.stopped = True
+            self._vm_stop(why)
 
     # exit_reason
 

@@ -4,24 +4,40 @@ from functools import partial
 
 from iosim.disk.file import HostFile
 from iosim.host import HostThread
-from iosim.model.records import READ, WRITE, Request
+from iosim.model.records import FLUSH, READ, WRITE, Request
+from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
+from iosim.qemu.coroutine_lock import CoQueue
+from iosim.qemu.io_uring import IoUring
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.thread_pool import PoolElement, ThreadPool, ThreadPoolFunc
 from iosim.qemu.versions import QemuVersion
 
 
 class FilePosix:
-    """Reads, writes and flushes one file. All results are 0 or a negative errno.
+    """Reads, writes and flushes one file, through the thread pool or *aio*. Results are 0 or a negative errno.
 
-    `write_gen` and `flushed_gen` decide whether a flush has anything to do (QEMU 2.7 and later).
+    With cache=unsafe (BDRV_O_NO_FLUSH) a flush does nothing. `write_gen` and `flushed_gen` decide whether a flush has
+    anything to do (QEMU 2.7 and later).
     """
 
-    def __init__(self, binder: Binder, version: QemuVersion, pool: ThreadPool, file: HostFile, cache: str) -> None:
+    def __init__(
+        self,
+        binder: Binder,
+        version: QemuVersion,
+        pool: ThreadPool,
+        file: HostFile,
+        cache: str,
+        aio: LinuxAio | None = None,
+    ) -> None:
         self.file = file
-        self.cache = cache
+        self.aio = aio
+        self._no_flush = cache == "unsafe"
         self.write_gen = 0
         self.flushed_gen = 0
+        self._flushing = False
+        self._flush_queue = CoQueue(pool.main_loop.thread.host, Stage.AIO_WAIT, "flush_queue")
         self._version = version
         self._pool = pool
         node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
@@ -41,31 +57,56 @@ class FilePosix:
         self.write_gen += 1
         return ret
 
+    def co_pwrite_zeroes(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
+        """bdrv_co_pwrite_zeroes of this node: fallocate through the thread pool (raw_co_pwrite_zeroes)."""
+        yield self._node
+        yield self._prepare
+        func = partial(self._handle_aiocb_write_zeroes, request, sector, sectors)
+        ret = yield from self._thread_pool_submit_co(coroutine, request, func)
+        self.write_gen += 1
+        return ret
+
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_preadv of this node."""
         yield self._node
         return (yield from self.raw_co_prw(coroutine, request, READ, sector, sectors))
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
-        """bdrv_co_flush of this node: since 2.7 nothing is done if nothing was written since the last one."""
-        if self._version.elides_flush and self.flushed_gen == self.write_gen:
+        """bdrv_co_flush of this node.
+
+        Since 2.7 one flush waits for the other, and nothing is done if nothing was written since the last one.
+        """
+        if self._no_flush:
             return 0
+        if not self._version.elides_flush:
+            return (yield from self.raw_co_flush_to_disk(coroutine, request))
         generation = self.write_gen
-        ret = yield from self.raw_co_flush_to_disk(coroutine, request)
-        if not ret:
-            self.flushed_gen = generation
+        while self._flushing:
+            yield from self._flush_queue.wait(coroutine, request)
+        ret = 0
+        if self.flushed_gen != generation:
+            self._flushing = True
+            ret = yield from self.raw_co_flush_to_disk(coroutine, request)
+            self._flushing = False
+            if not ret:
+                self.flushed_gen = generation
+        self._flush_queue.next(coroutine)
         return ret
 
     # The driver
 
     def raw_co_prw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
-        """Read or write through the thread pool (paio_submit in 1.6)."""
+        """Read or write: laio_co_submit, luring_co_submit, or the thread pool (paio_submit in 1.6)."""
         yield self._prepare
+        if self.aio is not None:
+            return (yield from self.aio.co_submit(coroutine, request, self.file, (op, sector, sectors)))
         func = partial(self._handle_aiocb_rw, request, op, sector, sectors)
         return (yield from self._thread_pool_submit_co(coroutine, request, func))
 
     def raw_co_flush_to_disk(self, coroutine: Coroutine, request: Request) -> Steps[int]:
-        """Call fdatasync through the thread pool."""
+        """Call fdatasync: by io_uring if that is used, else, with aio=native too, through the thread pool."""
+        if isinstance(self.aio, IoUring):
+            return (yield from self.aio.co_submit(coroutine, request, self.file, (FLUSH, 0, 0)))
         func = partial(self._handle_aiocb_flush, request)
         return (yield from self._thread_pool_submit_co(coroutine, request, func))
 
@@ -89,3 +130,6 @@ class FilePosix:
 
     def _handle_aiocb_flush(self, request: Request, thread: HostThread) -> Steps[int]:
         return (yield from self.file.fdatasync(thread, request))
+
+    def _handle_aiocb_write_zeroes(self, request: Request, sector: int, sectors: int, thread: HostThread) -> Steps[int]:
+        return (yield from self.file.fallocate(thread, request, sector, sectors))

@@ -297,9 +297,12 @@ class IDEDrive:
 
     def _submit(self, thread: HostThread, io: tuple[str, int, int], complete: CompletionFunc) -> Steps[None]:
         assert self.backend is not None
-        assert self.bus.request is not None
+        yield SYNC
+        request = self.bus.request
+        if request is None:
+            return  # Another vCPU has ended the VM while this one was on its way.
         self.bus.in_flight = True
-        yield from self.backend.blk_aio_prwv(thread, self.bus.request, io, complete)
+        yield from self.backend.blk_aio_prwv(thread, request, io, complete)
 
 
 def _read(sectors: int | None, lba48: bool) -> Callable[[IDEDrive], Submission | None]:

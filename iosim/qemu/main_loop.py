@@ -25,9 +25,11 @@ class MainLoop:
     def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion) -> None:
         self.thread = thread
         self._keeps_bql = version.poll_keeps_bql
+        self._alarm_timer = version.cpu_io
         self._ready: deque[BottomHalf] = deque()
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
+        self._polls = False
         self._waker: Subject = thread.own_subject
         self._lock_wait = (0, 0, 0)
         self._wake = binder.path("main_loop.wake")
@@ -41,14 +43,23 @@ class MainLoop:
         """Make *bottom_half* ready and wake the thread (aio_notify); *subject* draws the cost of the wake-up."""
         if bottom_half not in self._ready:
             self._ready.append(bottom_half)
-        if self.thread.blocked:
+        if self._polls:
             self._waker = subject or self.thread.own_subject
             self.thread.wake()
 
     def timer_mod(self, at_ns: int, callback: BottomHalf) -> None:
-        """Run *callback* at *at_ns* or soon after; called by the main-loop thread only."""
+        """Run *callback* at *at_ns* or soon after.
+
+        A loop that sleeps is told if this is now its first timer: it wakes up to compute its deadline anew
+        (timerlist_notify), up to 1.6 the alarm timer wakes it when the time comes.
+        """
         self._n_timers += 1
         heappush(self._timers, (at_ns, self._n_timers, callback))
+        if self._polls and self._timers[0][1] == self._n_timers:
+            if self._alarm_timer:
+                self.thread.wake_at(at_ns)
+            else:
+                self.thread.wake()
 
     def carry(self, request: Request) -> None:
         """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait.
@@ -56,9 +67,9 @@ class MainLoop:
         With `host.cpus` the thread may have had to wait for a CPU when it got the BQL: cpu_wait.
         """
         now = self.thread.host.now_ns
-        if request.waiting is Stage.COMPLETION_WAIT:
+        if request.waiting in (Stage.COMPLETION_WAIT, Stage.THROTTLE_WAIT):
             asked, got, running = self._lock_wait
-            request.charge(Stage.COMPLETION_WAIT, min(asked, now), self.thread.name)
+            request.charge(request.waiting, min(asked, now), self.thread.name)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
             request.charge(Stage.CPU_WAIT, min(running, now), self.thread.name)
         request.stop_waiting(now)
@@ -103,8 +114,10 @@ class MainLoop:
             yield self._poll
             return
         if not self._timers:
+            self._polls = True
             yield self._sleep
         elif self._timers[0][0] > self.thread.host.now_ns:
+            self._polls = True
             yield Block(self._timers[0][0], self._woken)
         else:
             yield self._poll
@@ -112,6 +125,7 @@ class MainLoop:
 
     def _woken(self) -> Path:
         """The thread is woken out of ppoll, on behalf of whoever scheduled something, or by a timer."""
+        self._polls = False
         self.thread.subject = self._waker
         self._waker = self.thread.own_subject
         return self._wake

@@ -22,6 +22,12 @@ class StoppableCpu(Protocol):
     def resume(self) -> None:
         """Go on, unless there is another reason to wait."""
 
+    def pause_for_good(self) -> None:
+        """Leave the guest and wait until a reset."""
+
+    def request_reset(self) -> None:
+        """Leave the guest and end it."""
+
 
 class RunState:
     """Running or stopped. A stop takes effect on each vCPU when its KVM_RUN returns EINTR and it waits (`parked`).
@@ -71,6 +77,16 @@ class RunState:
         if self.all_parked():
             self._still_since_ns = self._host.now_ns
         self.on_stopped()
+
+    def pause_for_good(self) -> None:
+        """The guest has ended: no vCPU enters it again."""
+        for cpu in self._cpus:
+            cpu.pause_for_good()
+
+    def request_reset(self) -> None:
+        """qemu_system_reset_request by the monitor: the guest ends once the first vCPU is out of KVM_RUN."""
+        for cpu in self._cpus:
+            cpu.request_reset()
 
     def vm_start(self, why: str) -> None:
         """Let the VM go on: devices repeat what has failed, then the vCPUs run."""

@@ -58,7 +58,7 @@ class ThreadPool:
         self, host: Host, binder: Binder, main_loop: MainLoop, name: str, new_thread: Callable[[int], HostThread]
     ) -> None:
         self._host = host
-        self._main_loop = main_loop
+        self.main_loop = main_loop
         self._new_thread = new_thread
         self._head: deque[PoolElement] = deque()
         self.request_list: deque[PoolElement] = deque()
@@ -99,7 +99,7 @@ class ThreadPool:
         self.cur_threads += 1
         self.new_threads += 1
         if not self.pending_threads:
-            self._main_loop.qemu_bh_schedule(self.spawn_thread_bh_fn)
+            self.main_loop.qemu_bh_schedule(self.spawn_thread_bh_fn)
 
     # The main loop
 
@@ -120,10 +120,10 @@ class ThreadPool:
             else:
                 return
             self._head.remove(element)
-            self._main_loop.carry(element.request)
+            self.main_loop.carry(element.request)
             yield self._completion
-            yield from element.coroutine.enter(self._main_loop.thread)
-            self._main_loop.put_down()
+            yield from element.coroutine.enter(self.main_loop.thread)
+            self.main_loop.put_down()
 
     # The workers
 
@@ -184,9 +184,9 @@ class ThreadPool:
         yield SYNC
         thread.request = thread.owner = None
         thread.subject = thread.own_subject
-        request.wait_in(Stage.COMPLETION_WAIT, self._main_loop.thread.name)
+        request.wait_in(Stage.COMPLETION_WAIT, self.main_loop.thread.name)
         element.done = True
-        self._main_loop.qemu_bh_schedule(self.thread_pool_completion_bh, request)
+        self.main_loop.qemu_bh_schedule(self.thread_pool_completion_bh, request)
         yield self._notify_return
         yield SYNC
         self.busy.change(self._host.now_ns, -1)

@@ -28,9 +28,15 @@ class QemuVersion:
     """Up to 1.6: the main loop keeps the BQL over a poll that does not wait."""
     run_error_aborts: bool
     """Up to 1.6 an unexpected error of KVM_RUN aborts QEMU; later the VM stops."""
+    laio_max_events: int
+    """Requests of aio=native that the kernel has at once."""
+    laio_queues: bool
+    """Up to 1.6 a request beyond that fails, and each file has its own context; later it waits, one per AioContext."""
+    native_needs_direct: bool
+    """Up to 1.6 aio=native without O_DIRECT silently means the thread pool; later it is refused."""
 
 
 VERSIONS = {
-    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True),
-    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False),
+    "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True, 128, False, False),
+    "7.2": QemuVersion("7.2", True, 2, True, False, False, True, True, False, False, False, 1024, True, True),
 }

@@ -1,21 +1,27 @@
 """The start of a QEMU process: main() of vl.c, as far as the disk path needs what it creates."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from iosim.disk.file import HostFile
-from iosim.host import Host, HostThread, Mutex
+from iosim.disk.file import BufferedFile, HostFile
+from iosim.host import Host, HostThread, IoWq, Mutex
 from iosim.kvm import IrqChip, PortLog, Vcpu
 from iosim.model.ata import channel_ports
 from iosim.model.steps import Binder
-from iosim.qemu.block import BlockBackend, RawFormat
+from iosim.qemu.block import BlockBackend, FormatNode, RawFormat
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.file_posix import FilePosix
 from iosim.qemu.ide import IDEBus, IDEDrive
+from iosim.qemu.io_uring import IoUring
+from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.qcow2.files import ImageFiles
+from iosim.qemu.qcow2.format import Backing, Qcow2Format
 from iosim.qemu.runstate import RunState
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import ThreadPool
+from iosim.qemu.throttle import ThrottleConfig, throttle
 from iosim.qemu.versions import QemuVersion
 
 
@@ -43,6 +49,9 @@ class QemuProcess:
         self.recorder = recorder
         self.bql = Mutex(host, f"{name}/bql")
         self.runstate = RunState(host)
+        self.vcpus: list[Vcpu] = []
+        self.cpus: list[KvmCpu] = []
+        self.backends: list[BlockBackend] = []
         self._new_thread = new_thread
         self.main_thread = new_thread("main", 0)
 
@@ -60,6 +69,8 @@ class QemuProcess:
             f"{self.name}/pool",
             lambda number: self._new_thread("worker", number),
         )
+        self._io_uring: IoUring | None = None
+        self._linux_aio: LinuxAio | None = None
         self.ports = PortSpace()
         self.buses = [
             IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, self.runstate, win2k_install_hack)
@@ -68,53 +79,93 @@ class QemuProcess:
         for bus in self.buses:
             self.ports.add(bus, channel_ports(bus.number))
 
-    def ide_create_drive(self, position: int, sectors: int, file: HostFile, cache: str, multiple: int) -> None:
-        """Put a drive on its channel: raw format over *file*.
+    def ide_create_drive(self, position: int, sectors: int, backend: BlockBackend, multiple: int) -> None:
+        """Put a drive on its channel.
 
         A guest whose driver uses *multiple* sectors per DRQ block has sent SET MULTIPLE MODE when it found the drive.
         """
-        node = RawFormat(self.binder, self.version, FilePosix(self.binder, self.version, self.pool, file, cache))
-        backend = BlockBackend(self.binder, self.version, self.main_loop, node, cache)
         bus = self.buses[position >> 1]
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
 
-    def blk_set_on_error(self, position: int, rerror: str, werror: str) -> None:
-        """Set the error policies of the drive at *position*."""
-        drive = self.buses[position >> 1].drives[position & 1]
-        assert drive is not None
-        assert drive.backend is not None
-        drive.backend.blk_set_on_error(rerror, werror)
-
-    def backends(self) -> list[BlockBackend]:
-        """Return the backends of all drives."""
-        drives = [drive for bus in self.buses for drive in bus.drives]
-        return [drive.backend for drive in drives if drive is not None and drive.backend is not None]
-
     def quiescent(self) -> bool:
         """Tell whether nothing is in flight and no vCPU on its way, as a reset needs it."""
-        return self.runstate.all_parked() and not any(backend.in_flight for backend in self.backends())
+        return self.runstate.all_parked() and not any(backend.in_flight for backend in self.backends)
 
     def system_reset(self) -> None:
-        """qemu_system_reset: vCPU, interrupt controllers and devices as after power-on."""
-        self.cpu.cpu_reset()
+        """qemu_system_reset: vCPUs, interrupt controllers and devices as after power-on."""
+        for cpu in self.cpus:
+            cpu.cpu_reset()
         self.irqchip.reset()
         for bus in self.buses:
             bus.reset()
 
+    def blk_new_open(
+        self,
+        name: str,
+        files: ImageFiles,
+        cache: str,
+        aio: str,
+        limits: ThrottleConfig | None,
+    ) -> BlockBackend:
+        """The backend of a drive: its format node over its files, its limits."""
+        loop = self.main_loop
+        file = self.bdrv_open_file(files.file, cache, aio)
+        node: FormatNode = RawFormat(self.binder, self.version, file)
+        if files.image is not None:
+            base = None
+            if files.backing is not None:
+                base = RawFormat(self.binder, self.version, self.bdrv_open_file(files.backing, cache, aio))
+            backing = Backing(base, files.backing_sectors)
+            node = Qcow2Format(self.host, self.binder, self.version, name, files.image, file, backing, loop.thread.name)
+        backend = BlockBackend(self.binder, self.version, loop, node, cache)
+        if limits is not None:
+            backend.throttle = throttle(self.version, self.host, self.binder, loop, name, limits)
+        self.backends.append(backend)
+        return backend
+
+    def bdrv_open_file(self, file: HostFile, cache: str, aio: str) -> FilePosix:
+        """raw_open: the protocol node of *file*; in 1.6 aio=native without O_DIRECT silently means threads."""
+        way: LinuxAio | None = None
+        if aio == "io_uring":
+            way = self._io_uring = self._io_uring or IoUring(
+                self.binder, self.version, self.main_loop, IoWq(self.binder, partial(self._new_thread, "iou-wrk"))
+            )
+        elif aio == "native" and not isinstance(file, BufferedFile):
+            if self._linux_aio is None or not self.version.laio_queues:
+                self._linux_aio = LinuxAio(self.binder, self.version, self.main_loop)
+            way = self._linux_aio
+        return FilePosix(self.binder, self.version, self.pool, file, cache, way)
+
     def qemu_init_vcpu(
         self, guest: Any, thread: HostThread, log: PortLog | None, vm_stop: Callable[[str], None]
     ) -> None:
-        """qemu_kvm_start_vcpu: the vCPU and its thread, which runs qemu_kvm_cpu_thread_fn."""
-        self.vcpu = Vcpu(thread, self.binder, self.kernel, guest, log)
-        self.irqchip.vcpu = self.vcpu
+        """qemu_kvm_start_vcpu: the next vCPU and its thread, which runs qemu_kvm_cpu_thread_fn.
+
+        The first vCPU takes the interrupts unless the guest says otherwise (`IrqChip.vcpu`).
+        """
+        vcpu = Vcpu(thread, self.binder, self.kernel, guest, log, len(self.vcpus))
+        self.vcpus.append(vcpu)
+        if self.irqchip.vcpu is None:
+            self.irqchip.vcpu = vcpu
         thread.bql = self.bql
         item = None if self.host.exact else self.recorder.item
-        self.cpu = KvmCpu(thread, self.binder, self.version, self.bql, self.vcpu, self.ports, vm_stop, item)
-        self.cpu.runstate = self.runstate
-        self.runstate.add_cpu(self.cpu)
-        thread.start(self.cpu.qemu_kvm_cpu_thread_fn())
+        cpu = KvmCpu(thread, self.binder, self.version, self.bql, vcpu, self.ports, vm_stop, item)
+        cpu.runstate = self.runstate
+        self.runstate.add_cpu(cpu)
+        self.cpus.append(cpu)
+        thread.start(cpu.qemu_kvm_cpu_thread_fn())
+
+    @property
+    def vcpu(self) -> Vcpu:
+        """The first vCPU."""
+        return self.vcpus[0]
+
+    @property
+    def cpu(self) -> KvmCpu:
+        """The first vCPU's CPUState."""
+        return self.cpus[0]
 
     def start_main_loop(self) -> None:
         """main_loop: what the main thread does from here on."""

@@ -1,6 +1,6 @@
 """What a run recorded, before it becomes tables."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -92,6 +92,7 @@ class RawResult:
     bin_width_ns: int
     end_ns: int
     arrived: int
+    page_cache: dict[str, int] | None
 
     @classmethod
     def collect(
@@ -107,34 +108,47 @@ class RawResult:
         exits = []
         levels = []
         for vm in machine.vms:
-            for (reason, userspace), times in sorted(vm.qemu.vcpu.account.finish().items()):
-                exits.append(
-                    ExitRowData(
-                        vm.name,
-                        0,
-                        reason,
-                        userspace,
-                        times.count,
-                        times.total_ns,
-                        times.min_ns,
-                        times.percentile_ns(50),
-                        times.percentile_ns(99),
-                        times.max_ns,
+            for vcpu in vm.qemu.vcpus:
+                for (reason, userspace), times in sorted(vcpu.account.finish().items()):
+                    p50, p99 = times.take_percentiles_ns(50, 99)
+                    exits.append(
+                        ExitRowData(
+                            vm.name,
+                            vcpu.number,
+                            reason,
+                            userspace,
+                            times.count,
+                            times.total_ns,
+                            times.min_ns,
+                            p50,
+                            p99,
+                            times.max_ns,
+                        )
                     )
-                )
             name = vm.name
-            levels.append(_level(f"{name}/vcpu0", 1, vm.vcpu_level, vm.steal_level))
+            for k, (busy, steal) in enumerate(zip(vm.vcpu_levels, vm.steal_levels, strict=True)):
+                levels.append(_level(f"{name}/vcpu{k}", 1, busy, steal))
             levels.append(_level(f"{name}/bql", 1, vm.qemu.bql.held, vm.qemu.bql.queue))
             levels.append(_level(f"{name}/main_loop", 1, vm.main_level, None))
             levels.append(_level(f"{name}/pool", 64, vm.qemu.pool.busy, vm.qemu.pool.queue))
             used = sorted({drive.channel for drive in vm.drives})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
+            for index, backend in enumerate(vm.qemu.backends):
+                levels += [
+                    _level(f"{name}/drive{index}/{part}", 1, held, queue) for part, held, queue in backend.levels()
+                ]
         if machine.cpus is not None:
             levels.append(_level("cpus", machine.cpus.n, machine.cpus.running_level, machine.cpus.queue_level))
             levels += [_level(f"cpu{cpu}", 1, busy, None) for cpu, busy in enumerate(machine.cpus.busy)]
         for disk in machine.disks.values():
             levels.append(_level(f"disk/{disk.name}", disk.servers, disk.busy, disk.queue))
+        cache = machine.files.cache
+        page_cache = None
+        if cache is not None:
+            levels.append(_level("page_cache", cache.config.pages, cache.held, cache.dirty))
+            page_cache = {"pages": cache.config.pages, **asdict(cache.counts)}
+            page_cache["dirty_at_end"] = cache.n_dirty + cache.n_writeback
         accesses = None
         if scenario.run.log == "ports":
             accesses = [(vm.name, vm.log.rows) for vm in machine.vms]
@@ -151,6 +165,7 @@ class RawResult:
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,
+            page_cache=page_cache,
         )
 
 

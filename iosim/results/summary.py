@@ -43,6 +43,7 @@ def summarise(
     end_ns: int,
     n_spanned: int,
     wear: dict[str, dict[str, int]],
+    page_cache: dict[str, int] | None,
 ) -> dict[str, Any]:
     """Return the document: what was run, with which inputs and versions, and what came of it."""
     table = counted(requests)
@@ -77,6 +78,7 @@ def summarise(
             "max": int(latency.max()) if len(table) else None,
             "percentile": latency_percentiles(latency),
         },
+        "page_cache": page_cache,
         "stages_ns": {stage.label: _stage(table, stage, total) for stage in Stage},
         "per_request": {
             name: float(table[name].mean()) if len(table) else None
