@@ -1,6 +1,7 @@
 """The host's physical CPUs: one run queue in front of all of them, served in turn with a time slice."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from iosim.host.environment import Alarm, Host
@@ -142,10 +143,11 @@ class Cpus:
     def _arm(self) -> None:
         """See to it that the scheduler looks when the next slice ends of a thread that somebody waits for."""
         now = self._host.now_ns
+        waiting = self._without_a_promise()
         ends = [
             max(now, running.slice_ns + self.slice_ns)
             for cpu, running in enumerate(self._running)
-            if running is not None and not running.need_resched and self._first_for(cpu) is not None
+            if running is not None and not running.need_resched and any(thread.may_run_on(cpu) for thread in waiting)
         ]
         if not ends:
             return
@@ -157,21 +159,27 @@ class Cpus:
         alarm.callbacks = [self._tick]
         self._host.set_alarm(alarm, at, SCHEDULER_THREAD)
 
+    def _without_a_promise(self) -> "Iterable[HostThread]":
+        """Return who waits and is not about to get the CPU of a vCPU that is on its way out of the guest."""
+        promised = [cpu for cpu, thread in enumerate(self._running) if thread is not None and thread.need_resched]
+        if not promised:
+            return self._queue
+        return [thread for thread in self._queue if _take(promised, thread) is None]
+
     def _tick(self, _: object) -> None:
         """Preempt for each who waits the thread whose slice has ended first, if it may run there."""
         now = self._host.now_ns
         self._armed_ns = None
         running = [(thread.slice_ns, cpu, thread) for cpu, thread in enumerate(self._running) if thread is not None]
-        promised = [cpu for _, cpu, thread in running if thread.need_resched]
         ended = sorted(
             (begun, cpu)
             for begun, cpu, thread in running
             if not thread.need_resched and begun + self.slice_ns <= now and thread.preemptible
         )
-        for waiter in tuple(self._queue):
+        for waiter in tuple(self._without_a_promise()):
             if not ended:
                 break
-            if not waiter.waits_for_cpu or _take(promised, waiter) is not None:
+            if not waiter.waits_for_cpu:
                 continue
             cpu = _take([cpu for _, cpu in ended], waiter)
             if cpu is None:
