@@ -220,6 +220,8 @@ class Lifecycle:
             self._fail(request, why)
         for bus in self._qemu.buses:
             bus.request = None
+        for device in self._qemu.virtio_devices:
+            device.reset()
         self.note("end", None, why)
         if why == "reset" and self._boot_ns is not None:
             self._come_back()

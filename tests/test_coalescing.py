@@ -102,6 +102,8 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
             "replay": draw(st.sampled_from(["open", "open", "closed"])),
             "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
             "driver": "libata",
+            "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
+            "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
         }
         loop = draw(st.sampled_from(["main", "main", "vcpu", "line", "iothread", "iothread", "own"]))
         if qemu == "7.2" and loop in ("iothread", "own"):

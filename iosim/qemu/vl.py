@@ -104,6 +104,8 @@ class QemuProcess:
         self.irqchip.reset()
         for bus in self.buses:
             bus.reset()
+        for device in self.virtio_devices:
+            device.system_reset()
 
     def blk_new_open(
         self,
@@ -173,7 +175,9 @@ class QemuProcess:
         Its registers *doorbell* and *isr* are ports up to `LAST_PORT`, above that addresses of the memory.
         """
         loop = self.main_loop if iothread is None else self.iothreads[iothread]
-        device = VirtIOBlock(self.binder, self.version, vring, backend, loop, notifier, conf, backend.node.file.aio)
+        device = VirtIOBlock(
+            self.binder, self.version, vring, backend, loop, notifier, conf, self.runstate, backend.node.file.aio
+        )
         self.virtio_devices.append(device)
         if iothread is not None:
             self.iothreads[iothread].devices.append(device)
