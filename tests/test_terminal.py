@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from iosim.model.catalogue import CATALOGUE
 from iosim.results.summary import is_resolved
 from iosim.results.terminal import cautions, headline, stage_table
 from tests.commandline import SCENARIO, run, write_inputs
@@ -273,7 +274,7 @@ def test_a_short_run_is_said_to_be_short() -> None:
     result = simulate(scenario(), rows, constant_profile())
     assert cautions(result) == [
         "150 requests are too few for p99.5 and above.",
-        "162 of the 162 costs in test are assumed; iosim profiles test says which.",
+        f"{len(CATALOGUE)} of the {len(CATALOGUE)} costs in test are assumed; iosim profiles test says which.",
     ]
 
 
