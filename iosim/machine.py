@@ -7,51 +7,32 @@ number d 16 + d its flusher and 1024 + d what it has under way without a thread,
 workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
-import errno
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path as FilePath
-from typing import Protocol
 
-from iosim.disk import (
-    ConstantDisk,
-    Disk,
-    DiskModel,
-    Hdd,
-    HddConfig,
-    HostFile,
-    HostFiles,
-    PageCacheConfig,
-    Ssd,
-    SsdConfig,
-    hdd,
-    load_empirical,
-)
+from iosim.disk import Disk, HostFile, HostFiles, PageCacheConfig, build_disk
 from iosim.guest.access import AccessBinder
 from iosim.guest.bare import Bare
 from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
+from iosim.guest.load import GuestLoad
 from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
 from iosim.kvm.irqfd import IntxLine, IrqFd
+from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
 from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
-from iosim.model.records import ERROR, Request
+from iosim.model.records import Request
 from iosim.model.scenario import (
     VIRTQUEUE_SIZE,
     BackgroundTable,
-    ConstantDiskTable,
-    DiskTable,
     DriveTable,
-    EmpiricalDiskTable,
-    EventTable,
-    HddTable,
-    LoadTable,
     PageCacheTable,
     Scenario,
     ThrottlingTable,
@@ -88,19 +69,6 @@ _BAR_BYTES = 0x400
 def vm_names(vm: VmTable) -> list[str]:
     """Return the names of the clones: web#0, web#1 ..., or just web for a single one."""
     return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
-
-
-class RequestAccount(Protocol):
-    """Who keeps the account of the requests."""
-
-    def request_arrived(self, request: Request) -> None:
-        """A request has entered a guest."""
-
-    def request_ended(self, request: Request) -> None:
-        """A request is done or has failed."""
-
-    def never_arrive(self, n: int) -> None:
-        """*n* requests of the traces will not come any more."""
 
 
 class ChannelLevels:
@@ -142,7 +110,6 @@ class VirtualMachine:
         self.threads: list[HostThread] = []
         self.seed = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
-        self.account = account
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)
         self.vcpu_levels = [Level(host.timeline, f"{self.name}/vcpu{k}:busy") for k in range(table.vcpus)]
@@ -171,7 +138,6 @@ class VirtualMachine:
             GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
         self.drives: list[Drive | VirtioDrive] = []
-        self.backends: list[BlockBackend] = []
         self.iothread_levels: dict[str, Level] = {}
         self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
         self._feeders: list[Arrivals] = []
@@ -185,7 +151,7 @@ class VirtualMachine:
             iothread = self._iothread(drive, index)
             name = f"{self.name}/drive{index}"
             backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
-            self.backends.append(backend)
+            backend.blk_set_on_error(drive.rerror, drive.werror)
             feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
             self._feeders.append(feeder)
             vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
@@ -206,14 +172,18 @@ class VirtualMachine:
                         drive.write_cache,
                         completed,
                         vcpu,
+                        drive.retries,
                     )
                 )
             feeder.drive = self.drives[-1]
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
+        boot_thread = self._stream("boot", _EVENTS + 1)
+        self.life = Lifecycle(table, self.qemu, self.guest, account, self.threads, boot_thread)
+        self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
         posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
         for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
-            self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._vm_stop)
+            self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._ended)
             self.qemu.vcpus[-1].apicv = table.apicv
             guest_cpu.boot(kernel, self.qemu.vcpus[-1], posted)
         self.qemu.irqchip.vcpu = self.qemu.vcpus[table.irq_vcpu]
@@ -223,10 +193,11 @@ class VirtualMachine:
             thread.start(self._background(thread, background))
         if table.load is not None:
             for k, kernel in enumerate(self.guest.kernels):
-                thread = self._stream(f"load{k}", _LOAD + k)
-                thread.start(self._load(thread, kernel, table.load))
+                load = GuestLoad(self._stream(f"load{k}", _LOAD + k), self.guest, kernel, table.load)
+                self.guest.loads.append(load)
+                load.start()
         if table.event:
-            self._stream("events", _EVENTS).start(self._events(sorted(table.event, key=lambda event: event.at)))
+            self._stream("events", _EVENTS).start(self.life.schedule())
 
     def _plug_channels(self, table: VmTable, binder: Binder) -> None:
         """Give each used channel its driver and its queue."""
@@ -259,11 +230,14 @@ class VirtualMachine:
         return Bare(guest_cpu, bus, access, kernel, width, config.string, config.driver == "bare-poll")
 
     @staticmethod
-    def _file(images: dict[str, int], files: HostFiles, disk: Disk, direct: bool, sectors: int) -> HostFile:
-        """Put a file of up to *sectors* behind the others on *disk*."""
+    def _file(
+        images: dict[str, int], files: HostFiles, disk: Disk, direct: bool, sectors: int, length: int | None = None
+    ) -> HostFile:
+        """Put a file of up to *sectors* behind the others on *disk*; *length*: those it has now, None for all."""
         first = images.get(disk.name, 0)
         images[disk.name] = first + sectors
-        return files.open(disk, first, sectors, direct)
+        disk.used_sectors += sectors if length is None else length
+        return files.open(disk, first, sectors, direct, length)
 
     def _iothread(self, drive: DriveTable, index: int) -> str | None:
         """Return the name of the drive's iothread, if it has one; the first who names it has it created."""
@@ -366,21 +340,12 @@ class VirtualMachine:
 
     # What happens to the VM
 
-    def _completed(self, feeder: "Arrivals", request: Request) -> None:
-        self.account.request_ended(request)
-        feeder.completed()
+    def _ended(self, why: str) -> None:
+        self.life.vm_ended(why)
 
-    def _events(self, events: list[EventTable]) -> Steps[None]:
-        for event in events:
-            if event.at > self.host.now_ns:
-                yield Block(event.at)
-            vcpu = self.qemu.vcpus[event.vcpu]
-            if event.kind == "signal":
-                self.qemu.cpus[event.vcpu].exit_request = True
-                vcpu.signal_pending = True
-            elif not self.guest.dead:
-                vcpu.fault = FAULTS[event.kind]
-            vcpu.kick()
+    def _completed(self, feeder: "Arrivals", request: Request) -> None:
+        self.life.ended(request)
+        feeder.completed()
 
     def _background(self, thread: HostThread, table: BackgroundTable) -> Steps[None]:
         exit_ = background_exit(table)
@@ -390,60 +355,10 @@ class VirtualMachine:
             at += max(1, gap.sample(thread.own_subject)) if table.arrivals == "poisson" else round(1e9 / table.rate)
             if at > self.host.now_ns:
                 yield Block(at)
-            if self.guest.dead:
+            if self.life.is_over:
                 return
-            self.guest.kernels[table.vcpu].background_exit(exit_)
-
-    def _load(self, thread: HostThread, kernel: GuestKernel, load: LoadTable) -> Steps[None]:
-        """The guest's own load on one vCPU: a burst of computing, a pause behind its end, and so on."""
-        pause_ns = load.burst * (1 / load.share - 1)
-        burst, pause = exponential("burst", load.burst), exponential("pause", pause_ns)
-        drawn = load.lengths == "exponential"
-        subject = thread.own_subject
-
-        def pause_follows() -> None:
-            if load.share < 1:
-                thread.wake_at(self.host.now_ns + max(1, pause.sample(subject) if drawn else round(pause_ns)))
-            else:
-                thread.wake()
-
-        yield Block(max(1, pause.sample(subject) if drawn else round(pause_ns)))
-        while not self.guest.dead:
-            kernel.compute(max(1, burst.sample(subject) if drawn else load.burst), pause_follows)
-            yield Block()
-
-    def _vm_stop(self, why: str) -> None:
-        """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
-        lost = self.guest.die(self.host.now_ns)
-        self.qemu.pause_all_vcpus()
-        for thread in self.threads:
-            if thread.request in lost:
-                thread.charge_under_way()
-        for request in lost:
-            if request.done_ns < 0:
-                self.fail(request)
-        for bus in self.qemu.buses:
-            bus.request = None
-        for device in self.qemu.virtio_devices:
-            device.reset()
-        self.account.never_arrive(sum(feeder.never_arrive() for feeder in self._feeders))
-
-    def fail(self, request: Request) -> None:
-        """End a request with status error at this instant; one that was never issued counts as issued now."""
-        request.stop_waiting(self.host.now_ns)
-        request.status = ERROR
-        if request.issue_ns < 0:
-            request.issue_ns = self.host.now_ns
-        request.done_ns = self.host.now_ns
-        self.account.request_ended(request)
-
-    def arrive(self, request: Request) -> None:
-        """A request comes to the guest, or to nobody if the VM is no more."""
-        self.account.request_arrived(request)
-        if self.guest.dead:
-            self.fail(request)
-        else:
-            self.guest.arrive(request)
+            if self.life.runs:
+                self.guest.kernels[table.vcpu].background_exit(exit_)
 
 
 class Arrivals:
@@ -465,8 +380,7 @@ class Arrivals:
                 yield Block(row[0])
             self._arrive(row)
             if self._closed:
-                if self._vm.guest.dead:
-                    self._vm.account.never_arrive(self.never_arrive())
+                self._vm.life.stream_begun(self)
                 return
 
     def completed(self) -> None:
@@ -480,22 +394,17 @@ class Arrivals:
         """The VM is no more: return how many requests will not come (closed replay: none follows one that is lost)."""
         return sum(1 for _ in self._rows) if self._closed and self._number else 0
 
+    def guest_booted(self) -> None:
+        """With closed replay the next request comes, if the stream has begun."""
+        if self._number:
+            self.completed()
+
     def _arrive(self, row: tuple[int, str, int, int]) -> None:
         _, op, sector, sectors = row
         number = self._number
         self._number = number + 1
         identity = draws.identity(self._source, number)
-        self._vm.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
-
-
-FAULTS: dict[str, Exit] = {
-    "shutdown": Exit(ExitReason.TRIPLE_FAULT, kvm_exit=KvmExit.SHUTDOWN),
-    "internal-error": Exit(ExitReason.TASK_SWITCH, kvm_exit=KvmExit.INTERNAL_ERROR),
-    "unknown-exit": Exit(ExitReason.CPUID, hardware_reason=11),
-    "fail-entry": Exit(ExitReason.CPUID, failed_entry=True),
-    "run-error": Exit(ExitReason.EPT_VIOLATION, errno=errno.EFAULT),
-}
-"""The exit that each scheduled event makes of the guest's next instruction. 11 (GETSEC) has no handler in the table."""
+        self._vm.life.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
 
 
 def background_exit(table: BackgroundTable) -> Exit:
@@ -515,7 +424,7 @@ def background_exit(table: BackgroundTable) -> Exit:
 
 
 def image_files(
-    qemu: str, drive: DriveTable, sectors: int, place: str, new_file: Callable[[int], HostFile]
+    qemu: str, drive: DriveTable, sectors: int, place: str, new_file: Callable[..., HostFile]
 ) -> ImageFiles:
     """Return the files of a drive's image of *sectors*, which *new_file* puts on the disk. Raises ScenarioError."""
     if drive.format == "raw":
@@ -528,8 +437,10 @@ def image_files(
             f"{place}: a qcow2 image with clusters of {exact_size(drive.cluster_size)} has at most "
             f"{exact_size(largest)}, got {exact_size(sectors * SECTOR_BYTES)}"
         )
-    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, drive.preallocation == "metadata", drive.direct)
-    file = new_file(image.layout.max_clusters * image.layout.cluster_sectors)
+    preallocated = drive.preallocation == "metadata"
+    image = Qcow2Image(driver, sizes, drive.lazy_refcounts, preallocated, drive.direct)
+    length = None if preallocated else image.end_cluster() * image.layout.cluster_sectors
+    file = new_file(image.layout.max_clusters * image.layout.cluster_sectors, length)
     if drive.backing is None:
         return ImageFiles(file, image)
     backing = drive.backing // SECTOR_BYTES
@@ -546,49 +457,6 @@ def limits(table: ThrottlingTable | None) -> ThrottleConfig | None:
         if avg is not None:
             found[unit][which] = Limit(avg, burst or 0, length or 1)
     return ThrottleConfig(found["bps"], found["iops"], table.iops_size or 0)
-
-
-def build_disk(host: Host, table: DiskTable, folder: FilePath) -> Disk:
-    """Return the disk that *table* describes; file names are relative to *folder*. Raises ScenarioError."""
-    place = f"host.disk.{table.name}"
-    model: DiskModel
-    if isinstance(table, ConstantDiskTable):
-        model = ConstantDisk(table.service, table.service if table.flush is None else table.flush)
-    elif isinstance(table, EmpiricalDiskTable):
-        model = load_empirical(folder / table.table, table.flush, f"{place}.table")
-    elif isinstance(table, HddTable):
-        config = HddConfig(
-            revolution_ns=60_000_000_000 // table.rpm,
-            cylinders=table.cylinders,
-            heads=table.heads,
-            zones=tuple(table.zones),
-            seek=tuple(table.seek),
-            read_overhead_ns=table.read_overhead,
-            write_overhead_ns=table.write_overhead,
-            head_switch_ns=table.head_switch,
-            write_settle_ns=table.write_settle,
-            bus_sector_ns=SECTOR_BYTES * 1_000_000_000 // table.bus_rate,
-            segment_sectors=table.read_ahead // SECTOR_BYTES if table.read_ahead else 0,
-            write_buffer_sectors=table.write_buffer // SECTOR_BYTES if table.write_buffer else 0,
-        )
-        if rule := hdd.check(config):
-            raise ScenarioError(f"{place}: {rule}")
-        model = Hdd(config)
-    else:
-        model = Ssd(
-            SsdConfig(
-                units=table.units,
-                page_sectors=table.page // SECTOR_BYTES,
-                block_pages=table.block_pages,
-                read_ns=table.read,
-                program_ns=table.program,
-                erase_ns=table.erase,
-                transfer_ns=table.transfer,
-                overhead_ns=table.overhead,
-                flush_ns=table.flush,
-            )
-        )
-    return Disk(host, table.name, model, table.servers)
 
 
 def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
@@ -642,10 +510,9 @@ class Machine:
                 )
 
         for disk in self.disks.values():
-            if isinstance(disk.model, Hdd) and images.get(disk.name, 0) > disk.model.config.capacity():
+            if disk.sectors is not None and disk.used_sectors > disk.sectors:
                 raise ScenarioError(
-                    f"host.disk.{disk.name}: has {disk.model.config.capacity()} sectors, "
-                    f"the images on it need {images[disk.name]}"
+                    f"host.disk.{disk.name}: has {disk.sectors} sectors, the images on it need {disk.used_sectors}"
                 )
 
     def threads(self) -> Iterator[HostThread]:

@@ -11,7 +11,7 @@ from iosim.host import HostThread
 from iosim.machine import END_THREAD, WARMUP_THREAD, Machine, vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
-from iosim.model.records import STATUSES, UNFINISHED, PartSums, Request
+from iosim.model.records import ERRORS, NO_ERROR, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, Trace
@@ -40,6 +40,7 @@ class Collector:
             total += size
         self.total = total
         self.ended = 0
+        self.hopeless = 0
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
         self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
@@ -72,7 +73,7 @@ class Collector:
         self._stop_at_end()
 
     def _stop_at_end(self) -> None:
-        if self.ended == self.total and self.stop is not None:
+        if self.ended + self.hopeless == self.total and self.stop is not None:
             self.stop()
 
     def never_arrive(self, n: int) -> None:
@@ -80,11 +81,18 @@ class Collector:
         self.total -= n
         self._stop_at_end()
 
+    def never_end(self, n: int) -> None:
+        """*n* more requests will not end, or fewer if negative: their VM is stopped for good."""
+        self.hopeless += n
+        if n > 0:
+            self._stop_at_end()
+
     def finish(self, end_ns: int) -> None:
         """The run is over: what is still on its way is unfinished."""
         for request in list(self.live.values()):
             request.stop_waiting(end_ns)
             request.status = UNFINISHED
+            request.error = NO_ERROR
             request.done_ns = end_ns
             if request.issue_ns < 0:
                 request.issue_ns = end_ns
@@ -116,6 +124,7 @@ class Collector:
                 request.issue_ns,
                 request.done_ns,
                 STATUSES.index(request.status),
+                ERRORS.index(request.error),
                 warmup,
                 request.exits,
                 request.userspace_exits,
@@ -190,6 +199,8 @@ def run_machine(
     end_ns = host.now_ns
     for thread in machine.threads():
         thread.charge_under_way()
+    for vm in machine.vms:
+        vm.qemu.runstate.settle(end_ns)
     collector.finish(end_ns)
     for vm in machine.vms:
         vm.qemu.bql.settle(end_ns)

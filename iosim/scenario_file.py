@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from iosim.model.errors import ScenarioError, reason, shown
-from iosim.model.scenario import DriveTable, Scenario, VmTable
+from iosim.model.scenario import DiskCommon, DriveTable, Scenario, VmTable
 
 _RULES = {
     "missing": "is required",
@@ -79,7 +79,7 @@ def check(data: dict[str, Any], place: str) -> Scenario:
 def _describe(error: Any, data: dict[str, Any]) -> str:
     """Return "key path, rule, value" of a validation error."""
     kind, value = error["type"], error["input"]
-    location = _without_tags(error["loc"], data)
+    location = _without_tags(error["loc"], data, to_table=kind == "table_rule")
     path = _key_path(location, data)
     context = error.get("ctx", {})
     if kind == "table_rule":
@@ -125,8 +125,11 @@ def _table_name(location: Sequence[Any]) -> str:
     return ".".join(part for part in location if isinstance(part, str))
 
 
-def _without_tags(location: tuple[Any, ...], data: Any) -> list[Any]:
-    """Return *location* without the parts that name a variant of a table and not a place in the file."""
+def _without_tags(location: tuple[Any, ...], data: Any, to_table: bool) -> list[Any]:
+    """Return *location* without the parts that name a variant of a table and not a place in the file.
+
+    It leads *to_table* or to a key, which may be missing there.
+    """
     result: list[Any] = []
     node = data
     for position, part in enumerate(location):
@@ -134,7 +137,7 @@ def _without_tags(location: tuple[Any, ...], data: Any) -> list[Any]:
             node = node[part] if part < len(node) else None
         elif isinstance(node, dict) and part in node:
             node = node[part]
-        elif position != len(location) - 1 or not isinstance(node, dict):
+        elif to_table or position != len(location) - 1 or not isinstance(node, dict):
             continue
         result.append(part)
     return result
@@ -232,7 +235,7 @@ def _elements(array: list[Any], keys: list[str], place: str) -> list[tuple[Any, 
             raise ScenarioError(f"{place} has no element {number}")
         return [(array[number], keys[1:])]
     if len(keys) > 1 and not any(isinstance(element, dict) and keys[0] in element for element in array):
-        known = {*VmTable.model_fields, *DriveTable.model_fields}
+        known = {*VmTable.model_fields, *DriveTable.model_fields, *DiskCommon.model_fields}
         if keys[0] not in known:
             raise ScenarioError(f"{place} has no element {keys[0]!r}")
     return [(element, keys) for element in array]

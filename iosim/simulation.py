@@ -81,8 +81,9 @@ def run_and_tabulate(
         resources=tables.resources(raw),
         spans=span_table,
         series=tables.series(raw, requests),
+        events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.page_cache),
+        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache),
     )
 
 

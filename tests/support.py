@@ -97,6 +97,7 @@ def check(result: Result) -> None:
     assert (table["latency_ns"] == table["done_ns"] - table["arrival_ns"]).all()
     assert (table["issue_ns"] >= table["arrival_ns"]).all()
     assert (table["done_ns"] >= table["issue_ns"]).all()
+    assert ((table["status"] == "error") == (table["error"] != "")).all()
     counts = result.summary["requests"]
     assert counts["in"] == len(table) == counts["done"] + counts["failed"] + counts["unfinished"]
     assert (result.resources["utilisation"] <= 1).all()

@@ -170,7 +170,7 @@ class Bench:
         main = HostThread(self.host, 2049, "main", Subject(1))
         self.main_loop = MainLoop(main, self.binder, self.bql, self.version)
         disk = Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000)
-        self.file = HostFile(self.binder, disk, 0, BioQueue(self.host, disk, 1024))
+        self.file = HostFile(self.binder, disk, 0, bios=BioQueue(self.host, disk, 1024))
         if ring:
             self.aio: LinuxAio = IoUring(self.binder, self.version, self.main_loop, IoWq(self.binder, self._worker))
         else:

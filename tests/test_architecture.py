@@ -17,7 +17,8 @@ LAYERS: dict[str, set[str]] = {
     "qemu": {"model", "host", "cpu_vmx", "kvm", "disk"},
     "traces": {"model"},
     "results": {"model"},
-    "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu"},
+    "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
+    "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
     "scenario_file": {"model"},
 }
@@ -86,9 +87,10 @@ def test_only_the_host_knows_simpy() -> None:
 
 
 def test_service_models_of_disks_know_neither_engine_nor_clock_nor_chance() -> None:
-    others = {"__init__", "queue", "bio", "file", "files", "page_cache", "writeback"}
+    others = {"__init__", "build", "queue", "bio", "file", "files", "page_cache", "writeback"}
     models = [path for path in modules() if part(path) == "disk" and path.stem not in others]
-    assert sorted(path.stem for path in models) == ["empirical", "hdd", "model", "ssd"]
+    names = ["empirical", "fault", "flash", "hdd", "model", "scheduler", "ssd", "window"]
+    assert sorted(path.stem for path in models) == names
     for path in models:
         assert parts_imported(path) <= {"model"}, path
         assert not imported(path) & {"random", "time", "datetime"}, path

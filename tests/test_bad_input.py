@@ -42,6 +42,11 @@ def scenario(old: str, new: str, message: str) -> Case:
     return Case({"scenario.toml": SCENARIO.replace(old, new)}, message)
 
 
+def disk(text: str, rule: str, between: str = ".") -> Case:
+    """The good scenario with *text* in the table of its disk."""
+    return scenario('"90us"', f'"90us"\n{text}', f"scenario.toml: host.disk.sda{between}{rule}")
+
+
 def added(text: str, message: str) -> Case:
     """The good scenario with *text* behind its last line, which is in the table of the drive."""
     return Case({"scenario.toml": f"{SCENARIO}{text}\n"}, message)
@@ -215,6 +220,81 @@ SCENARIOS = {
     ),
     "disk without model": scenario(
         'model = "constant"\n', "", "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, ssd"
+    ),
+    "unknown scheduler": disk(
+        'scheduler = "cfq"',
+        "scheduler must be one of 'none', 'deadline', 'c-scan', got 'cfq'",
+    ),
+    "device with less room than servers": disk(
+        "queue_depth = 2\nservers = 4", "queue_depth must be at least servers, got 2 and 4"
+    ),
+    "disk window that ends first": disk(
+        'window = [{start = "2s", end = "1s", stuck = true}]', "window.0.end must come after start, got 1s and 2s"
+    ),
+    "window without an effect": disk(
+        'window = [{start = "1s", end = "2s"}]',
+        "window.0.factor, add or stuck = true is required, one of them, got none",
+    ),
+    "window with two effects": disk(
+        'window = [{start = "1s", end = "2s", factor = 2.0, add = "1ms"}]',
+        "window.0.factor, add or stuck = true is required, one of them, got factor and add",
+    ),
+    "windows that overlap": disk(
+        'window = [{start = "1s", end = "3s", factor = 2.0}, {start = "2s", end = "4s", stuck = true}]',
+        "window must not overlap another, got 1s to 3s and one from 2s",
+    ),
+    "window of no time at all": disk(
+        'window = [{start = "1s", end = "2s", factor = 0.0001}]',
+        "window.0.factor must be at least 0.001, got 0.0001",
+    ),
+    "fault of no operation": disk("fault = [{ops = []}]", "fault.0.ops must have at least one entry, got 0"),
+    "fault of an unknown operation": disk(
+        'fault = [{ops = ["trim"]}]', "fault.0.ops.0 must be one of 'read', 'write', 'flush', got 'trim'"
+    ),
+    "fault with an unknown error": disk(
+        'fault = [{error = "EINVAL"}]', "fault.0.error must be one of 'EIO', 'ENOSPC', got 'EINVAL'"
+    ),
+    "fault that never happens": disk("fault = [{probability = 0.0}]", "fault.0.probability must be above 0, got 0.0"),
+    "fault that ends first": disk(
+        'fault = [{start = "2s", end = "2s"}]', "fault.0.end must come after start, got 2s and 2s"
+    ),
+    "policy of writes for reads": added(
+        'rerror = "enospc"',
+        "scenario.toml: vm.web.drive.0.rerror must be one of 'report', 'stop', 'ignore', got 'enospc'",
+    ),
+    "negative retries": added("retries = -1", "scenario.toml: vm.web.drive.0.retries must be at least 0, got -1"),
+    "reset without a boot time": added(
+        '[[vm.event]]\nat = "1s"\nkind = "reset"',
+        "scenario.toml: vm.web.boot is required with an event of kind reset",
+    ),
+    "storm without a duration": added(
+        '[[vm.event]]\nat = "1s"\nkind = "signal"\nrate = 10.0',
+        "scenario.toml: vm.web.event.0.duration is required for a storm of signals",
+    ),
+    "storm without a rate": added(
+        '[[vm.event]]\nat = "1s"\nkind = "signal"\nduration = "1s"',
+        "scenario.toml: vm.web.event.0.rate is required for a storm of signals",
+    ),
+    "storm of resets": added(
+        '[[vm.event]]\nat = "1s"\nkind = "stop"\nrate = 10.0\nduration = "1s"',
+        "scenario.toml: vm.web.event.0.rate must be left out unless kind is signal, got kind stop",
+    ),
+    "images larger than the disk": disk('capacity = "32KiB"', "has 64 sectors, the images on it need 72", between=": "),
+    "garbage collection without a size": scenario(
+        'model = "constant"\nservice = "90us"',
+        'model = "ssd"\nover_provisioning = 0.1',
+        "scenario.toml: host.disk.sda.capacity is required with over_provisioning",
+    ),
+    "garbage collection without spare blocks": scenario(
+        'model = "constant"\nservice = "90us"',
+        'model = "ssd"\ncapacity = "64MiB"\nover_provisioning = 0.1',
+        "scenario.toml: host.disk.sda.over_provisioning must leave each unit two blocks more than its 1024 pages fill, "
+        "got 5 blocks of 256 pages",
+    ),
+    "write buffer smaller than a page": scenario(
+        'model = "constant"\nservice = "90us"',
+        'model = "ssd"\nwrite_buffer = "2KiB"',
+        "scenario.toml: host.disk.sda.write_buffer must hold a page, got 2KiB and 4KiB",
     ),
     "unknown driver": added(
         'driver = "ahci"',

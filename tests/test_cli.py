@@ -27,6 +27,7 @@ from tests.support import STAGES
 FILES = {
     "requests.parquet",
     "exits.parquet",
+    "events.parquet",
     "resources.parquet",
     "spans.parquet",
     "series.parquet",
@@ -35,7 +36,7 @@ FILES = {
     "latency.png",
     "stages.png",
 }
-TABLES = ("requests", "exits", "resources", "spans", "series")
+TABLES = ("requests", "exits", "resources", "spans", "series", "events")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -77,7 +78,7 @@ def test_tables_have_the_columns_of_the_contract(folder: Path, capsys: pytest.Ca
     tables = read(folder / "out")
     assert list(tables["requests"]) == [
         "vm", "drive", "request", "op", "sector", "sectors", "arrival_ns", "issue_ns", "done_ns", "latency_ns",
-        "status", "warmup", "exits", "userspace_exits", "irqs", "irq_line_ioctls",
+        "status", "error", "warmup", "exits", "userspace_exits", "irqs", "irq_line_ioctls",
         "guest_queue_ns", "guest_run_ns", "vm_exit_ns", "kvm_exit_handling_ns", "bql_wait_ns", "qemu_dispatch_ns",
         "qemu_submit_ns", "vm_entry_ns", "aio_wait_ns", "aio_worker_ns", "disk_wait_ns", "disk_service_ns",
         "completion_wait_ns", "completion_ns", "irq_delivery_ns", "cpu_wait_ns", "submit_wait_ns",

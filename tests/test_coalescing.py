@@ -17,6 +17,19 @@ KVM_EXITS = [
     ("CR_ACCESS", "SET_TPR"),
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+RUN_STATES = ["stop", "stop", "cont", "cont", "reset", "shutdown", "internal-error", "signal"]
+
+SMALL = {"write_buffer": "8KiB", "units": 2, "servers": 1}
+WINDOWS: list[list[dict[str, Any]]] = [
+    [{"start": "150us", "end": "900us", "stuck": True}],
+    [{"start": "100us", "end": "400us", "factor": 3.5}, {"start": "500us", "end": "2ms", "add": "70us"}],
+]
+FAULTS: list[list[dict[str, Any]]] = [
+    [{}],
+    [{"error": "ENOSPC", "ops": ["write"], "end": "700us"}],
+    [{"probability": 0.5}, {"error": "ENOSPC", "ops": ["flush"]}],
+    [{"first_sector": 7, "sectors": 1, "start": "200us"}],
+]
 
 CACHES = ["none", "none", "directsync", "writeback", "writeback", "writeback", "writethrough", "unsafe"]
 
@@ -41,6 +54,9 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
                 "replay": draw(st.sampled_from(["open", "open", "closed"])),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
+                "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
+                "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
+                "retries": draw(st.sampled_from([0, 1, 5])),
                 **draw(images()),
                 **draw(st.sampled_from(LIMITS)),
             }
@@ -86,6 +102,8 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
             "replay": draw(st.sampled_from(["open", "open", "closed"])),
             "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
             "driver": "libata",
+            "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
+            "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
         }
         loop = draw(st.sampled_from(["main", "main", "vcpu", "line", "iothread", "iothread", "own"]))
         if qemu == "7.2" and loop in ("iothread", "own"):
@@ -113,6 +131,14 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         {"at": f"{draw(st.integers(1, 8000)) * 100}ns", "kind": draw(st.sampled_from(EVENTS))}
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 3])))
     ]
+    restart: dict[str, Any] = {}
+    if draw(st.booleans()):
+        restart = {"boot": f"{draw(st.sampled_from([0, 100, 77_700, 500_000]))}ns"}
+        for _ in range(draw(st.integers(0, 4))):
+            events.append({"at": f"{draw(st.integers(1, 9000)) * 100}ns", "kind": draw(st.sampled_from(RUN_STATES))})
+    if draw(st.sampled_from([False, False, True])):
+        storm: dict[str, Any] = {"at": f"{draw(st.integers(0, 5000)) * 100}ns", "kind": "signal"}
+        events.append({**storm, "rate": draw(st.sampled_from([20_000.0, 300_000.0])), "duration": "200us"})
     qemu, kernel = draw(st.sampled_from(["1.6", "7.2"])), draw(st.sampled_from(["3.10", "6.1"]))
     disks = [*draw(virtio_drives(qemu)), *draw(drives())]
     for drive in disks:
@@ -128,6 +154,7 @@ def vms(draw: st.DrawFn, name: str) -> dict[str, Any]:
         share, burst = draw(st.sampled_from([0.1, 0.5, 1.0])), draw(st.sampled_from(["3us", "77us", "1ms"]))
         load = {"load": {"share": share, "burst": burst, "lengths": draw(st.sampled_from(["exponential", "constant"]))}}
     return {
+        **restart,
         "name": name,
         "vcpus": vcpus,
         "apicv": draw(st.booleans()),
@@ -206,10 +233,14 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         run["window"] = {"start": "50us", "end": "400us"}
     servers = draw(st.sampled_from([1, 2]))
-    disks = [
+    disks: list[dict[str, Any]] = [
         {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
-        {"model": "ssd"} if draw(st.booleans()) else {"model": "hdd", "heads": 64},
+        draw(st.sampled_from([{"model": "ssd"}, {"model": "ssd", **SMALL}, {"model": "hdd", "heads": 64}])),
     ]
+    for disk in disks:
+        disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
+        disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
+        disk["fault"] = draw(st.sampled_from([[], [], *FAULTS]))
     page_cache = draw(st.sampled_from(PAGE_CACHES))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):

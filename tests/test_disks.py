@@ -296,10 +296,10 @@ def test_ssd_writes_go_round_the_units_whatever_their_address() -> None:
     disk = ssd()
     ns, state = disk.service(disk.initial(), write(800, 8), 0, 0)
     assert ns == 10_000 + 5_000 + 200_000
-    assert tuple(state) == ((215_000, 0, 0, 0), (1, 0, 0, 0), 1)
+    assert tuple(state)[:3] == ((215_000, 0, 0, 0), (1, 0, 0, 0), 1)
     ns, state = disk.service(state, write(800, 8), 0, 0)
     assert ns == 215_000
-    assert tuple(state) == ((215_000, 215_000, 0, 0), (1, 1, 0, 0), 2)
+    assert tuple(state)[:3] == ((215_000, 215_000, 0, 0), (1, 1, 0, 0), 2)
 
 
 def test_ssd_read_waits_for_the_program_on_its_unit() -> None:
@@ -314,7 +314,7 @@ def test_ssd_full_block_is_erased_behind_the_write_that_filled_it() -> None:
     # Eight pages: two on each unit, the second one fills the block. The write ends with the program, the unit later.
     ns, state = disk.service(disk.initial(), write(0, 64), 0, 0)
     assert ns == 10_000 + 2 * 205_000
-    assert tuple(state) == ((1_420_000,) * 4, (0,) * 4, 0)
+    assert tuple(state)[:3] == ((1_420_000,) * 4, (0,) * 4, 0)
     assert disk.service(state, write(0, 8), 500_000, 0)[0] == 920_000 + 205_000
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from iosim.model.catalogue import CATALOGUE
 from iosim.results.summary import is_resolved
-from iosim.results.terminal import cautions, stage_table
+from iosim.results.terminal import cautions, headline, stage_table
 from tests.commandline import SCENARIO, run, write_inputs
 from tests.support import STAGES, constant_profile, drawn_profile, scenario, simulate
 
@@ -276,6 +276,17 @@ def test_a_short_run_is_said_to_be_short() -> None:
         "150 requests are too few for p99.5 and above.",
         f"{len(CATALOGUE)} of the {len(CATALOGUE)} costs in test are assumed; iosim profiles test says which.",
     ]
+
+
+def test_the_headline_says_why_requests_failed() -> None:
+    faults = [{"end": "1500us"}]
+    described = scenario(
+        drives=[{"retries": 0}],
+        disks=[{"model": "constant", "service": "90us", "fault": faults}],
+        event=[{"at": "5ms", "kind": "shutdown"}],
+    )
+    rows = [(at * 1_000_000, "W", 0, 8) for at in (1, 3, 10, 11)]
+    assert "1 request done, 3 failed (2 down, 1 EIO), 0 unfinished" in str(headline(simulate(described, rows)))
 
 
 def test_a_saturated_run_is_said_to_be_saturated() -> None:

@@ -269,6 +269,7 @@ def other_costs(w: Writer) -> None:
     )
     w.constant("guest.complete", "0ns", "derived", "the bare-metal guests do nothing there")
     w.constant("guest.idle", "2us", "derived", "cli, test, sti, hlt of the program: five instructions of 0.42 us")
+    w.constant("guest.error_handler", "100us", "assumed", "no measurement: none of the recordings has an error")
     w.constant("guest.background", "420ns", "derived", "as guest.eoi")
     w.included(
         "cpu.vm_exit",

@@ -1,5 +1,6 @@
-"""The host's disks: pure service models, the queue in front of them, the files on them."""
+"""The host's disks: pure service models, the scheduler and queue in front of them, the files on them."""
 
+from iosim.disk.build import build_disk
 from iosim.disk.empirical import EmpiricalDisk, load_empirical
 from iosim.disk.file import HostFile
 from iosim.disk.files import HostFiles
@@ -23,5 +24,6 @@ __all__ = [
     "PageCacheConfig",
     "Ssd",
     "SsdConfig",
+    "build_disk",
     "load_empirical",
 ]

@@ -1,5 +1,7 @@
 """A file of the host as QEMU's workers see it: pread, pwrite, fdatasync of an image in one piece on a disk."""
 
+import errno
+
 from iosim.disk.bio import BioQueue
 from iosim.disk.page_cache import PAGE_SECTORS, PageCache
 from iosim.disk.queue import Disk, DiskJob
@@ -13,12 +15,17 @@ from iosim.model.steps import SYNC, Binder, Block, Path, Steps
 class HostFile:
     """An image that begins at sector *first* of *disk*, opened with O_DIRECT. Results are 0 or a negative errno.
 
-    *bios*: the way to the disk of what no thread waits for.
+    A file that grows has *length* sectors so far, which `Disk.allocate` has granted; a write behind its end takes more
+    of the disk, or fails with ENOSPC. None: its room was set aside when it was made. *bios*: the way to the disk of
+    what no thread waits for.
     """
 
-    def __init__(self, binder: Binder, disk: Disk, first: int, bios: BioQueue | None = None) -> None:
+    def __init__(
+        self, binder: Binder, disk: Disk, first: int, length: int | None = None, bios: BioQueue | None = None
+    ) -> None:
         self.disk = disk
         self.first = first
+        self.length = length
         self.bios = bios
         self._binder = binder
         self._fdatasync = binder.path("worker.fdatasync_enter")
@@ -28,6 +35,11 @@ class HostFile:
 
     def pwrite(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
         """Write to the disk from the caller's pages."""
+        if self.length is not None and sector + sectors > self.length:
+            yield SYNC
+            if ret := self.grow(sector + sectors):
+                yield self._return
+                return ret
         return (yield from self._direct_io(thread, request, WRITE, sector, sectors))
 
     def pread(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
@@ -46,6 +58,15 @@ class HostFile:
     def fallocate(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
         """Have the file system mark a range as zeroes: its own metadata, without access of the disk."""
         yield self._fallocate
+        yield SYNC
+        return self.grow(sector + sectors)
+
+    def grow(self, length: int) -> int:
+        """Make the file at least *length* sectors long; -ENOSPC if the disk is full."""
+        if self.length is not None and length > self.length:
+            if not self.disk.allocate(length - self.length):
+                return -errno.ENOSPC
+            self.length = length
         return 0
 
     def _direct_io(self, thread: HostThread, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
@@ -70,9 +91,17 @@ class BufferedFile(HostFile):
     """The same without O_DIRECT: through the host's page cache. The image has *size* sectors."""
 
     def __init__(
-        self, host: Host, binder: Binder, disk: Disk, first: int, size: int, cache: PageCache, flusher: Flusher
+        self,
+        host: Host,
+        binder: Binder,
+        disk: Disk,
+        first: int,
+        size: int,
+        cache: PageCache,
+        flusher: Flusher,
+        length: int | None = None,
     ) -> None:
-        super().__init__(binder, disk, first, flusher.bios)
+        super().__init__(binder, disk, first, length, flusher.bios)
         self.space = cache.open(flusher)
         flusher.open(self.space, first, size)
         self._host = host
@@ -83,13 +112,15 @@ class BufferedFile(HostFile):
         self._pread = binder.path("cache.pread")
 
     def pwrite(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
-        """Copy into the cache; a page that is covered in part and not there is read first.
+        """Take room on the disk; copy into the cache; a page that is covered in part and not there is read first.
 
         Then a writer waits while there are too many dirty pages (balance_dirty_pages).
         """
         first, last = sector // PAGE_SECTORS, (sector + sectors - 1) // PAGE_SECTORS
         yield self._pwrite
         yield SYNC
+        if ret := self.grow(sector + sectors):
+            return ret
         cache = self._cache
         cache.use(self.space, first, last)
         partial = [first] if sector % PAGE_SECTORS else []

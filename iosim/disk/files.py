@@ -25,13 +25,13 @@ class HostFiles:
         self._bios: dict[Disk, BioQueue] = {}
         self._flushers: dict[Disk, Flusher] = {}
 
-    def open(self, disk: Disk, first: int, sectors: int, direct: bool) -> HostFile:
-        """Open the image that has *sectors* from *first* on; *direct*: with O_DIRECT."""
+    def open(self, disk: Disk, first: int, sectors: int, direct: bool, length: int | None = None) -> HostFile:
+        """Open the image that has *sectors* from *first* on, or may grow to that; *direct*: with O_DIRECT."""
         bios = self._bios.get(disk)
         if bios is None:
             bios = self._bios[disk] = BioQueue(self._host, disk, BIOS + len(self._bios))
         if direct:
-            return HostFile(self._binder, disk, first, bios)
+            return HostFile(self._binder, disk, first, length, bios)
         if self.cache is None:
             self.cache = PageCache(self._host, self._config)
         flusher = self._flushers.get(disk)
@@ -40,4 +40,4 @@ class HostFiles:
             subject = draws.Subject(draws.identity(draws.source(self._seed, "host", f"thread {name}"), 0))
             thread = HostThread(self._host, FLUSHERS + len(self._flushers), name, subject)
             flusher = self._flushers[disk] = Flusher(self._host, self._binder, self.cache, bios, thread)
-        return BufferedFile(self._host, self._binder, disk, first, sectors, self.cache, flusher)
+        return BufferedFile(self._host, self._binder, disk, first, sectors, self.cache, flusher, length)

@@ -27,7 +27,10 @@ class DiskModel(Protocol):
         """Return the state of a disk that nothing was asked of yet."""
 
     def service(self, state: Any, io: DiskIo, now_ns: int, draw: int) -> tuple[int, Any]:
-        """Return the time in ns that serving *io* takes from *now_ns* on, and the state after it."""
+        """Return the time in ns that serving *io* takes from *now_ns* on, and the state after it.
+
+        The state that was given is used up: a large one may be changed and handed back.
+        """
 
 
 class ConstantDisk:

@@ -1,9 +1,13 @@
-"""A disk of the host: first come, first served in front of a service model with a number of servers."""
+"""A disk of the host: an I/O scheduler in front of a device that holds some operations and serves some of them."""
 
 from collections import deque
 from functools import partial
 
+from iosim.disk.fault import Fault, Faults
 from iosim.disk.model import DiskIo, DiskModel
+from iosim.disk.scheduler import Fifo, Scheduler, Waiting
+from iosim.disk.ssd import Ssd
+from iosim.disk.window import WindowedDisk
 from iosim.host import Host, HostThread, Level
 from iosim.model import draws
 from iosim.model.draws import Subject
@@ -26,7 +30,7 @@ class DiskJob:
         self.disk = disk
         self.request = request
         self.op = op
-        self.sector = sector
+        self.sector = disk.place(sector, sectors)
         self.sectors = sectors
         self.subject = subject or request
         self.ret = 0
@@ -43,29 +47,73 @@ class DiskJob:
 
 
 class Disk:
-    """Serves up to *servers* operations at once; the rest waits in order of arrival. Shared by all VMs."""
+    """Serves up to *servers* operations at once. Shared by all VMs.
 
-    def __init__(self, host: Host, name: str, model: DiskModel, servers: int) -> None:
+    The device holds up to *queue_depth* operations, those in service included, and takes them up in the order in which
+    it got them. What comes beyond that waits in the *scheduler*, which says what the device gets next. *sectors*: how
+    many it has, None for as many as the images need; `used_sectors` are those that files have taken.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        model: DiskModel,
+        servers: int,
+        scheduler: Scheduler | None = None,
+        queue_depth: int | None = None,
+        sectors: int | None = None,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
         self.name = name
+        self.sectors = sectors
+        self.used_sectors = 0
+        self._faults = Faults(name, faults) if faults else None
         self.servers = servers
         self.model = model
         self._host = host
         self._state = model.initial()
-        self._waiting: deque[tuple[HostThread, DiskJob]] = deque()
+        self._scheduler = scheduler or Fifo()
+        self._sorts = not isinstance(self._scheduler, Fifo)
+        self._room = (queue_depth or servers) - servers
+        self._device: deque[Waiting] = deque()
+        self._n_waiting = 0
+        self._n_arrived = 0
         self._n_busy = 0
         self._what = draws.name_hash(f"disk.{name}")
         self.busy = Level(host.timeline, f"disk {name}:busy")
         self.queue = Level(host.timeline, f"disk {name}:queue")
+
+    def allocate(self, sectors: int) -> bool:
+        """A file takes *sectors* more of the disk; False, and nothing is taken, if it does not have them."""
+        if self.sectors is not None and self.used_sectors + sectors > self.sectors:
+            return False
+        self.used_sectors += sectors
+        return True
+
+    def place(self, sector: int, sectors: int) -> int:
+        """Return where a file's sectors are: the room of files that grow may reach beyond the end, and begins anew."""
+        if self.sectors is None or sector + sectors <= self.sectors:
+            return sector
+        return sector % (self.sectors - sectors + 1)
+
+    def wear(self) -> dict[str, int] | None:
+        """Return what garbage collection has cost a solid-state disk, None for other disks."""
+        model = self.model.model if isinstance(self.model, WindowedDisk) else self.model
+        return model.wear(self._state) if isinstance(model, Ssd) else None
 
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""
         yield SYNC
         done = partial(self._done, job)
         if self._n_busy < self.servers:
+            if self._sorts:
+                self._scheduler.add(Waiting(thread, job, self._n_arrived), self._host.now_ns)
+                self._n_arrived += 1
+                self._scheduler.next(self._host.now_ns)
             yield Block(self._begin(job), done)
         else:
-            self._waiting.append((thread, job))
-            self.queue.set(self._host.now_ns, len(self._waiting))
+            self._wait(Waiting(thread, job, self._n_arrived))
             job.wait_in(Stage.DISK_WAIT, thread.name)
             yield Block(then=done)
         return job.ret
@@ -75,13 +123,42 @@ class Disk:
         host = self._host
         job.stop_waiting(host.now_ns)
         self._n_busy -= 1
-        if self._waiting:
-            heir, next_job = self._waiting.popleft()
-            self.queue.set(host.now_ns, len(self._waiting))
-            next_job.stop_waiting(host.now_ns)
-            heir.wake_at(self._begin(next_job))
-        else:
+        heir = self._next()
+        if heir is None:
             self.busy.set(host.now_ns, self._n_busy)
+        else:
+            heir.job.stop_waiting(host.now_ns)
+            heir.thread.wake_at(self._begin(heir.job))
+
+    def _wait(self, entry: Waiting) -> None:
+        """All servers are busy: *entry* goes to the scheduler, and on into the device if that has room."""
+        now = self._host.now_ns
+        self._n_arrived += 1
+        self._scheduler.add(entry, now)
+        if len(self._device) < self._room:
+            self._fill()
+        self._n_waiting += 1
+        self.queue.set(now, self._n_waiting)
+
+    def _next(self) -> Waiting | None:
+        """A server is free: return what it serves next; the scheduler fills the place in the device."""
+        if not self._n_waiting:
+            return None
+        now = self._host.now_ns
+        if self._device:
+            heir: Waiting | None = self._device.popleft()
+            self._fill()
+        else:
+            heir = self._scheduler.next(now)
+        self._n_waiting -= 1
+        self.queue.set(now, self._n_waiting)
+        return heir
+
+    def _fill(self) -> None:
+        """The device has room for one more operation."""
+        following = self._scheduler.next(self._host.now_ns)
+        if following is not None:
+            self._device.append(following)
 
     def _begin(self, job: DiskJob) -> int:
         """Begin to serve *job*; return when it will be done."""
@@ -89,6 +166,8 @@ class Disk:
         self._n_busy += 1
         self.busy.set(now, self._n_busy)
         job.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
+        if self._faults is not None:
+            job.ret = self._faults.ret(job, now)
         number = 0
         if self.model.draws:
             assert job.subject is not None

@@ -41,6 +41,7 @@ class Bare:
     """A bare-metal guest's way through one command; *polls* chooses between status polls and interrupts."""
 
     ends_interrupt_first = False
+    recovers = False
 
     def __init__(
         self,
@@ -122,9 +123,13 @@ class Bare:
             return True
         return (yield from self._goes_on(command))
 
+    def recover(self, command: Command) -> Ops:
+        """It has no error handler."""
+        yield from ()
+
     def _goes_on(self, command: Command) -> Ops:
-        """The device is ready: move the next block, if there is one; True when the command is complete."""
-        if command.is_flush:
+        """The device is ready: move the next block, if there is one; True when the command is complete, or failed."""
+        if command.is_flush or self._channel.failed:
             return True
         if command.is_write and not command.sectors_left:
             return True

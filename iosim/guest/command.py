@@ -21,6 +21,8 @@ _NAMES = (
     "start",
     "irq_clear",
     "bm_clear",
+    "hob_control",
+    "control",
 )
 FIELDS = {name: index for index, name in enumerate(_NAMES)}
 """What a driver writes into registers, by its index in `Command.values`."""
@@ -29,7 +31,18 @@ FIELDS = {name: index for index, name in enumerate(_NAMES)}
 class Command:
     """What the driver writes, and how far the data phase has come."""
 
-    __slots__ = ("block_sectors", "ext", "is_flush", "is_write", "request", "sectors_left", "transfer", "values")
+    __slots__ = (
+        "block_sectors",
+        "ext",
+        "is_flush",
+        "is_write",
+        "request",
+        "retries",
+        "sectors",
+        "sectors_left",
+        "transfer",
+        "values",
+    )
 
     def __init__(
         self,
@@ -45,7 +58,8 @@ class Command:
         self.request = request
         self.is_flush = op == FLUSH
         self.is_write = op == WRITE
-        self.sectors_left = sectors
+        self.sectors = self.sectors_left = sectors
+        self.retries = 0
         self.transfer = transfer
         self.ext = ext
         self.block_sectors = multiple
@@ -69,4 +83,11 @@ class Command:
             1 if op == WRITE else 9,
             4,
             6,
+            0x88,
+            0x08,
         )
+
+    def begin_again(self) -> None:
+        """The command is repeated, from its first sector."""
+        self.retries += 1
+        self.sectors_left = self.sectors

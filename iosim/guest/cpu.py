@@ -67,6 +67,10 @@ class Channel(Protocol):
     request: Request | None
     in_flight: bool
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last command has ended with ERR in the status."""
+
     def write(self, register: Reg, value: int) -> Any:
         """Write a register other than data."""
 
@@ -145,6 +149,13 @@ class GuestCpu:
         self.vcpu = vcpu
         self._posted_interrupt = posted_interrupt or Path(())
         self._stack = [Frame(kernel.main())]
+
+    def reset(self) -> None:
+        """The guest is where it was at power-on: nothing on its stack."""
+        self.interrupts_on = True
+        self.mid_entry = self.background = False
+        self.drawn_apart = self._subject_to_restore = None
+        self._stack = [Frame(self.kernel.main())]
 
     # What KVM asks
 

@@ -10,12 +10,15 @@ from iosim.host import SpinLock
 from iosim.kvm import Access, Exit, ExitReason, Irq
 from iosim.model import ata
 from iosim.model.costs import Cost
-from iosim.model.records import FLUSH, OK, Request
+from iosim.model.records import ERROR, FLUSH, NO_ERROR, OK, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, AccessKind, Binder, Item, Mode, Op, Path, Spin
 
 EOI_EXIT = {"apic-access": ExitReason.APIC_ACCESS, "x2apic": ExitReason.MSR_WRITE, "none": None}
 """What ending an interrupt costs the guest: a write to the APIC's page, to its MSR, or no exit (PV EOI, APICv)."""
+
+SD_MAX_RETRIES = 5
+"""How often a failed command is repeated (drivers/scsi/sd.h; scsi_eh_flush_done_q counts)."""
 
 
 class Driver(Protocol):
@@ -23,6 +26,8 @@ class Driver(Protocol):
 
     ends_interrupt_first: bool
     """Whether the EOI comes before the handler (Linux, edge-triggered); otherwise the driver ends it itself."""
+    recovers: bool
+    """Whether an error handler looks at a command that failed, and may repeat it."""
 
     def issue(self, command: Command) -> Ops:
         """Issue a command; returns True if it also waited for it and saw it complete."""
@@ -34,7 +39,10 @@ class Driver(Protocol):
         """What the work queue does for an issued command."""
 
     def interrupt(self, command: Command) -> Ops:
-        """Handle the channel's interrupt; returns True if the command is complete."""
+        """Handle the channel's interrupt; returns True if the command is complete, or has failed."""
+
+    def recover(self, command: Command) -> Ops:
+        """What the error handler does to the device after *command* has failed."""
 
 
 class Device(Protocol):
@@ -48,8 +56,11 @@ class Device(Protocol):
     def interrupt(self, irq: Irq) -> Ops:
         """Handle the device's interrupt, interrupts off."""
 
-    def die(self) -> list[Request]:
-        """Forget everything; return the requests that will never be served."""
+    def die(self) -> None:
+        """Forget everything."""
+
+    def revive(self) -> None:
+        """The guest has booted again, and finds the device as after power-on."""
 
 
 class Drive:
@@ -69,6 +80,7 @@ class Drive:
         write_cache: bool,
         completed: Callable[[Request], None],
         vcpu: int = 0,
+        retries: int = SD_MAX_RETRIES,
     ) -> None:
         self.vm = vm
         self.index = index
@@ -80,6 +92,7 @@ class Drive:
         self.max_sectors = max_sectors
         self.write_cache = write_cache
         self.completed = completed
+        self.retries = retries
         self.vcpu = vcpu
         self.queue: ChannelQueue
 
@@ -103,8 +116,9 @@ class Drive:
 class ChannelQueue:
     """The requests that wait for one channel, first come, first served: master and slave share it.
 
-    `command` is the one command that the channel works on. `drivers` are by vCPU: each executes the same driver.
-    `arriving` are the requests that their own vCPU has not looked at yet: no other one takes them.
+    `command` is the one command that the channel works on; `failed` says that a part of its request was given up.
+    `drivers` are by vCPU: each executes the same driver. `arriving` are the requests that their own vCPU has not looked
+    at yet: no other one takes them.
     """
 
     def __init__(self, number: int, bus: Any, drivers: dict[int, Driver]) -> None:
@@ -115,6 +129,14 @@ class ChannelQueue:
         self.arriving: set[Request] = set()
         self.parts: deque[Command] = deque()
         self.command: Command | None = None
+        self.failed = False
+
+
+class Load(Protocol):
+    """The guest's own load on one vCPU."""
+
+    def guest_booted(self) -> None:
+        """The guest has booted again."""
 
 
 class Guest:
@@ -125,6 +147,7 @@ class Guest:
         self.queues: dict[int, ChannelQueue] = {}
         self.devices: dict[int, Device] = {}
         self.kernels: list[GuestKernel] = []
+        self.loads: list[Load] = []
         self.host_lock = SpinLock()
         self.dead = False
 
@@ -140,22 +163,31 @@ class Guest:
         """A request enters the guest's block layer on its drive's vCPU."""
         self.kernels[request.drive.vcpu].arrive(request)
 
-    def die(self, now_ns: int) -> list[Request]:
-        """The VM was reset or stopped: forget all work, and return the requests that will never be served."""
+    def die(self, now_ns: int) -> None:
+        """The VM was reset or stopped: forget all work."""
         self.dead = True
-        lost = []
         for queue in self.queues.values():
-            lost += [*([queue.command.request] if queue.command else []), *queue.waiting]
             queue.command = None
+            queue.failed = False
             queue.waiting.clear()
             queue.arriving.clear()
             self.levels.busy(queue.number).set(now_ns, 0)
             self.levels.queue(queue.number).set(now_ns, 0)
         for device in self.devices.values():
-            lost += device.die()
+            device.die()
         for kernel in self.kernels:
             kernel.forget()
-        return lost
+
+    def revive(self) -> None:
+        """The guest has booted again: its block layer is empty, nobody holds a lock."""
+        self.dead = False
+        self.host_lock.reset()
+        for device in self.devices.values():
+            device.revive()
+        for kernel in self.kernels:
+            kernel.revive()
+        for load in self.loads:
+            load.guest_booted()
 
 
 class GuestKernel:
@@ -183,6 +215,7 @@ class GuestKernel:
         self._complete = binder.path("guest.complete", mode=Mode.GUEST)
         self._interrupt_entry = binder.path("guest.interrupt_entry", mode=Mode.GUEST)
         self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
+        self._error_thread = binder.path("guest.error_handler", mode=Mode.GUEST)
         self._background = binder.path("guest.background", mode=Mode.GUEST)
 
     # What comes from outside
@@ -227,6 +260,12 @@ class GuestKernel:
         """There is no guest any more."""
         self._ready.clear()
         self._burst = None
+
+    def revive(self) -> None:
+        """The guest has booted again: the vCPU is where it was at the start."""
+        self._computing = False
+        self._burst_done = None
+        self._cpu.reset()
 
     # What KVM asks (iosim.guest.cpu.Kernel)
 
@@ -344,9 +383,12 @@ class GuestKernel:
     def _next_part(self, queue: ChannelQueue) -> Ops:
         """Issue the next command of the request in turn; its PIO task, if it has one, goes to the work queue."""
         cpu = self._cpu
-        command = queue.parts.popleft()
-        queue.command = command
-        cpu.carry(command.request)
+        queue.command = queue.parts.popleft()
+        cpu.carry(queue.command.request)
+        yield from self._issue(queue, queue.command)
+
+    def _issue(self, queue: ChannelQueue, command: Command) -> Ops:
+        cpu = self._cpu
         queue.bus.request = command.request
         driver = queue.drivers[self._number]
         yield from self._enter_section()
@@ -371,10 +413,42 @@ class GuestKernel:
         cpu.put_down()
 
     def _command_done(self, queue: ChannelQueue) -> Ops:
-        """ata_qc_complete: the next part of the request, or its end; then the next request of the channel."""
+        """ata_qc_complete: the next part of the request, or its end; then the next request of the channel.
+
+        A command that failed goes to the error handler's thread first (ata_qc_schedule_eh), or is given up at once.
+        """
         cpu = self._cpu
-        assert queue.command is not None
-        request = queue.command.request
+        command = queue.command
+        assert command is not None
+        request = command.request
+        if queue.bus.failed:
+            if queue.drivers[self._number].recovers:
+                request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+                self._ready.append((lambda: self._error_handler(queue, command), None))
+                cpu.put_down()
+                return
+            queue.failed = True
+        yield from self._command_ended(queue, request)
+
+    def _error_handler(self, queue: ChannelQueue, command: Command) -> Ops:
+        """scsi_error_handler: the command is repeated (ata_eh_worth_retry), or given up after so many times."""
+        cpu = self._cpu
+        cpu.carry(command.request)
+        yield self._error_thread
+        yield from self._enter_section()
+        yield from queue.drivers[self._number].recover(command)
+        yield from self._leave_section()
+        if command.retries < command.request.drive.retries:
+            command.begin_again()
+            yield SYNC
+            yield from self._issue(queue, command)
+            return
+        queue.failed = True
+        yield SYNC
+        yield from self._command_ended(queue, command.request)
+
+    def _command_ended(self, queue: ChannelQueue, request: Request) -> Ops:
+        cpu = self._cpu
         queue.command = None
         queue.bus.request = None
         now = cpu.thread.host.now_ns
@@ -385,7 +459,9 @@ class GuestKernel:
             return
         self._levels.busy(queue.number).set(now, 0)
         cpu.put_down()
-        self.end(request, OK)
+        status = ERROR if queue.failed else OK
+        queue.failed = False
+        self.end(request, status)
         yield self._complete
         if queue.waiting:
             self._ready.append((lambda: self._dispatch(queue), None))
@@ -402,6 +478,8 @@ class GuestKernel:
     def end(self, request: Request, status: str) -> None:
         """The request is over."""
         request.status = status
+        if status == OK:
+            request.error = NO_ERROR
         request.done_ns = self._cpu.thread.host.now_ns
         request.drive.completed(request)
 

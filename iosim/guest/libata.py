@@ -69,6 +69,20 @@ ATA_SFF_PORT_INTR_AFTER_PAUSE: tuple[Spec, ...] = (
     read(Reg.CONTROL, "ata_sff_irq_status", NDELAY_400),
     *_PORT_INTR_REST,
 )
+_READ_TASK_FILE: tuple[Spec, ...] = tuple(
+    read(register, "ata_sff_tf_read") for register in (Reg.FEATURE, Reg.NSECTOR, Reg.SECTOR, Reg.LCYL, Reg.HCYL)
+)
+ATA_SFF_TF_READ: tuple[Spec, ...] = (
+    read(Reg.COMMAND, "ata_sff_tf_read"),
+    *_READ_TASK_FILE,
+    read(Reg.DEVICE, "ata_sff_tf_read"),
+)
+ATA_SFF_TF_READ_HOB: tuple[Spec, ...] = (
+    write(Reg.CONTROL, "hob_control", "ata_sff_tf_read"),
+    *_READ_TASK_FILE,
+    write(Reg.CONTROL, "control", "ata_sff_tf_read"),
+)
+ATA_SFF_DRAIN_FIFO: Spec = read(Reg.COMMAND, "ata_sff_drain_fifo")
 PIO_TASK_STATUS: Spec = read(Reg.COMMAND, "ata_sff_busy_wait", UDELAY_10)
 ATA_SFF_SYNC: Spec = read(Reg.CONTROL, "ata_sff_sync")
 
@@ -117,6 +131,7 @@ class Libata:
     """libata's way through one command. One block is sent from the work queue, the others from the handler."""
 
     ends_interrupt_first = True
+    recovers = True
 
     def __init__(
         self, cpu: GuestCpu, channel: Channel, binder: AccessBinder, kernel: str, width: int, string: bool
@@ -145,6 +160,12 @@ class Libata:
         self._task_status = binder.access(PIO_TASK_STATUS)
         self._sync = binder.section(ATA_SFF_SYNC)
         self._wait_idle = binder.access(WAIT_IDLE)
+        self._tf_read = {
+            False: binder.section(*ATA_SFF_TF_READ),
+            True: binder.section(*ATA_SFF_TF_READ, *ATA_SFF_TF_READ_HOB),
+        }
+        self._stop_bmdma = binder.section(*ATA_BMDMA_STOP)
+        self._drain_fifo = binder.section(ATA_SFF_DRAIN_FIFO)
 
     def issue(self, command: Command) -> Ops:
         """ata_qc_issue: select, task file, command; for DMA also ata_bmdma_setup and ata_bmdma_start."""
@@ -175,8 +196,16 @@ class Libata:
         yield from self._block(command)
 
     def interrupt(self, command: Command) -> Ops:
-        """ata_bmdma_interrupt: stop the bus master or move the next block; True when the command is complete."""
+        """ata_bmdma_interrupt: stop the bus master or move the next block; True when the command is complete.
+
+        With ERR in the status it is (ata_sff_hsm_move: HSM_ST_ERR), and its registers are read (ata_qc_complete).
+        """
         cpu, channel = self._cpu, self._channel
+        if channel.failed:
+            dma = command.transfer is Transfer.DMA and not command.is_flush
+            yield from cpu.section(self._stop if dma else self._port_intr, command, channel, more=True)
+            yield from cpu.section(self._tf_read[command.ext], command, channel)
+            return True
         if command.is_flush:
             yield from cpu.section(self._port_intr, command, channel)
             return True
@@ -192,6 +221,13 @@ class Libata:
             return False
         yield from cpu.poll(self._wait_idle, channel, lambda status: not status & (BUSY | DRQ))
         return True
+
+    def recover(self, command: Command) -> Ops:
+        """ata_bmdma_error_handler, ata_sff_error_handler: the bus master is stopped, what was to be read is drained."""
+        if command.transfer is Transfer.DMA and not command.is_flush:
+            yield from self._cpu.section(self._stop_bmdma, command, self._channel)
+        if not command.is_write:
+            yield from self._cpu.section(self._drain_fifo, command, self._channel)
 
     def _block(self, command: Command) -> Ops:
         """ata_pio_sectors: one DRQ block, sector by sector, then ata_sff_sync."""

@@ -115,15 +115,16 @@ class VirtioBlk:
         self._count()
         self._run_hw_queue(request)
 
-    def die(self) -> list[Request]:
+    def die(self) -> None:
         """The VM is no more."""
-        lost = [element.request for element in (*self._issued, *self._waiting)]
-        lost.sort(key=lambda request: request.number)
         self._issued.clear()
         self._waiting.clear()
         self.vring.reset()
         self._count()
-        return lost
+
+    def revive(self) -> None:
+        """The guest has booted again."""
+        self._dispatching = False
 
     # Submission
 

@@ -32,3 +32,8 @@ class SpinLock:
         self.owner = self._spinning.popleft() if self._spinning else None
         if self.owner is not None:
             self.owner.stop_spinning()
+
+    def reset(self) -> None:
+        """The guest has booted again: the lock is free."""
+        self.owner = None
+        self._spinning.clear()

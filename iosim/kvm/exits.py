@@ -108,6 +108,10 @@ class ExitAccount:
             self._durations(self._reason, self._userspace).add(now_ns - self._exit_ns, 1)
             self._exit_ns = None
 
+    def forget(self) -> None:
+        """The exit that ended the VM has no entry: it is not counted."""
+        self._exit_ns = None
+
     def pending(self) -> bool:
         """Tell whether something waits for vcpu_enter_guest to look at it."""
         return bool(self._vcpu.pending())

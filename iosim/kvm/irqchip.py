@@ -41,6 +41,10 @@ class IrqChip:
         self._level[gsi] = level
         return edge
 
+    def reset(self) -> None:
+        """All lines are low."""
+        self._level.clear()
+
     def lower(self) -> Steps[None]:
         """The ioctls of qemu_irq_lower, made by a vCPU within a register access; the level is set by the device."""
         for _ in range(self.ioctls_per_change):

@@ -83,6 +83,16 @@ class Vcpu:
         self._blocked_ns = 0
         self._halt = Block(then=self._woken)
 
+    def reset(self) -> None:
+        """kvm_vcpu_reset: nothing is pending any more, the vCPU is not halted."""
+        self.exit = None
+        self.halted = self.asleep = False
+        self.irr = []
+        self.event = self.irq_window = self.signal_pending = False
+        self.fault = None
+        self.complete_userspace_io = None
+        self.account.forget()
+
     def subject_of(self, request: Request | None) -> Subject:
         """Return who draws what the vCPU spends for *request*, or for nobody."""
         return self.thread.own_subject if request is None else request.on_vcpu(self.number)

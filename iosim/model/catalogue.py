@@ -51,6 +51,12 @@ _GUEST = [
     ),
     CostKey("guest.complete", _G, "ata_qc_complete", "request handed back to the block layer (after its done_ns)"),
     CostKey("guest.idle", _G, "default_idle", "nothing to do: up to HLT"),
+    CostKey(
+        "guest.error_handler",
+        _G,
+        "scsi_error_handler",
+        "command failed, until its error handler has decided: the switch to its thread, ata_eh_autopsy, ata_eh_report",
+    ),
     CostKey("guest.background", _G, "guest_other_work", "instructions up to one declared background exit"),
 ]
 

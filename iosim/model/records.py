@@ -11,6 +11,10 @@ READ, WRITE, FLUSH = "R", "W", "F"
 OK, ERROR, UNFINISHED = "ok", "error", "unfinished"
 STATUSES = (OK, ERROR, UNFINISHED)
 
+NO_ERROR = ""
+ERRORS = (NO_ERROR, "EIO", "ENOSPC", "reset", "internal-error", "aborted", "down")
+"""Why a request failed: the disk's errno, what happened to the VM, or that it came while no VM was there."""
+
 WAITING_FUNCTION: dict[Stage, str] = {
     Stage.GUEST_QUEUE: "blk_mq_sched_insert_request",
     Stage.BQL_WAIT: "qemu_mutex_lock_iothread",
@@ -35,8 +39,8 @@ class Request(Subject):
 
     Whoever carries it charges the time since `mark_ns` to one stage and moves the mark: so the stages add up to the
     latency by construction. While no thread runs for it, `waiting` names the stage that the time will be charged to.
-    What was spent with constant costs is kept in `parts` (`Path`, `Run`) and added up at the end (`settle`). `log`
-    collects what spans are made of; None if nobody will ask.
+    What was spent with constant costs is kept in `parts` (`Path`, `Run`) and added up at the end (`settle`). `error`
+    is why it failed, or why its last attempt did. `log` collects what spans are made of; None if nobody will ask.
     """
 
     __slots__ = (
@@ -45,6 +49,7 @@ class Request(Subject):
         "done_ns",
         "drive",
         "elsewhere",
+        "error",
         "exits",
         "following",
         "irq_line_ioctls",
@@ -80,6 +85,7 @@ class Request(Subject):
         self.carrier = ""
         self.stages = [0] * N_STAGES
         self.status = UNFINISHED
+        self.error = NO_ERROR
         self.exits = 0
         self.userspace_exits = 0
         self.irqs = 0

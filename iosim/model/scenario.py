@@ -4,6 +4,7 @@ All models are frozen; a change is a copy. Times are int nanoseconds and sizes i
 outside.
 """
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -125,30 +126,108 @@ class RunTable(_Table):
         return self
 
 
-class ConstantDiskTable(_Table):
-    """model = "constant": one service time."""
+class WindowTable(_Table):
+    """[[host.disk.window]]: a time at which the disk is slow, or stuck."""
+
+    start: Time
+    end: Time
+    factor: Annotated[float, Field(ge=0.001, le=1e6, allow_inf_nan=False)] | None = None
+    add: Time | None = None
+    stuck: bool = False
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> "WindowTable":
+        if self.end <= self.start:
+            raise _table_rule(
+                f"end must come after start, got {units.exact_time(self.end)} and {units.exact_time(self.start)}"
+            )
+        given = [
+            name
+            for name, there in (
+                ("factor", self.factor is not None),
+                ("add", self.add is not None),
+                ("stuck", self.stuck),
+            )
+            if there
+        ]
+        if len(given) != 1:
+            raise _table_rule(
+                f"factor, add or stuck = true is required, one of them, got {' and '.join(given) or 'none'}"
+            )
+        return self
+
+
+class FaultTable(_Table):
+    """[[host.disk.fault]]: operations that fail."""
+
+    error: Literal["EIO", "ENOSPC"] = "EIO"
+    ops: Annotated[list[Literal["read", "write", "flush"]], Field(min_length=1)] = ["read", "write", "flush"]
+    first_sector: Annotated[int, Field(ge=0, lt=1 << 48)] = 0
+    sectors: Annotated[int, Field(ge=1, le=1 << 48)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    start: Time = 0
+    end: Time | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "FaultTable":
+        if self.end is not None and self.end <= self.start:
+            raise _table_rule(
+                f"end must come after start, got {units.exact_time(self.end)} and {units.exact_time(self.start)}"
+            )
+        return self
+
+
+class DiskCommon(_Table):
+    """[[host.disk]]: what every model has."""
 
     name: Name
+    scheduler: Literal["none", "deadline", "c-scan"] = "none"
+    queue_depth: Annotated[int, Field(ge=1, le=65536)] | None = None
+    read_expire: Time = 500_000_000
+    write_expire: Time = 5_000_000_000
+    fifo_batch: Annotated[int, Field(ge=0, le=65536)] = 16
+    writes_starved: Annotated[int, Field(ge=0, le=65536)] = 2
+    capacity: Size | None = None
+    window: list[WindowTable] = []
+    fault: list[FaultTable] = []
+    servers: Count = 1
+
+    @model_validator(mode="after")
+    def _depth_feeds_the_servers(self) -> "DiskCommon":
+        if self.queue_depth is not None and self.queue_depth < self.servers:
+            raise _table_rule(f"queue_depth must be at least servers, got {self.queue_depth} and {self.servers}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_follow_each_other(self) -> "DiskCommon":
+        for before, after in pairwise(sorted(self.window, key=lambda window: window.start)):
+            if after.start < before.end:
+                raise _table_rule(
+                    f"window must not overlap another, got {units.exact_time(before.start)} to "
+                    f"{units.exact_time(before.end)} and one from {units.exact_time(after.start)}"
+                )
+        return self
+
+
+class ConstantDiskTable(DiskCommon):
+    """model = "constant": one service time."""
+
     model: Literal["constant"]
     service: Time
     flush: Time | None = None
-    servers: Count = 1
 
 
-class EmpiricalDiskTable(_Table):
+class EmpiricalDiskTable(DiskCommon):
     """model = "empirical": measured quantiles of the service time by operation and size."""
 
-    name: Name
     model: Literal["empirical"]
     table: FileName
     flush: Time | None = None
-    servers: Count = 1
 
 
-class HddTable(_Table):
+class HddTable(DiskCommon):
     """model = "hdd": a rotating disk."""
 
-    name: Name
     model: Literal["hdd"]
     rpm: Annotated[int, Field(ge=100, le=100_000)] = 7200
     cylinders: Annotated[int, Field(ge=1, le=1 << 24)] = 100_000
@@ -160,8 +239,8 @@ class HddTable(_Table):
     head_switch: Time = 800_000
     write_settle: Time = 500_000
     bus_rate: Size = 150 * 1024 * 1024
-    read_ahead: Size | Literal[False] = 512 * 1024
-    write_buffer: Size | Literal[False] = 8 * 1024 * 1024
+    read_ahead: Literal[False] | Size = 512 * 1024
+    write_buffer: Literal[False] | Size = 8 * 1024 * 1024
     servers: Annotated[int, Field(ge=1, le=1)] = 1
 
     @field_validator("zones", "seek", mode="before")
@@ -172,10 +251,9 @@ class HddTable(_Table):
         return value
 
 
-class SsdTable(_Table):
+class SsdTable(DiskCommon):
     """model = "ssd": parallel flash units."""
 
-    name: Name
     model: Literal["ssd"]
     units: Annotated[int, Field(ge=1, le=1024)] = 16
     page: Size = 4096
@@ -186,7 +264,21 @@ class SsdTable(_Table):
     transfer: Time = 5_000
     overhead: Time = 10_000
     flush: Time = 500_000
+    write_buffer: Literal[False] | Size = False
+    over_provisioning: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    filled: bool = True
     servers: Count = 16
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "SsdTable":
+        if self.over_provisioning is not None and self.capacity is None:
+            raise _table_rule("capacity is required with over_provisioning")
+        if self.write_buffer and self.write_buffer < self.page:
+            raise _table_rule(
+                f"write_buffer must hold a page, got {units.exact_size(self.write_buffer)} "
+                f"and {units.exact_size(self.page)}"
+            )
+        return self
 
 
 DiskTable: TypeAlias = Annotated[
@@ -282,7 +374,19 @@ class EventTable(_Table):
 
     at: Time
     vcpu: VcpuNumber = 0
-    kind: Literal["signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
+    kind: Literal[
+        "signal", "stop", "cont", "reset", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"
+    ]
+    rate: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    duration: Time | None = None
+
+    @model_validator(mode="after")
+    def _storms_are_of_signals(self) -> "EventTable":
+        if (self.rate is None) != (self.duration is None):
+            raise _table_rule(f"{'rate' if self.rate is None else 'duration'} is required for a storm of signals")
+        if self.rate is not None and self.kind != "signal":
+            raise _table_rule(f"rate must be left out unless kind is signal, got kind {self.kind}")
+        return self
 
 
 Rate: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -393,6 +497,9 @@ class DriveTable(_Table):
     transport: Literal["pio", "mmio"] | None = None
     trace: FileName
     replay: Literal["open", "closed"] = "open"
+    rerror: Literal["report", "stop", "ignore"] = "report"
+    werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"
+    retries: Annotated[int, Field(ge=0, le=1000)] = 5
 
     @property
     def mode(self) -> Transfer:
@@ -469,6 +576,7 @@ class VmTable(_Table):
     eoi: Literal["apic-access", "x2apic", "none"] | None = None
     win2k_install_hack: bool = False
     apicv: bool = False
+    boot: Time | None = None
     drive: Annotated[list[DriveTable], Field(min_length=1, max_length=MAX_DRIVES)]
     background: Annotated[list[BackgroundTable], Field(max_length=32)] = []
     event: list[EventTable] = []
@@ -516,6 +624,12 @@ class VmTable(_Table):
                 raise _table_rule(
                     f"drive with driver {drive.driver} must have index 0 or 2, the master of a channel, got {position}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_reset_guest_boots(self) -> "VmTable":
+        if self.boot is None and any(event.kind == "reset" for event in self.event):
+            raise _table_rule("boot is required with an event of kind reset")
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,9 @@ its job is done. (bdrv_aio_writev, bdrv_co_do_rw, bdrv_co_do_writev in 1.6; blk_
 bdrv_co_pwritev_part in 7.2; docs/path.md has the pairs.) Results are 0 or a negative errno.
 """
 
+import errno
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -21,6 +23,14 @@ from iosim.qemu.versions import QemuVersion
 
 CompletionFunc: TypeAlias = Callable[[int], Steps[None]]
 """BlockCompletionFunc: the device's callback with the result, run by the main loop."""
+
+
+class BlockErrorAction(Enum):
+    """What a device does about an error; the values are the names in the table of events."""
+
+    REPORT = "error-reported"
+    IGNORE = "error-ignored"
+    STOP = "error-stopped"
 
 
 class FormatNode(Protocol):
@@ -75,10 +85,14 @@ class BlockBackend:
     """One drive's backend over its format node.
 
     Without a write cache (cache=writethrough, directsync) each write is followed by a flush before it is done.
+    `in_flight` counts what has been submitted and not completed; *drained* is called when that has come to nothing.
     """
 
     def __init__(self, binder: Binder, version: QemuVersion, main_loop: MainLoop, node: FormatNode, cache: str) -> None:
         self.node = node
+        self.in_flight = 0
+        self.drained: Callable[[], None] = lambda: None
+        self._on_error = ("report", "enospc")
         self.throttle: Throttle | None = None
         self._version = version
         self._main_loop = main_loop
@@ -87,6 +101,17 @@ class BlockBackend:
         self._accept = binder.path(("qemu.blk_aio_prwv", entry), "qemu.coroutine_create")
         self._return = binder.path("qemu.submit_return")
         self._em_bh = binder.path("main_loop.bdrv_co_em_bh")
+
+    def blk_set_on_error(self, rerror: str, werror: str) -> None:
+        """Set the policies for errors of reads, and of writes and flushes."""
+        self._on_error = (rerror, werror)
+
+    def blk_get_error_action(self, is_read: bool, error: int) -> BlockErrorAction:
+        """What the policy says; enospc stops on ENOSPC and reports everything else."""
+        policy = self._on_error[0 if is_read else 1]
+        if policy == "enospc":
+            policy = "stop" if error == errno.ENOSPC else "report"
+        return BlockErrorAction[policy.upper()]
 
     def levels(self) -> list[tuple[str, Level, Level]]:
         """Return (name, busy, waiting) of what requests of this drive may wait for."""
@@ -98,10 +123,11 @@ class BlockBackend:
     def blk_aio_prwv(
         self, thread: HostThread, request: Request, io: tuple[str, int, int], complete: CompletionFunc
     ) -> Steps[None]:
-        """Submit *io* (op, sector, sectors) for *request*; *complete* is called with the result when it is done.
+        """Behind a SYNC: submit *io* (op, sector, sectors) for *request*; *complete* is called with the result.
 
         Comes back when the coroutine has yielded for the first time; the thread then carries nothing any more.
         """
+        self.in_flight += 1
         yield self._accept
         acb = BlkAioEmAIOCB(complete)
         coroutine = Coroutine()
@@ -131,7 +157,7 @@ class BlockBackend:
             request.wait_in(Stage.COMPLETION if acb.has_returned else Stage.COMPLETION_WAIT, "main")
             self._main_loop.qemu_bh_schedule(partial(self._bdrv_co_em_bh, request, acb), request)
         elif acb.has_returned:
-            yield from acb.complete(acb.ret)
+            yield from self._complete(acb)
 
     def _rw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
         """blk_co_do_pwritev, blk_co_do_preadv: held back by the limits of the drive, then passed to the node."""
@@ -146,11 +172,19 @@ class BlockBackend:
 
     def _bdrv_co_em_bh(self, request: Request, acb: "BlkAioEmAIOCB") -> Steps[None]:
         """bdrv_co_em_bh (1.6), blk_aio_complete_bh (7.2, only if the request ended within its submission)."""
-        assert acb.ret is not None
         self._main_loop.carry(request)
         yield self._em_bh
-        yield from acb.complete(acb.ret)
+        yield from self._complete(acb)
         self._main_loop.put_down()
+
+    def _complete(self, acb: "BlkAioEmAIOCB") -> Steps[None]:
+        """blk_aio_complete: the device's callback, then blk_dec_in_flight."""
+        assert acb.ret is not None
+        yield from acb.complete(acb.ret)
+        yield SYNC
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.drained()
 
 
 class BlkAioEmAIOCB:

@@ -9,6 +9,7 @@ from iosim.kvm import Access, KvmExit, Vcpu
 from iosim.model.ata import Reg
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Lock, Run, Segment, Steps, Template, Unlock
+from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
 from iosim.qemu.virtio_blk import VirtIOBlock
 
@@ -40,6 +41,9 @@ class KvmCpu:
 
     The BQL: up to QEMU 2.3 held whenever the thread is not inside KVM_RUN; from 2.4 released for the whole loop of
     kvm_cpu_exec and taken for each access to a device.
+
+    `stop`: the VM is stopped, until it goes on; `stopped`: it has been reset or has failed, and only a reset makes it
+    run again. For either the thread waits outside of KVM_RUN (`parked`).
     """
 
     def __init__(
@@ -59,6 +63,10 @@ class KvmCpu:
         self.vcpu = vcpu
         self.ports = ports
         self.stopped = False
+        self.stop = False
+        self.reset_requested = False
+        self.parked = False
+        self.runstate: RunState | None = None
         self.exit_request = False
         self.halted = False
         self.vcpu_dirty = True
@@ -96,11 +104,12 @@ class KvmCpu:
     def qemu_kvm_cpu_thread_fn(self) -> Steps[None]:
         """The body of the vCPU thread: kvm_cpu_exec while the VM runs, and the wait between two calls of it."""
         yield Lock(self.bql)
-        while not self.stopped:
+        while True:
             yield from self.kvm_cpu_exec()
             if not self.stopped:
                 yield from self.qemu_kvm_wait_io_event()
-        yield Unlock(self.bql)
+            if self.stop or self.stopped:
+                yield from self._park()
 
     def qemu_kvm_wait_io_event(self) -> Steps[None]:
         """Outside of kvm_cpu_exec: wait without the BQL while the CPU is halted in userspace; eat signals."""
@@ -115,6 +124,69 @@ class KvmCpu:
             vcpu.asleep = False
             yield Lock(self.bql)
         vcpu.signal_pending = False
+        if self.reset_requested:
+            self.reset_requested = False
+            self._stop("reset")
+
+    def _park(self) -> Steps[None]:
+        """The VM does not run: wait without the BQL. What the thread carries is paused."""
+        yield Unlock(self.bql)
+        thread = self.thread
+        if thread.request is not None:
+            thread.request.wait_in(Stage.PAUSED, thread.name)
+        self.parked = True
+        if self.runstate is not None:
+            self.runstate.cpu_parked()
+        while self.stop or self.stopped:
+            yield Block()
+        self.parked = False
+        if thread.request is not None:
+            thread.request.stop_waiting(thread.host.now_ns)
+        yield Lock(self.bql)
+        self.vcpu.signal_pending = False
+
+    # What the main loop does to the thread
+
+    def pause(self) -> None:
+        """pause_all_vcpus: leave the guest and wait."""
+        self.stop = True
+        self.qemu_cpu_kick()
+
+    def pause_for_good(self) -> None:
+        """The guest has ended: leave it, and wait until a reset."""
+        if not self.stopped:
+            self.stopped = True
+            self.qemu_cpu_kick()
+
+    def resume(self) -> None:
+        """resume_all_vcpus: go on, unless the VM has ended."""
+        self.stop = False
+        if self.parked and not self.stopped:
+            self.thread.wake()
+
+    def request_reset(self) -> None:
+        """The guest ends once the thread is out of KVM_RUN."""
+        self.reset_requested = True
+        self.qemu_cpu_kick()
+
+    def cpu_reset(self) -> None:
+        """The registers are those of power-on; the thread goes on unless the VM is stopped."""
+        assert self.parked
+        thread = self.thread
+        thread.request = thread.owner = None
+        thread.subject = thread.own_subject
+        thread.delivering = thread.kicked = False
+        self.vcpu.reset()
+        self.stopped = self.halted = self.reset_requested = self.exit_request = False
+        self.vcpu_dirty = True
+        if not self.stop:
+            thread.wake()
+
+    def qemu_cpu_kick(self) -> None:
+        """A signal for the thread: KVM_RUN returns EINTR."""
+        self.exit_request = True
+        self.vcpu.signal_pending = True
+        self.vcpu.kick()
 
     def kvm_arch_process_async_events(self) -> bool:
         """Whether the CPU stays halted: it was halted by KVM_EXIT_HLT and nothing has come for it."""
@@ -163,7 +235,7 @@ class KvmCpu:
         if per_access:
             yield Lock(self.bql)
         yield SYNC
-        if ret < 0 and not self.stopped:
+        if ret < 0:
             self._stop("internal-error")
         self.exit_request = False
         return ret
@@ -175,9 +247,10 @@ class KvmCpu:
         return run_ret
 
     def _stop(self, why: str) -> None:
-        """vm_stop: no vCPU of the VM enters the guest again."""
-        self.stopped = True
-        self._vm_stop(why)
+        """vm_stop: no vCPU of the VM enters the guest again. Another one may have come first."""
+        if not self.stopped:
+            self.stopped = True
+            self._vm_stop(why)
 
     # exit_reason
 

@@ -4,6 +4,7 @@ The functions that change state take no time and return what begins (a submissio
 yielded by `IDEBus.access`. A coalesced run of accesses calls the same functions.
 """
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -14,8 +15,9 @@ from iosim.model.ata import Reg
 from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
-from iosim.qemu.block import BlockBackend, CompletionFunc
+from iosim.qemu.block import BlockBackend, BlockErrorAction, CompletionFunc
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
 
 BUSY, READY, SEEK, DRQ, ERR = 0x80, 0x40, 0x10, 0x08, 0x01
@@ -50,6 +52,12 @@ class IDEDrive:
         self.unit = unit
         self.sectors = sectors
         self.backend = backend
+        self.mult_sectors = MAX_MULT_SECTORS
+        self.irq_count = 0
+        self.ide_reset()
+
+    def ide_reset(self) -> None:
+        """The state of power-on. SET MULTIPLE MODE, which the guest's start sends again, is kept."""
         self.status = READY | SEEK
         self.error = 0
         self.regs = [0] * 8
@@ -58,10 +66,8 @@ class IDEDrive:
         self.nsector = 0
         self.position = 0
         self.req_nb_sectors = 0
-        self.mult_sectors = MAX_MULT_SECTORS
         self.data_left = 0
         self.end_transfer: Callable[[], Submission | None] | None = None
-        self.irq_count = 0
 
     # Commands
 
@@ -77,11 +83,46 @@ class IDEDrive:
         return handler(self)
 
     def _abort(self) -> Submission | None:
-        """ide_abort_command: nothing begins; the interrupt comes with the command's own exit."""
-        self.status = READY | ERR
-        self.error = ABORTED
+        """A command that is not carried out: nothing begins; the interrupt comes with the command's own exit."""
+        self.ide_abort_command()
         self.bus.wants_irq = True
         return None
+
+    def ide_abort_command(self) -> None:
+        """The command ends with ERR in the status and ABRT in the error register."""
+        self.ide_transfer_stop()
+        self.status = READY | ERR
+        self.error = ABORTED
+
+    def ide_handle_rw_error(
+        self, ret: int, is_read: bool, retry: Callable[[], Submission | None], dma: bool = False
+    ) -> Steps[bool]:
+        """The backend has failed with *ret*: report it to the guest, ignore it, or stop the VM; False to ignore.
+
+        When the VM goes on, *retry* begins again what has failed (ide_restart_bh).
+        """
+        assert self.backend is not None
+        bus = self.bus
+        yield SYNC
+        request = bus.request
+        error = errno.errorcode[-ret]
+        action = self.backend.blk_get_error_action(is_read, -ret)
+        if request is None and action is BlockErrorAction.STOP:
+            action = BlockErrorAction.REPORT  # The VM has ended: nobody waits for it to go on.
+        bus.runstate.note(action.value, request, error)
+        if action is BlockErrorAction.IGNORE:
+            return False
+        if action is BlockErrorAction.STOP:
+            bus.hold(retry)
+            bus.runstate.vm_stop("io-error")
+            return True
+        if request is not None:
+            request.error = error
+        self.ide_abort_command()
+        if dma:
+            bus.ide_set_inactive(stay_active=False)
+        yield from bus.ide_set_irq()
+        return True
 
     def ide_cmd_lba48_transform(self, lba48: bool) -> None:
         """Take count and address from the task file; a count of 0 means 256, or 65536 with LBA48."""
@@ -180,6 +221,8 @@ class IDEDrive:
     def ide_sector_write_cb(self, ret: int) -> Steps[None]:
         """A block is written: DRQ for the next one or end; then the interrupt, each 16th late with the win2k hack."""
         yield self.bus.paths.sector_write_cb
+        if ret and (yield from self.ide_handle_rw_error(ret, False, self.ide_sector_write)):
+            return
         n = min(self.nsector, self.req_nb_sectors)
         self.status &= ~BUSY
         self.nsector -= n
@@ -198,6 +241,8 @@ class IDEDrive:
     def ide_sector_read_cb(self, ret: int) -> Steps[None]:
         """A block is read: DRQ and the interrupt."""
         yield self.bus.paths.sector_read_cb
+        if ret and (yield from self.ide_handle_rw_error(ret, True, self.ide_sector_read)):
+            return
         n = min(self.nsector, self.req_nb_sectors)
         self.status &= ~BUSY
         self._transfer_start(n, self.ide_sector_read)
@@ -223,13 +268,15 @@ class IDEDrive:
         def submit(thread: HostThread) -> Steps[None]:
             yield self.bus.paths.dma_cb
             yield self.bus.paths.map_pages(n)
-            yield from self._submit(thread, (op, self.position, n), partial(self._ide_dma_done, n, stay_active))
+            yield from self._submit(thread, (op, self.position, n), partial(self._ide_dma_done, write, n, stay_active))
 
         return submit
 
-    def _ide_dma_done(self, n: int, stay_active: bool, ret: int) -> Steps[None]:
+    def _ide_dma_done(self, write: bool, n: int, stay_active: bool, ret: int) -> Steps[None]:
         """ide_dma_cb at the end: the transfer is complete, the interrupt is raised, the bus master is idle."""
         yield self.bus.paths.dma_done
+        if ret and (yield from self.ide_handle_rw_error(ret, not write, partial(self.ide_dma_cb, write), dma=True)):
+            return
         self.position += n
         self.nsector -= n
         self.status = READY | SEEK
@@ -243,14 +290,19 @@ class IDEDrive:
     def ide_flush_cb(self, ret: int) -> Steps[None]:
         """The flush is done."""
         yield self.bus.paths.flush_cb
+        if ret and (yield from self.ide_handle_rw_error(ret, False, self.cmd_flush_cache)):
+            return
         self.status = READY | SEEK
         yield from self.bus.ide_set_irq()
 
     def _submit(self, thread: HostThread, io: tuple[str, int, int], complete: CompletionFunc) -> Steps[None]:
         assert self.backend is not None
-        assert self.bus.request is not None
+        yield SYNC
+        request = self.bus.request
+        if request is None:
+            return  # Another vCPU has ended the VM while this one was on its way.
         self.bus.in_flight = True
-        yield from self.backend.blk_aio_prwv(thread, self.bus.request, io, complete)
+        yield from self.backend.blk_aio_prwv(thread, request, io, complete)
 
 
 def _read(sectors: int | None, lba48: bool) -> Callable[[IDEDrive], Submission | None]:
@@ -342,7 +394,8 @@ class IDEBus:
 
     `request` is the guest's request that the channel works for, set by the guest when it issues it (the device knows
     no more than its registers; the account needs to know whose time it is). `in_flight` is true while the backend has
-    a job of it: then, and only then, other threads may change the channel's state.
+    a job of it: then, and only then, other threads may change the channel's state. `retry` is what begins again when
+    the VM goes on (error_status): the request is held in the device meanwhile.
     """
 
     def __init__(
@@ -352,6 +405,7 @@ class IDEBus:
         number: int,
         irqchip: IrqChip,
         main_loop: MainLoop,
+        runstate: RunState,
         win2k_install_hack: bool,
     ) -> None:
         self.version = version
@@ -359,18 +413,30 @@ class IDEBus:
         self.gsi = 14 + number
         self.paths = IDEPaths(binder, version)
         self.win2k_install_hack = win2k_install_hack
+        self.drives: list[IDEDrive | None] = [None, None]
+        self.runstate = runstate
+        self.control = 0
+        self._delayed = 0
+        self._irqchip = irqchip
+        self._main_loop = main_loop
+        self.reset()
+        runstate.add_vm_change_state_handler(self.ide_restart_cb)
+
+    def reset(self) -> None:
+        """The state of power-on. The guest's driver has set the control register when it found the channel."""
         self.request: Request | None = None
+        self.retry: Callable[[], Submission | None] | None = None
         self.in_flight = False
         self.wants_irq = False
-        self.drives: list[IDEDrive | None] = [None, None]
         self.unit = 0
-        self.control = 0
         self.bm_status = 0
         self.bm_command = 0
         self.prd_bytes = 0
         self._dma: Callable[[], Submission | None] | None = None
-        self._irqchip = irqchip
-        self._main_loop = main_loop
+        self._delayed += 1
+        for drive in self.drives:
+            if drive is not None:
+                drive.ide_reset()
 
     # Registers
 
@@ -460,6 +526,12 @@ class IDEBus:
         drive = self.drives[self.unit]
         return None if drive is None else drive.data(n_bytes)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last command of the selected drive has ended with ERR in the status."""
+        drive = self.drives[self.unit]
+        return drive is not None and drive.status & (BUSY | ERR) == ERR
+
     def lowers_irq(self, register: Reg, write: bool) -> bool:
         """Tell whether the access lowers INTRQ."""
         return register is Reg.COMMAND and (not write or self.version.command_lowers_irq)
@@ -517,6 +589,39 @@ class IDEBus:
         if not stay_active:
             self.bm_status &= ~BM_DMAING
 
+    # Errors
+
+    def hold(self, retry: Callable[[], Submission | None]) -> None:
+        """The VM is about to be stopped: keep the request until it goes on.
+
+        QEMU has cleared BUSY of a PIO-mode command by now; the vCPU is stopped before it looks, here it could not be
+        sure, so BUSY stays.
+        """
+        self.retry = retry
+        self._main_loop.put_down()
+        if self.request is not None:
+            self.request.wait_in(Stage.PAUSED, self._main_loop.thread.name)
+
+    def ide_restart_cb(self) -> None:
+        """The VM goes on: a bottom half begins again what has failed."""
+        if self.retry is None or self.request is None:
+            return
+        self.request.stop_waiting(self._main_loop.thread.host.now_ns)
+        self.request.wait_in(Stage.COMPLETION_WAIT, self._main_loop.thread.name)
+        self._main_loop.qemu_bh_schedule(self.ide_restart_bh, self.request)
+
+    def ide_restart_bh(self) -> Steps[None]:
+        """Submit again from the begin of the transfer, or of the block in PIO mode. It may fail again."""
+        retry, self.retry = self.retry, None
+        if retry is None or self.request is None:
+            return
+        self._main_loop.carry(self.request)
+        submission = retry()
+        assert submission is not None
+        yield from submission(self._main_loop.thread)
+        yield SYNC
+        self._main_loop.put_down()
+
     # Interrupt
 
     def ide_set_irq(self) -> Steps[None]:
@@ -544,9 +649,11 @@ class IDEBus:
         if request is not None:
             request.wait_in(Stage.COMPLETION, self._main_loop.thread.name)
         now = self._main_loop.thread.host.now_ns
-        self._main_loop.timer_mod(now + WIN2K_DELAY_NS, self._sector_write_timer_cb)
+        self._main_loop.timer_mod(now + WIN2K_DELAY_NS, partial(self._sector_write_timer_cb, self._delayed))
 
-    def _sector_write_timer_cb(self) -> Steps[None]:
+    def _sector_write_timer_cb(self, delayed: int) -> Steps[None]:
+        if delayed != self._delayed:
+            return  # A reset has deleted the timer.
         if self.request is not None:
             self._main_loop.carry(self.request)
         yield self.paths.timer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from iosim.disk.file import HostFile, pages
 from iosim.host import HostThread
-from iosim.model.records import Request
+from iosim.model.records import WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
 from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
@@ -129,7 +129,10 @@ class LinuxAio:
         return self._enter_paths[key]
 
     def _start(self, aiocb: Aiocb) -> None:
-        """The kernel has the request."""
+        """The kernel has the request; a write that the file has no room for ends at once."""
+        if aiocb.op == WRITE and (ret := aiocb.file.grow(aiocb.sector + aiocb.sectors)):
+            self._complete(aiocb, ret)
+            return
         job = aiocb.file.job(aiocb.request, aiocb.op, aiocb.sector, aiocb.sectors)
         assert aiocb.file.bios is not None
         aiocb.file.bios.submit_bio(job, lambda ret: self._complete(aiocb, ret))

@@ -28,6 +28,7 @@ from iosim.model.steps import (
 )
 from iosim.qemu.cpus import KvmCpu, PortSpace
 from iosim.qemu.ide import IDEBus
+from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
 
 _GUEST_POINT: Any = object()
@@ -90,7 +91,7 @@ class TemplateRecorder:
         main_loop: Any = None
         ports = PortSpace()
         for channel in (0, 1):
-            bus = _RecordedBus(binder, version, channel, irqchip, main_loop, False)
+            bus = _RecordedBus(binder, version, channel, irqchip, main_loop, RunState(host), False)
             bus.recording = self._recording
             ports.add(bus, channel_ports(channel))
         bql = Mutex(host, "recorder")

@@ -4,6 +4,7 @@ The queue is handled by the event loop that the ioeventfd belongs to (the main l
 ioeventfd, by the vCPU inside its exit.
 """
 
+import errno
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -15,9 +16,10 @@ from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
 from iosim.model.virtio import Element, Vring, Where
-from iosim.qemu.block import BlockBackend
+from iosim.qemu.block import BlockBackend, BlockErrorAction
 from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
 
 VIRTIO_BLK_MAX_MERGE_REQS = 32
@@ -62,6 +64,7 @@ class VirtIOBlock:
         loop: MainLoop,
         notifier: GuestNotifier,
         conf: VirtIOBlkConf,
+        runstate: RunState,
         aio: LinuxAio | None = None,
     ) -> None:
         self.vring = vring
@@ -74,6 +77,10 @@ class VirtIOBlock:
         self._aio = aio if version.laio_queues else None
         self._batches_notifications = version.virtio_notify_bh and conf.ioeventfd and not vring.event_idx
         self._to_notify: list[Element] = []
+        self._runstate = runstate
+        runstate.add_vm_change_state_handler(self.dma_restart_cb)
+        self._failed: list[Element] = []
+        self._restart_path = binder.path("qemu.virtio_blk_handle_request")
         self._binder = binder
         path = binder.path
         self._notify_read = path("main_loop.host_notifier_read")
@@ -140,7 +147,7 @@ class VirtIOBlock:
             if suppress:
                 vring.set_notification(False)
             while (element := vring.pop()) is not None:
-                yield from self._virtio_blk_handle_request(thread, element, batch)
+                yield from self._virtio_blk_handle_request(thread, element, batch, self._pop(element.sectors))
                 yield SYNC
             if suppress:
                 vring.set_notification(True)
@@ -152,10 +159,12 @@ class VirtIOBlock:
         if self._aio is not None:
             yield from self._aio.io_unplug(thread)
 
-    def _virtio_blk_handle_request(self, thread: HostThread, element: Element, batch: list[Element]) -> Steps[None]:
+    def _virtio_blk_handle_request(
+        self, thread: HostThread, element: Element, batch: list[Element], path: Path
+    ) -> Steps[None]:
         """virtio_blk_get_request, virtio_blk_handle_request: collect it, submitting first what it does not go with."""
         self._take(thread, element)
-        yield self._pop(element.sectors)
+        yield path
         yield SYNC
         self._set_aside(thread, element)
         if element.op == FLUSH:
@@ -220,6 +229,8 @@ class VirtIOBlock:
                 return
             element.ret = ret
             self._take(thread, element)
+            if ret and (yield from self.virtio_blk_handle_rw_error(thread, element)):
+                continue
             yield self._flush_done if element.op == FLUSH else self._rw_done
             yield SYNC
             if self.dead:
@@ -231,6 +242,45 @@ class VirtIOBlock:
                 self.loop.qemu_bh_schedule(self.notify_guest_bh, element.request)
             else:
                 yield from self._notify(element)
+
+    def virtio_blk_handle_rw_error(self, thread: HostThread, element: Element) -> Steps[bool]:
+        """The policy for errors: report it, ignore it, or stop the VM and keep the request; True if it is kept."""
+        yield SYNC
+        error = errno.errorcode[-element.ret]
+        action = self._backend.blk_get_error_action(element.op == READ, -element.ret)
+        self._runstate.note(action.value, element.request, error)
+        if action is BlockErrorAction.STOP:
+            self._set_aside(thread, element, Stage.PAUSED)
+            self._failed.append(element)
+            self._runstate.vm_stop("io-error")
+            return True
+        if action is BlockErrorAction.IGNORE:
+            element.ret = 0
+        else:
+            element.request.error = error
+        return False
+
+    def dma_restart_cb(self) -> None:
+        """virtio_blk_dma_restart_cb: the VM goes on; a bottom half begins again what has failed."""
+        if not self._failed:
+            return
+        thread = self.loop.thread
+        for element in self._failed:
+            element.request.stop_waiting(thread.host.now_ns)
+            element.request.wait_in(Stage.COMPLETION_WAIT, thread.name)
+        self.loop.qemu_bh_schedule(self.dma_restart_bh, self._failed[-1].request)
+
+    def dma_restart_bh(self) -> Steps[None]:
+        """virtio_blk_dma_restart_bh: handle them again, the last that failed first."""
+        thread = self.loop.thread
+        failed, self._failed = self._failed[::-1], []
+        batch: list[Element] = []
+        for element in failed:
+            yield from self._virtio_blk_handle_request(thread, element, batch, self._restart_path)
+            yield SYNC
+        yield from self._submit_multireq(thread, batch)
+        yield SYNC
+        self._put_down(thread)
 
     def _notify(self, element: Element) -> Steps[None]:
         """virtio_notify: an interrupt, if the driver wants one for what has been pushed."""
@@ -262,6 +312,11 @@ class VirtIOBlock:
         """The VM is no more: what is under way ends without anybody being told."""
         self.dead = True
         self._to_notify.clear()
+        self._failed.clear()
+
+    def system_reset(self) -> None:
+        """virtio_reset, when nothing is in flight any more: the device as after power-on."""
+        self.dead = False
 
     # Whose time it is
 

@@ -20,6 +20,7 @@ from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.format import Backing, Qcow2Format
+from iosim.qemu.runstate import RunState
 from iosim.qemu.templates import TemplateRecorder
 from iosim.qemu.thread_pool import MAX_THREADS, ThreadPool
 from iosim.qemu.throttle import ThrottleConfig, throttle
@@ -52,8 +53,10 @@ class QemuProcess:
         self.kernel = kernel
         self.recorder = recorder
         self.bql = Mutex(host, f"{name}/bql")
+        self.runstate = RunState(host)
         self.vcpus: list[Vcpu] = []
         self.cpus: list[KvmCpu] = []
+        self.backends: list[BlockBackend] = []
         self._new_thread = new_thread
         self.main_thread = new_thread("main", 0)
 
@@ -74,7 +77,7 @@ class QemuProcess:
         self._linux_aios: dict[MainLoop, LinuxAio] = {}
         self.ports = PortSpace()
         self.buses = [
-            IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, win2k_install_hack)
+            IDEBus(self.binder, self.version, number, self.irqchip, self.main_loop, self.runstate, win2k_install_hack)
             for number in (0, 1)
         ]
         for bus in self.buses:
@@ -89,6 +92,20 @@ class QemuProcess:
         drive = bus.drives[position & 1] = IDEDrive(bus, position & 1, sectors, backend)
         if multiple > 1:
             drive.mult_sectors = multiple
+
+    def quiescent(self) -> bool:
+        """Tell whether nothing is in flight and no vCPU on its way, as a reset needs it."""
+        return self.runstate.all_parked() and not any(backend.in_flight for backend in self.backends)
+
+    def system_reset(self) -> None:
+        """qemu_system_reset: vCPUs, interrupt controllers and devices as after power-on."""
+        for cpu in self.cpus:
+            cpu.cpu_reset()
+        self.irqchip.reset()
+        for bus in self.buses:
+            bus.reset()
+        for device in self.virtio_devices:
+            device.system_reset()
 
     def blk_new_open(
         self,
@@ -117,6 +134,7 @@ class QemuProcess:
         backend = BlockBackend(self.binder, self.version, loop, node, cache)
         if limits is not None:
             backend.throttle = throttle(self.version, self.host, self.binder, loop, name, limits)
+        self.backends.append(backend)
         return backend
 
     def bdrv_open_file(self, file: HostFile, cache: str, aio: str, loop: MainLoop, pool: ThreadPool) -> FilePosix:
@@ -157,7 +175,9 @@ class QemuProcess:
         Its registers *doorbell* and *isr* are ports up to `LAST_PORT`, above that addresses of the memory.
         """
         loop = self.main_loop if iothread is None else self.iothreads[iothread]
-        device = VirtIOBlock(self.binder, self.version, vring, backend, loop, notifier, conf, backend.node.file.aio)
+        device = VirtIOBlock(
+            self.binder, self.version, vring, backend, loop, notifier, conf, self.runstate, backend.node.file.aio
+        )
         self.virtio_devices.append(device)
         if iothread is not None:
             self.iothreads[iothread].devices.append(device)
@@ -200,6 +220,8 @@ class QemuProcess:
         thread.bql = self.bql
         item = None if self.host.exact else self.recorder.item
         cpu = KvmCpu(thread, self.binder, self.version, self.bql, vcpu, self.ports, vm_stop, item)
+        cpu.runstate = self.runstate
+        self.runstate.add_cpu(cpu)
         self.cpus.append(cpu)
         thread.start(cpu.qemu_kvm_cpu_thread_fn())
 
@@ -212,15 +234,6 @@ class QemuProcess:
     def cpu(self) -> KvmCpu:
         """The first vCPU's CPUState."""
         return self.cpus[0]
-
-    def pause_all_vcpus(self) -> None:
-        """The VM has been stopped by one of its vCPUs: the others leave KVM_RUN for good."""
-        for cpu in self.cpus:
-            if not cpu.stopped:
-                cpu.stopped = True
-                cpu.exit_request = True
-                cpu.vcpu.signal_pending = True
-                cpu.vcpu.kick()
 
     def start_main_loop(self) -> None:
         """main_loop and iothread_run: what the threads of the event loops do from here on."""

@@ -1,7 +1,7 @@
 """What a run recorded, before it becomes tables."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ INT_COLUMNS = [
     "issue_ns",
     "done_ns",
     "status",
+    "error",
     "warmup",
     "exits",
     "userspace_exits",
@@ -28,7 +29,11 @@ INT_COLUMNS = [
     "irq_line_ioctls",
     *STAGE_COLUMNS,
 ]
-"""Columns of the array of requests, all int64; vm, op and status are numbers of names."""
+"""Columns of the array of requests, all int64; vm, op, status and error are numbers of names."""
+
+
+EventRow: TypeAlias = tuple[int, int, int, str, str]
+"""(ns, drive, request, event, why); drive and request are -1 where the event is not about one."""
 
 
 class KeptLog(NamedTuple):
@@ -82,6 +87,8 @@ class RawResult:
     exits: list[ExitRowData]
     levels: list[LevelData]
     accesses: list[tuple[str, list[tuple[int, int, int, int, int, bool, int, int]]]] | None
+    events: list[tuple[str, list[EventRow]]]
+    wear: dict[str, dict[str, int]]
     bin_width_ns: int
     end_ns: int
     arrived: int
@@ -133,7 +140,7 @@ class RawResult:
             used = sorted({drive.channel for drive in vm.drives if drive.device is None})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
-            for index, backend in enumerate(vm.backends):
+            for index, backend in enumerate(vm.qemu.backends):
                 levels += [
                     _level(f"{name}/drive{index}/{part}", 1, held, queue) for part, held, queue in backend.levels()
                 ]
@@ -159,6 +166,8 @@ class RawResult:
             exits=exits,
             levels=levels,
             accesses=accesses,
+            events=[(vm.name, vm.life.events) for vm in machine.vms],
+            wear={disk.name: wear for disk in machine.disks.values() if (wear := disk.wear()) is not None},
             bin_width_ns=machine.host.timeline.width_ns,
             end_ns=end_ns,
             arrived=arrived,

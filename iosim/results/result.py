@@ -29,6 +29,7 @@ class Result:
     resources: pd.DataFrame
     spans: pd.DataFrame
     series: pd.DataFrame
+    events: pd.DataFrame
     accesses: pd.DataFrame | None
     summary: dict[str, Any]
 
@@ -40,6 +41,7 @@ class Result:
             "resources": self.resources,
             "spans": self.spans,
             "series": self.series,
+            "events": self.events,
         }
         if self.accesses is not None:
             tables["accesses"] = self.accesses

@@ -42,6 +42,7 @@ def summarise(
     profile: dict[str, Any],
     end_ns: int,
     n_spanned: int,
+    wear: dict[str, dict[str, int]],
     page_cache: dict[str, int] | None,
 ) -> dict[str, Any]:
     """Return the document: what was run, with which inputs and versions, and what came of it."""
@@ -83,7 +84,12 @@ def summarise(
             name: float(table[name].mean()) if len(table) else None
             for name in ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
         },
+        "wear": {disk: counts | {"write_amplification": _amplification(counts)} for disk, counts in wear.items()},
     }
+
+
+def _amplification(wear: dict[str, int]) -> float | None:
+    return wear["pages_programmed"] / wear["pages_written"] if wear["pages_written"] else None
 
 
 def _stage(table: pd.DataFrame, stage: Stage, total_ns: int) -> dict[str, Any]:

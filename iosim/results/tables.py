@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from iosim.model.costs import Int64Array
-from iosim.model.records import STATUSES
+from iosim.model.records import ERRORS, STATUSES
 from iosim.model.trace import OPS
 from iosim.results.raw import INT_COLUMNS, RawResult
 
@@ -28,6 +28,7 @@ def requests(raw: RawResult) -> pd.DataFrame:
         "vm": _categorical(column["vm"], raw.vm_names),
         "op": _categorical(column["op"], OPS),
         "status": _categorical(column["status"], STATUSES),
+        "error": _categorical(column["error"], ERRORS),
         "warmup": column["warmup"].astype(bool),
         "latency_ns": column["done_ns"] - column["arrival_ns"],
     }
@@ -69,6 +70,14 @@ def accesses(raw: RawResult) -> pd.DataFrame | None:
         frame.insert(0, "vm", vm)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def events(raw: RawResult) -> pd.DataFrame:
+    """Return one row per thing that went wrong or was scheduled, in order of time and VM."""
+    rows = [(at, vm, drive, request, event, why) for vm, own in raw.events for at, drive, request, event, why in own]
+    frame = pd.DataFrame(rows, columns=["time_ns", "vm", "drive", "request", "event", "why"])
+    frame = frame.astype({"time_ns": np.int64, "drive": np.int64, "request": np.int64})
+    return frame.sort_values("time_ns", kind="stable", ignore_index=True)
 
 
 def bucket_edges_ns(longest_ns: int) -> list[int]:

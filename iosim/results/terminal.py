@@ -46,7 +46,7 @@ def headline(result: Result) -> Text:
     text.append(f"{_number(n_vms, 'VM')}, {_number(n_drives, 'drive')}, ")
     text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")
     text.append(f"{_number(counts['done'], 'request')} done", style="bold")
-    text.append(f", {counts['failed']:,} failed, {counts['unfinished']:,} unfinished")
+    text.append(f", {counts['failed']:,} failed{_reasons(result)}, {counts['unfinished']:,} unfinished")
     text.append(f", in {human_time(summary['end_ns'])} of simulated time")
     if counts["in"] < counts["in_trace"]:
         text.append(f"; {counts['in_trace'] - counts['in']:,} of the traces had not arrived")
@@ -61,6 +61,13 @@ def headline(result: Result) -> Text:
             f"{three_digits(per['irqs'])} interrupts, {three_digits(per['irq_line_ioctls'])} IRQ-line ioctls"
         )
     return text
+
+
+def _reasons(result: Result) -> str:
+    """Return why requests failed, most frequent first, in brackets; nothing if none did."""
+    failed = result.requests.loc[result.requests["status"] == "error", "error"].astype(str).value_counts()
+    reasons = ", ".join(f"{n:,} {why}" for why, n in failed.items())
+    return f" ({reasons})" if reasons else ""
 
 
 def _number(n: int, what: str) -> str:

@@ -258,6 +258,11 @@ class Qcow2Image:
 
     # Refcounts
 
+    def end_cluster(self) -> int:
+        """Return the cluster behind the last one in use: where the file ends."""
+        last = max(self.refcounts)
+        return last * self.layout.refcount_entries + self.refcounts[last].rindex(1) + 1
+
     def refcount(self, cluster: int) -> int:
         """Return the refcount of a cluster of the file."""
         block, position = divmod(cluster, self.layout.refcount_entries)

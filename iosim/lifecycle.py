@@ -1,0 +1,273 @@
+"""What happens to a VM beside its requests: scheduled events, its end with requests in flight, its restart."""
+
+import errno
+from collections.abc import Iterator
+from heapq import merge
+from typing import Protocol
+
+from iosim.guest.kernel import Guest
+from iosim.host import HostThread
+from iosim.kvm import Exit, ExitReason, KvmExit
+from iosim.model.records import ERROR, Request
+from iosim.model.scenario import EventTable, VmTable
+from iosim.model.steps import Block, Steps
+from iosim.qemu.vl import QemuProcess
+
+FAULTS: dict[str, Exit] = {
+    "shutdown": Exit(ExitReason.TRIPLE_FAULT, kvm_exit=KvmExit.SHUTDOWN),
+    "internal-error": Exit(ExitReason.TASK_SWITCH, kvm_exit=KvmExit.INTERNAL_ERROR),
+    "unknown-exit": Exit(ExitReason.CPUID, hardware_reason=11),
+    "fail-entry": Exit(ExitReason.CPUID, failed_entry=True),
+    "run-error": Exit(ExitReason.EPT_VIOLATION, errno=errno.EFAULT),
+}
+"""The exit that each scheduled event makes of the guest's next instruction. 11 (GETSEC) has no handler in the table."""
+
+SCHEDULED = "event"
+
+
+class RequestAccount(Protocol):
+    """Who keeps the account of the requests."""
+
+    def request_arrived(self, request: Request) -> None:
+        """A request has entered a guest."""
+
+    def request_ended(self, request: Request) -> None:
+        """A request is done or has failed."""
+
+    def never_arrive(self, n: int) -> None:
+        """*n* requests of the traces will not come any more."""
+
+    def never_end(self, n: int) -> None:
+        """*n* more requests (fewer, if negative) have come and will not end: the run does not wait for them."""
+
+
+class Feeder(Protocol):
+    """The stream of requests of one drive."""
+
+    def never_arrive(self) -> int:
+        """The VM is no more: return how many requests will not come."""
+
+    def guest_booted(self) -> None:
+        """The guest runs again."""
+
+
+class Lifecycle:
+    """One VM from its start to its end, through stops and restarts; `events` is the table of what happened.
+
+    * running;
+    * stopped (`RunState`): by an event or an error policy, until it goes on;
+    * ended: reset, or stopped by an internal error. Its requests fail, and so does each that arrives;
+    * ended and coming back: once the vCPU waits and nothing is in flight (a reset waits for that), the guest boots, and
+      at the end of its boot it runs.
+    """
+
+    def __init__(
+        self,
+        table: VmTable,
+        qemu: QemuProcess,
+        guest: Guest,
+        account: RequestAccount,
+        threads: list[HostThread],
+        boot_thread: HostThread,
+    ) -> None:
+        self.events: list[tuple[int, int, int, str, str]] = []
+        self.feeders: list[Feeder] = []
+        self._boot_ns = table.boot
+        self._scheduled = sorted(table.event, key=lambda event: event.at)
+        self._resets_left = sum(event.kind == "reset" for event in table.event)
+        self._conts_left = sum(event.kind == "cont" for event in table.event)
+        self._qemu = qemu
+        self._host = qemu.host
+        self._guest = guest
+        self._account = account
+        self._threads = threads
+        self._boot_thread = boot_thread
+        self._under_way: dict[tuple[int, int], Request] = {}
+        self._coming_back = False
+        self._why_ended = ""
+        self._n_hopeless = 0
+        runstate = qemu.runstate
+        runstate.note = self.note
+        runstate.waiting = self._under_way.values
+        runstate.on_parked = self._look_whether_quiet
+        runstate.on_stopped = self._stopped
+        for backend in qemu.backends:
+            backend.drained = self._look_whether_quiet
+        if self._boot_ns is not None:
+            boot_thread.start(self._boots())
+
+    # Requests
+
+    def arrive(self, request: Request) -> None:
+        """A request comes to the guest, or to nobody if there is none."""
+        self._account.request_arrived(request)
+        if self._guest.dead:
+            self._fail(request, "down")
+        else:
+            self._under_way[request.drive.index, request.number] = request
+            self._guest.arrive(request)
+            self._count_hopeless()
+
+    def ended(self, request: Request) -> None:
+        """The guest has completed a request, well or not."""
+        self._under_way.pop((request.drive.index, request.number), None)
+        self._count_hopeless()
+        self._account.request_ended(request)
+
+    def _fail(self, request: Request, why: str) -> None:
+        """End a request with status error at this instant; one that was never issued counts as issued now."""
+        request.stop_waiting(self._host.now_ns)
+        request.status = ERROR
+        request.error = why
+        if request.issue_ns < 0:
+            request.issue_ns = self._host.now_ns
+        request.done_ns = self._host.now_ns
+        self.ended(request)
+
+    def stream_begun(self, feeder: Feeder) -> None:
+        """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
+        if self._guest.dead and not self._comes_back():
+            self._account.never_arrive(feeder.never_arrive())
+
+    def _stopped(self) -> None:
+        """The VM has been stopped; if it is for good, closed replay has come to its end."""
+        if self._is_stopped_for_good():
+            self._account.never_arrive(sum(feeder.never_arrive() for feeder in self.feeders))
+            self._count_hopeless()
+
+    def _count_hopeless(self) -> None:
+        """What is under way in a VM that is stopped for good will not end."""
+        hopeless = len(self._under_way) if self._is_stopped_for_good() else 0
+        if hopeless != self._n_hopeless:
+            more = hopeless - self._n_hopeless
+            self._n_hopeless = hopeless
+            self._account.never_end(more)
+
+    # Events
+
+    def note(self, event: str, request: Request | None, why: str) -> None:
+        """Write a row of the table of events."""
+        drive, number = (-1, -1) if request is None else (request.drive.index, request.number)
+        self.events.append((self._host.now_ns, drive, number, event, why))
+
+    def schedule(self) -> Steps[None]:
+        """The scheduled events as a thread, in order of time."""
+        for at, k, event in merge(*(occurrences(event) for event in self._scheduled), key=lambda entry: entry[0]):
+            if at > self._host.now_ns:
+                yield Block(at)
+            self._happen(event, first=k == 0)
+
+    def _happen(self, event: EventTable, first: bool) -> None:
+        runstate = self._qemu.runstate
+        if event.kind == "signal":
+            if first:
+                self.note("signal", None, SCHEDULED)
+            self._qemu.cpus[event.vcpu].qemu_cpu_kick()
+        elif event.kind == "stop":
+            runstate.vm_stop(SCHEDULED)
+        elif event.kind == "cont":
+            self._conts_left -= 1
+            runstate.vm_start(SCHEDULED)
+        elif event.kind == "reset":
+            self._resets_left -= 1
+            self._system_reset()
+        else:
+            vcpu = self._qemu.vcpus[event.vcpu]
+            if not self._guest.dead:
+                vcpu.fault = FAULTS[event.kind]
+            vcpu.kick()
+
+    @property
+    def runs(self) -> bool:
+        """Whether a guest is there and not stopped."""
+        return not self._guest.dead and self._qemu.runstate.running
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the guest will never run again."""
+        if self._guest.dead:
+            return not self._comes_back()
+        return self._is_stopped_for_good()
+
+    def _is_stopped_for_good(self) -> bool:
+        return not self._qemu.runstate.running and not self._conts_left and not self._resets_left
+
+    # End and restart
+
+    def _system_reset(self) -> None:
+        """system_reset and cont of the monitor: a running guest ends, one that has ended comes back."""
+        runstate = self._qemu.runstate
+        if self._guest.dead:
+            if self._why_ended != "aborted":
+                self._come_back()
+        elif runstate.all_parked():
+            runstate.settle(self._host.now_ns)
+            self.vm_ended("reset")
+        else:
+            runstate.request_reset()
+        runstate.vm_start("reset")
+
+    def vm_ended(self, why: str) -> None:
+        """The VM was reset or stopped: its requests end here, the threads of QEMU find nothing to do any more."""
+        self._why_ended = why
+        self._qemu.runstate.pause_for_good()
+        self._guest.die(self._host.now_ns)
+        lost = list(self._under_way.values())
+        for thread in self._threads:
+            if thread.request in lost:
+                thread.charge_under_way()
+        for request in lost:
+            self._fail(request, why)
+        for bus in self._qemu.buses:
+            bus.request = None
+        for device in self._qemu.virtio_devices:
+            device.reset()
+        self.note("end", None, why)
+        if why == "reset" and self._boot_ns is not None:
+            self._come_back()
+        elif not self._comes_back():
+            self._account.never_arrive(sum(feeder.never_arrive() for feeder in self.feeders))
+
+    def _comes_back(self) -> bool:
+        """Tell whether an ended guest will run again."""
+        return self._coming_back or (self._resets_left > 0 and self._why_ended != "aborted")
+
+    def _come_back(self) -> None:
+        self._coming_back = True
+        self._look_whether_quiet()
+
+    def _look_whether_quiet(self) -> None:
+        """A vCPU has come to wait, or the last job has been completed: a reset may go on."""
+        if self._coming_back and self._qemu.quiescent():
+            self._boot_thread.wake()
+
+    def _boots(self) -> Steps[None]:
+        """The restarts as a thread: wait until one can begin, then for the guest's boot."""
+        assert self._boot_ns is not None
+        while True:
+            if not self._coming_back or not self._qemu.quiescent():
+                yield Block()
+                continue
+            booted_ns = self._host.now_ns + self._boot_ns
+            while booted_ns > self._host.now_ns:
+                yield Block(booted_ns)
+            self._coming_back = False
+            self._guest.revive()
+            self._qemu.system_reset()
+            self.note("boot", None, "reset")
+            for feeder in self.feeders:
+                feeder.guest_booted()
+
+
+def occurrences(event: EventTable) -> Iterator[tuple[int, int, EventTable]]:
+    """Return (ns, number, event) of each time that the event happens: once, or at its rate for its duration."""
+    if event.rate is None or event.duration is None:
+        return iter([(event.at, 0, event)])
+    return _storm(event, event.rate, event.at + event.duration)
+
+
+def _storm(event: EventTable, rate: float, end_ns: int) -> Iterator[tuple[int, int, EventTable]]:
+    k = 0
+    while (at := event.at + round(k * 1e9 / rate)) < end_ns:
+        yield at, k, event
+        k += 1
