@@ -10,7 +10,7 @@ from iosim.results.result import Result
 from tests.support import check
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
-SHIPPED = sorted(path.name for path in FOLDER.glob("*.toml"))
+SHIPPED = sorted(str(path.relative_to(FOLDER)) for path in [*FOLDER.glob("*.toml"), *FOLDER.glob("interfaces/*.toml")])
 FEWER_SPANS = ["run.slowest=1"]
 
 
@@ -27,6 +27,13 @@ def test_the_promised_scenarios_are_shipped() -> None:
         "linux-ext4.toml",
         "eight-vms.toml",
         "virtio-blk.toml",
+        "interfaces/ide-pio.toml",
+        "interfaces/ide-dma.toml",
+        "interfaces/virtio-blk.toml",
+        "interfaces/virtio-blk-iothread.toml",
+        "cpus.toml",
+        "cache-modes.toml",
+        "versions.toml",
     }
     assert promised <= set(SHIPPED)
 

@@ -37,7 +37,7 @@ COLOURS = {
     Stage.IRQ_DELIVERY: "#e377c2",
     Stage.CPU_WAIT: "#7f7f7f",
     Stage.SUBMIT_WAIT: "#17becf",
-    Stage.THROTTLE_WAIT: "#9edae5",
+    Stage.THROTTLE_WAIT: "#98df8a",
     Stage.DIRTY_WAIT: "#c49c94",
     Stage.PAUSED: "#f7b6d2",
 }
@@ -68,9 +68,8 @@ def _latency(result: "Result", axes: "Axes") -> None:
     for op, (name, colour) in OPERATIONS.items():
         values = latency[table["op"] == op]
         if 0 < len(values) < len(table):
-            axes.step(
-                *_curve(values, scale), where="post", color=colour, linewidth=1, label=f"{name} ({len(values):,})"
-            )
+            label = f"{name} ({len(values):,}{'' if values.any() else ', all 0'})"
+            axes.step(*_curve(values, scale), where="post", color=colour, linewidth=1, label=label)
     only = [name for op, (name, _) in OPERATIONS.items() if (table["op"] == op).all()]
     label = f"{only[0] if only else 'all requests'} ({len(table):,})"
     axes.step(*_curve(latency, scale), where="post", color="black", linewidth=1.8, label=label)
