@@ -81,12 +81,16 @@ def simulate(
     described: Scenario, rows: Sequence[Row] | Sequence[Sequence[Row]], profile: Profile | None = None
 ) -> Result:
     """Run with *rows* as the trace of every drive, or one list of rows for each drive in turn; check what must hold."""
-    lists: Any = rows if isinstance(rows[0], list) else [rows] * sum(len(vm.drive) for vm in described.vm)
-    each = iter(lists)
-    traces = {(at, index): trace(next(each)) for at, vm in enumerate(described.vm) for index in range(len(vm.drive))}
-    result = run_and_tabulate(described, profile or constant_profile(), traces)
+    result = run_and_tabulate(described, profile or constant_profile(), traces(described, rows))
     check(result)
     return result
+
+
+def traces(described: Scenario, rows: Sequence[Row] | Sequence[Sequence[Row]]) -> dict[tuple[int, int], Trace]:
+    """The traces of all drives, by number of the VM's table and number of the drive; *rows* as in `simulate`."""
+    lists: Any = rows if isinstance(rows[0], list) else [rows] * sum(len(vm.drive) for vm in described.vm)
+    each = iter(lists)
+    return {(at, index): trace(next(each)) for at, vm in enumerate(described.vm) for index in range(len(vm.drive))}
 
 
 def check(result: Result) -> None:

@@ -1,13 +1,18 @@
 """Coalesced execution gives what exit-by-exit execution gives, to the nanosecond, in every table."""
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iosim.machine import Machine
 from iosim.model.costs import Profile
+from iosim.model.scenario import Scenario
 from iosim.results.result import Result
+from iosim.run import Collector
 from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate
+from tests.support import traces as traces_of
 
 REASONS = ["MSR_WRITE", "CPUID", "EPT_VIOLATION", "EPT_MISCONFIG", "EXTERNAL_INTERRUPT", "PENDING_INTERRUPT"]
 KVM_EXITS = [
@@ -241,6 +246,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
         disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
         disk["fault"] = draw(st.sampled_from([[], [], *FAULTS]))
+    free = draw(st.sampled_from([None, None, 0, 8, 300]))
     page_cache = draw(st.sampled_from(PAGE_CACHES))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
@@ -256,6 +262,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "vms": tables,
         "run": run,
         "disks": disks,
+        "free": free,
         "page_cache": page_cache,
         "rows": rows,
         "costs": costs,
@@ -264,14 +271,28 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def run(case: dict[str, Any], exact: bool) -> Result:
-    described = scenario(
+    described = described_by(case, exact, case["disks"])
+    if case["free"] is not None:
+        # So many free sectors are left for the qcow2 images on each disk.
+        machine = Machine(
+            described, constant_profile(), traces_of(described, case["rows"]), Path(), Collector({}, described, None)
+        )
+        used = [disk.used_sectors + case["free"] for disk in machine.disks.values()]
+        sized = [
+            {**disk, "capacity": f"{n * 512}B"} if n else disk for disk, n in zip(case["disks"], used, strict=True)
+        ]
+        described = described_by(case, exact, sized)
+    return simulate(described, case["rows"], profile(case["costs"]))
+
+
+def described_by(case: dict[str, Any], exact: bool, disks: list[dict[str, Any]]) -> Scenario:
+    return scenario(
         vms=case["vms"],
-        disks=case["disks"],
+        disks=disks,
         page_cache=case["page_cache"],
         run={**case["run"], "exact_exits": exact},
         host=case["host"],
     )
-    return simulate(described, case["rows"], profile(case["costs"]))
 
 
 @given(cases())

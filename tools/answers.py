@@ -118,7 +118,7 @@ def per_request(name: str) -> Callable[[Result], float]:
 
 def busy_percent(resource: str) -> Callable[[Result], float]:
     """Return the utilisation of a resource."""
-    return lambda result: 100 * float(result.resources.set_index("resource").loc[resource, "utilisation"])
+    return lambda result: 100 * result.resources.set_index("resource")["utilisation"].to_dict()[resource]
 
 
 def p99_ms(vm: str, drive: int) -> Callable[[Result], float]:

@@ -53,7 +53,7 @@ class HostFile:
 
     def job(self, request: Request, op: str, sector: int, sectors: int) -> DiskJob:
         """Return the operation of the disk that reads or writes these sectors of the file."""
-        return DiskJob(self.disk, request, op, self.first + sector, sectors)
+        return DiskJob(self.disk, request, op, self.disk.place(self.first + sector, sectors), sectors)
 
     def fallocate(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
         """Have the file system mark a range as zeroes: its own metadata, without access of the disk."""

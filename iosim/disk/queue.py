@@ -30,7 +30,7 @@ class DiskJob:
         self.disk = disk
         self.request = request
         self.op = op
-        self.sector = disk.place(sector, sectors)
+        self.sector = sector
         self.sectors = sectors
         self.subject = subject or request
         self.ret = 0

@@ -168,7 +168,8 @@ class Flusher:
         sectors = n * PAGE_SECTORS
         if limit is not None:
             sectors = min(sectors, limit - first * PAGE_SECTORS)
-        job = DiskJob(self.bios.disk, None, WRITE, begin + first * PAGE_SECTORS, sectors, subject)
+        disk = self.bios.disk
+        job = DiskJob(disk, None, WRITE, disk.place(begin + first * PAGE_SECTORS, sectors), sectors, subject)
         self.bios.submit_bio(job, lambda ret: self._end_io(writeback, ret))
 
     def _end_io(self, writeback: Writeback, ret: int) -> None:
