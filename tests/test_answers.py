@@ -9,7 +9,7 @@ import pytest
 from iosim import scenario_file
 from iosim.model.stages import Stage
 from tests.test_scenarios import SHIPPED, run
-from tools.answers import ANSWERS, CPUS, PAGE, ROOT, Answer, Row, shown
+from tools.answers import ANSWERS, CPUS, ERRORS, NO_WINDOW, PAGE, ROOT, SMALL_CACHE, VIRTIO, Answer, Row, shown
 
 TEXT = PAGE.read_text(encoding="utf-8")
 COMMANDS = [
@@ -103,6 +103,47 @@ def test_cache_modes_do_what_their_names_promise() -> None:
     assert flush["writeback"] > flush["none"] > flush["unsafe"] > flush["writethrough"] == flush["directsync"] == 0
     assert write["unsafe"] <= write["writeback"] < write["none"] < write["directsync"] < write["writethrough"]
     assert whole["unsafe"] < whole["writeback"] < whole["none"] < whole["directsync"] < whole["writethrough"]
+
+
+def test_a_disk_that_stands_still_stops_its_channel_and_nobody_else() -> None:
+    """The slave waits behind the master that is stuck; the other channel and the other guest are as quick as ever."""
+    stuck, healthy = (run("failing-disk.toml", *changes).requests for changes in ((), (NO_WINDOW,)))
+    longest = [table.groupby(["vm", "drive"])["latency_ns"].max() for table in (stuck, healthy)]
+    for place in (("on-bad", 0), ("on-both", 0), ("on-both", 1)):
+        assert longest[0][place] > 90_000_000
+    for place in (("on-both", 2), ("on-good", 0)):
+        assert longest[0][place] < 1.5 * longest[1][place]
+
+
+def test_errors_are_tried_six_times_and_only_the_bad_disk_has_them() -> None:
+    table = run("failing-disk.toml", NO_WINDOW, ERRORS).requests
+    failed = table[table["status"] == "error"].groupby(["vm", "drive"]).size()
+    assert failed.to_dict() == {("on-bad", 0): 37, ("on-both", 0): 32}
+    assert "(37 requests of `on-bad` fail, 32 of `on-both`;" in TEXT
+
+
+def test_stopped_guest_is_stopped_with_all_its_drives() -> None:
+    table = run("failing-disk.toml", NO_WINDOW, ERRORS, "vm.drive.werror=stop", "vm.drive.rerror=stop").requests
+    unfinished = set(table.loc[table["status"] == "unfinished", ["vm", "drive"]].itertuples(index=False, name=None))
+    assert unfinished == {("on-bad", 0), ("on-both", 0), ("on-both", 1), ("on-both", 2)}
+
+
+def test_stuck_workers_delay_the_other_drives_of_the_guest_and_native_has_none() -> None:
+    waits = []
+    for aio in ("threads", "native"):
+        table = run("failing-disk.toml", VIRTIO, f"vm.drive.aio={aio}").requests
+        others = (table["vm"] == "on-both") & (table["drive"] > 0) & (table["op"] != "F")
+        waits.append(table.loc[others, "aio_wait_ns"].max())
+    assert waits[0] > 1_000_000
+    assert waits[1] < 100_000
+
+
+def test_dirty_pages_of_the_bad_disk_hold_up_writers_to_the_good_one() -> None:
+    """With little room for dirty pages. With the default limit the bad disk does not fill it in a tenth of a second."""
+    for cache, reached in ((SMALL_CACHE, True), (SMALL_CACHE[:1], False)):
+        table = run("failing-disk.toml", *cache).requests
+        waits = table.loc[table["vm"] == "on-good", "dirty_wait_ns"]
+        assert (int(waits.max()) > 20_000_000) is reached
 
 
 def test_old_and_new_kernel_differ_by_the_end_of_the_interrupt_and_by_polling() -> None:

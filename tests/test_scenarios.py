@@ -34,6 +34,7 @@ def test_the_promised_scenarios_are_shipped() -> None:
         "cpus.toml",
         "cache-modes.toml",
         "versions.toml",
+        "failing-disk.toml",
     }
     assert promised <= set(SHIPPED)
 

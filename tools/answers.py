@@ -121,6 +121,17 @@ def busy_percent(resource: str) -> Callable[[Result], float]:
     return lambda result: 100 * result.resources.set_index("resource")["utilisation"].to_dict()[resource]
 
 
+def p99_ms(vm: str, drive: int) -> Callable[[Result], float]:
+    """Return the 99th percentile of one drive."""
+
+    def figure(result: Result) -> float:
+        table = counted(result.requests)
+        latency = table.loc[(table["vm"] == vm) & (table["drive"] == drive), "latency_ns"]
+        return float(latency.quantile(0.99)) / 1_000_000
+
+    return figure
+
+
 def whole_run_ms(result: Result) -> float:
     """Time from the first arrival to the last completion."""
     return float(result.requests["done_ns"].max() - result.requests["arrival_ns"].min()) / 1_000_000
@@ -211,7 +222,42 @@ VERSIONS = Answer(
     ),
 )
 
-ANSWERS = (INTERFACES, CPUS, CACHE_MODES, VERSIONS)
+NO_WINDOW = "host.disk.bad.window=[]"
+SLOW = 'host.disk.bad.window=[{start="200ms", end="300ms", factor=10}]'
+ERRORS = 'host.disk.bad.fault=[{start="200ms", end="300ms"}]'
+VIRTIO = "vm.drive.interface=virtio-blk"
+SMALL_CACHE = (
+    "vm.drive.cache=writeback",
+    'host.page_cache={dirty_background_bytes="128KiB", dirty_bytes="256KiB"}',
+)
+
+FAILING_DISK = Answer(
+    "failing-disk",
+    ("the disk `bad`", "drives"),
+    (
+        Column("`on-bad`", p99_ms("on-bad", 0)),
+        Column("`on-both` 0: bad", p99_ms("on-both", 0)),
+        Column("1: good, its slave", p99_ms("on-both", 1)),
+        Column("2: good, other channel", p99_ms("on-both", 2)),
+        Column("`on-good`", p99_ms("on-good", 0)),
+    ),
+    tuple(
+        Row((disk, drives), (Run("failing-disk.toml", changes),))
+        for disk, drives, changes in (
+            ("healthy", "IDE", (NO_WINDOW,)),
+            ("stands still", "IDE", ()),
+            ("10 times slower", "IDE", (SLOW,)),
+            ("EIO", "IDE", (NO_WINDOW, ERRORS)),
+            ("healthy", "virtio-blk", (NO_WINDOW, VIRTIO)),
+            ("stands still", "virtio-blk", (VIRTIO,)),
+            ("stands still", "virtio-blk, `aio=native`", (VIRTIO, "vm.drive.aio=native")),
+            ("healthy", "IDE, `writeback`", (NO_WINDOW, *SMALL_CACHE)),
+            ("stands still", "IDE, `writeback`", SMALL_CACHE),
+        )
+    ),
+)
+
+ANSWERS = (INTERFACES, CPUS, CACHE_MODES, FAILING_DISK, VERSIONS)
 
 
 def shown(answer: Answer, page: str) -> str:
