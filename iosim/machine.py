@@ -19,7 +19,7 @@ from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.load import GuestLoad
-from iosim.guest.virtio_blk import PAGE_SECTORS, Transport, VirtioBlk, VirtioDrive
+from iosim.guest.virtio_blk import PAGE_SECTORS, HwQueues, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
 from iosim.kvm.irqfd import IntxLine, IrqFd
@@ -30,6 +30,7 @@ from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import Request
 from iosim.model.scenario import (
+    MAX_VCPUS,
     VIRTQUEUE_SIZE,
     BackgroundTable,
     DriveTable,
@@ -63,7 +64,7 @@ _MSI_GSI, _INTX_GSI = 64, 32
 _LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
 """A virtio device's registers: base of the drives' BARs, doorbell and ISR status in it. Legacy ones are ports
 (VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR)."""
-_BAR_BYTES = 0x400
+_LEGACY_BAR_BYTES, _MODERN_BAR_BYTES = 0x400, 0x1000
 
 
 def vm_names(vm: VmTable) -> list[str]:
@@ -157,7 +158,9 @@ class VirtualMachine:
             vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
             completed = partial(self._completed, feeder)
             if drive.is_virtio:
-                self.drives.append(self._plug_virtio(table, index, vcpu, backend, iothread, binder, completed))
+                self.drives.append(
+                    self._plug_virtio(table, index, table.virtio_vcpus(index), backend, iothread, binder, completed)
+                )
             else:
                 self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
                 self.drives.append(
@@ -253,36 +256,22 @@ class VirtualMachine:
         self,
         table: VmTable,
         index: int,
-        vcpu: int,
+        vcpus: list[int],
         backend: BlockBackend,
         iothread: str | None,
         binder: Binder,
         completed: Callable[[Request], None],
     ) -> VirtioDrive:
-        """Plug a virtio-blk device, and give the guest its driver, on the drive's vCPU: it takes the interrupts."""
+        """Plug a virtio-blk device with a queue for each of *vcpus*, and give the guest its driver.
+
+        Each queue's vCPU makes requests and takes its interrupts.
+        """
         config = table.drive[index]
         size = config.queue_size or VIRTQUEUE_SIZE[table.qemu]
-        vring = Vring(size, config.event_idx)
         line = config.irq == "line"
-        mmio = (config.transport or ("pio" if table.qemu == "1.6" else "mmio")) == "mmio"
+        mmio = table.is_mmio(config)
         bar, notify, isr = _MODERN_BAR if mmio else _LEGACY_BAR
-        bar += index * _BAR_BYTES
-        transport = Transport(bar + notify, mmio, bar + isr if line else None)
-        gsi = (_INTX_GSI if line else _MSI_GSI) + index
-        irqchip = self.qemu.irqchip
-
-        def target() -> Vcpu:
-            return self.qemu.vcpus[vcpu]
-
-        self.qemu.virtio_blk_create(
-            backend,
-            vring,
-            IntxLine(binder, irqchip, gsi, target) if line else IrqFd(binder, gsi, target),
-            VirtIOBlkConf(config.ioeventfd, config.request_merging),
-            iothread,
-            transport.doorbell,
-            transport.isr,
-        )
+        bar += index * (_MODERN_BAR_BYTES if mmio else _LEGACY_BAR_BYTES)
         segments = config.seg_max or size - 2
         drive = VirtioDrive(
             self.name,
@@ -290,24 +279,43 @@ class VirtualMachine:
             min(config.max_sectors, segments * PAGE_SECTORS),
             config.write_cache,
             completed,
-            vcpu,
+            vcpus,
         )
         queue = Level(self.host.timeline, f"{self.name}/drive{index}:queue")
         in_flight = Level(self.host.timeline, f"{self.name}/drive{index}:busy")
-        self.virtio_levels[index] = (size, in_flight, queue)
-        drive.device = VirtioBlk(
-            self.guest_cpus[vcpu],
-            self.guest.kernels[vcpu],
-            binder,
-            table.kernel,
-            vring,
-            transport,
-            table.eoi_kind,
-            queue,
-            in_flight,
-        )
-        self.guest.add_device(gsi, drive.device)
+        self.virtio_levels[index] = (size * len(vcpus), in_flight, queue)
+        queues: dict[int, VirtioBlk] = {}
+        for number, vcpu in enumerate(vcpus):
+            vring = Vring(size, config.event_idx)
+            transport = Transport(bar + notify + 4 * number, mmio, bar + isr if line else None)
+            gsi = _INTX_GSI + index if line else _MSI_GSI + index * MAX_VCPUS + number
+            target = partial(self._vcpu, vcpu)
+            self.qemu.virtio_blk_create(
+                backend,
+                vring,
+                IntxLine(binder, self.qemu.irqchip, gsi, target) if line else IrqFd(binder, gsi, target),
+                VirtIOBlkConf(config.ioeventfd, config.request_merging),
+                iothread,
+                transport.doorbell,
+                transport.isr,
+            )
+            queues[vcpu] = VirtioBlk(
+                self.guest_cpus[vcpu],
+                self.guest.kernels[vcpu],
+                binder,
+                table.kernel,
+                vring,
+                transport,
+                table.eoi_kind,
+                queue,
+                in_flight,
+            )
+            self.guest.add_device(gsi, queues[vcpu])
+        drive.device = HwQueues(queues)
         return drive
+
+    def _vcpu(self, number: int) -> Vcpu:
+        return self.qemu.vcpus[number]
 
     # Threads
 

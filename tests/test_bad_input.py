@@ -326,6 +326,10 @@ SCENARIOS = {
     "affinity without CPUs": scenario(
         "[[vm]]\n", "[[vm]]\ncpus = [0]\n", "scenario.toml: vm.web.cpus needs host.cpus, the number of CPUs"
     ),
+    "queues of a legacy device": added(
+        'interface = "virtio-blk"\ntransport = "pio"\nnum_queues = 2',
+        "scenario.toml: vm.web.drive.0.num_queues above 1 needs qemu 7.2, transport 'mmio' and irq 'irqfd', got 2",
+    ),
     "no vCPU": scenario("[[vm]]\n", "[[vm]]\nvcpus = 0\n", "scenario.toml: vm.web.vcpus must be at least 1, got 0"),
     "interrupts for a vCPU that is not there": scenario(
         "[[vm]]\n",

@@ -114,6 +114,8 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
         if qemu == "7.2" and loop in ("iothread", "own"):
             drive["iothread"] = "io0" if loop == "iothread" else True
             drive["poll_max_ns"] = 32_768 if loop == "iothread" else draw(st.sampled_from([0, 5_000, 200_000]))
+            if drive["transport"] == "mmio":
+                drive["num_queues"] = draw(st.sampled_from([1, 2]))
         elif loop in ("vcpu", "line"):
             drive["ioeventfd"] = loop == "line" and draw(st.booleans())
             drive["irq"] = "line" if loop == "line" else "irqfd"

@@ -96,6 +96,10 @@ class Drive:
         self.vcpu = vcpu
         self.queue: ChannelQueue
 
+    def vcpu_of(self, number: int) -> int:
+        """Return the vCPU that makes the drive's requests."""
+        return self.vcpu
+
     def commands(self, request: Request) -> deque[Command]:
         """Return the commands of a request: one for each part of at most max_sectors."""
         parts: deque[Command] = deque()
@@ -160,8 +164,8 @@ class Guest:
         self.devices[gsi] = device
 
     def arrive(self, request: Request) -> None:
-        """A request enters the guest's block layer on its drive's vCPU."""
-        self.kernels[request.drive.vcpu].arrive(request)
+        """A request enters the guest's block layer on its vCPU."""
+        self.kernels[request.vcpu].arrive(request)
 
     def die(self, now_ns: int) -> None:
         """The VM was reset or stopped: forget all work."""

@@ -5,7 +5,7 @@ batch, with one kick at its end (virtblk_request of 3.10, commit_rqs of 6.1), an
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,15 +42,19 @@ class VirtioDrive:
         max_sectors: int,
         write_cache: bool,
         completed: Callable[[Request], None],
-        vcpu: int,
+        vcpus: Sequence[int],
     ) -> None:
         self.vm = vm
         self.index = index
         self.max_sectors = max_sectors
         self.write_cache = write_cache
         self.completed = completed
-        self.vcpu = vcpu
-        self.device: VirtioBlk
+        self.vcpus = vcpus
+        self.device: HwQueues
+
+    def vcpu_of(self, number: int) -> int:
+        """Return the vCPU that makes a request: those of the drive's queues in turn."""
+        return self.vcpus[number % len(self.vcpus)]
 
     def parts(self, request: Request) -> Element:
         """Return the first part of a request, linked to those that follow; a flush has one."""
@@ -65,8 +69,19 @@ class VirtioDrive:
         return parts[0]
 
 
+class HwQueues:
+    """blk_mq_hw_ctx: the queues of one device, each used by one vCPU."""
+
+    def __init__(self, by_vcpu: "dict[int, VirtioBlk]") -> None:
+        self._by_vcpu = by_vcpu
+
+    def arrive(self, request: Request) -> None:
+        """A request enters the queue of its vCPU."""
+        self._by_vcpu[request.vcpu].arrive(request)
+
+
 class VirtioBlk:
-    """The driver of one device, with the one queue that its vCPU uses.
+    """The driver of one queue of a device, on the vCPU that uses it; *queue* and *in_flight* are sums over the device.
 
     The first request of a batch pays for the kick: it is carried through it, unless the device has taken it already,
     and the exit counts for it.
@@ -96,6 +111,7 @@ class VirtioBlk:
         self._waiting: deque[Element] = deque()
         self._issued: set[Element] = set()
         self._dispatching = False
+        self._n_waiting = self._n_in_use = 0
         path = binder.path
         self._queue_rq = path("guest.virtio_queue_rq", "guest.virtqueue_add", mode=Mode.GUEST)
         self._kick_prepare = path("guest.virtqueue_kick_prepare", mode=Mode.GUEST)
@@ -255,5 +271,7 @@ class VirtioBlk:
     def _count(self) -> None:
         """Set the levels: what waits in the block layer, what is on the ring."""
         now = self._cpu.thread.host.now_ns
-        self._queue.set(now, len(self._waiting))
-        self._in_flight.set(now, self.vring.n_in_use)
+        waiting, in_use = len(self._waiting), self.vring.n_in_use
+        self._queue.change(now, waiting - self._n_waiting)
+        self._in_flight.change(now, in_use - self._n_in_use)
+        self._n_waiting, self._n_in_use = waiting, in_use

@@ -65,6 +65,7 @@ class Request(Subject):
         "stages",
         "status",
         "userspace_exits",
+        "vcpu",
         "waiting",
     )
 
@@ -74,6 +75,7 @@ class Request(Subject):
         super().__init__(identity_hash)
         self.drive = drive
         self.number = number
+        self.vcpu: int = 0 if drive is None else drive.vcpu_of(number)
         self.op = op
         self.sector = sector
         self.sectors = sectors
@@ -106,10 +108,10 @@ class Request(Subject):
     def on_vcpu(self, number: int) -> Subject:
         """Return who draws what vCPU *number* spends for the request.
 
-        That is the request itself on its drive's vCPU. Another one may work for it at the same time, and so draws
+        That is the request itself on its own vCPU. Another one may work for it at the same time, and so draws
         numbers of its own.
         """
-        if self.drive is None or self.drive.vcpu == number:
+        if self.drive is None or self.vcpu == number:
             return self
         if self.elsewhere is None:
             self.elsewhere = {}

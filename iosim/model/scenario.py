@@ -657,6 +657,11 @@ class VmTable(_Table):
                 continue
             if self.qemu == "1.6" and drive.iothread is not False:
                 raise _table_rule(f"drive.{number}.iothread needs qemu 7.2, got qemu '1.6'")
+            if drive.num_queues is not None and drive.num_queues > 1 and not self.can_have_queues(drive):
+                raise _table_rule(
+                    f"drive.{number}.num_queues above 1 needs qemu 7.2, transport 'mmio' and irq 'irqfd', "
+                    f"got {drive.num_queues}"
+                )
             if self.qemu == "1.6" and drive.transport == "mmio":
                 raise _table_rule(f"drive.{number}.transport must be 'pio' with qemu 1.6, got 'mmio'")
             if isinstance(drive.iothread, str):
@@ -686,6 +691,26 @@ class VmTable(_Table):
                 f"got {units.exact_time(self.offset)} times {self.count - 1}"
             )
         return self
+
+    def is_mmio(self, drive: DriveTable) -> bool:
+        """Tell whether a virtio-blk drive has the registers of virtio 1.0."""
+        return (drive.transport or ("pio" if self.qemu == "1.6" else "mmio")) == "mmio"
+
+    def can_have_queues(self, drive: DriveTable) -> bool:
+        """Tell whether a virtio-blk drive can have several queues, each with a doorbell and an MSI vector."""
+        return self.qemu != "1.6" and self.is_mmio(drive) and drive.irq == "irqfd"
+
+    def virtio_vcpus(self, index: int) -> list[int]:
+        """Return the vCPUs that make the requests of a virtio-blk drive, each on a queue of its own.
+
+        The drive's vCPU, if it has one; else as many as there are queues. By default a drive has a queue for each vCPU.
+        """
+        drive = self.drive[index]
+        if drive.vcpu is not None:
+            return [drive.vcpu]
+        queues = drive.num_queues or (self.vcpus if self.can_have_queues(drive) else 1)
+        first = index % self.vcpus
+        return [(first + number) % self.vcpus for number in range(min(queues, self.vcpus))]
 
     def positions(self) -> list[int]:
         """Return each drive's place: 0 primary master, 1 primary slave, 2 secondary master, 3 secondary slave.
