@@ -35,6 +35,11 @@ class QemuVersion:
     native_needs_direct: bool
     """Up to 1.6 aio=native without O_DIRECT silently means the thread pool; later it is refused."""
 
+    @property
+    def failed_flush_stays(self) -> bool:
+        """After 1.6: when an fdatasync of the pool has failed without O_DIRECT, every later flush fails as well."""
+        return not self.cpu_io
+
 
 VERSIONS = {
     "1.6": QemuVersion("1.6", False, 1, False, True, True, False, False, True, True, True, 128, False, False),
