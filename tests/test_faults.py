@@ -251,6 +251,31 @@ def test_lba48_reads_the_high_half_of_the_task_file_too(exact: bool) -> None:
     assert result.requests["userspace_exits"].iloc[0] == 31 + 14 + 4
 
 
+# Through the page cache: the write is done before the disk fails. The flush at 5 ms writes it back, which fails 90 us
+# later; the disk is not flushed. Nothing else takes time but the driver's 30.4 us until the command.
+@both_modes
+@pytest.mark.parametrize(
+    ("qemu", "aio", "statuses"),
+    [
+        ("1.6", "threads", ["ok", "error", "ok", "ok"]),
+        ("7.2", "threads", ["ok", "error", "error", "error"]),
+        ("7.2", "io_uring", ["ok", "error", "ok", "ok"]),
+    ],
+)
+def test_failed_write_back_is_reported_by_the_next_flush(exact: bool, qemu: str, aio: str, statuses: list[str]) -> None:
+    rows: list[Row] = [(MS, "W", 0, 8), (5 * MS, "F", 0, 0), (20 * MS, "F", 0, 0), (21 * MS, "F", 0, 0)]
+    described = scenario(
+        [{"cache": "writeback", "aio": aio, "retries": 0}],
+        disks=[{"model": "constant", "service": "90us", "fault": [{"ops": ["write"], "end": "10ms"}]}],
+        run={"exact_exits": exact},
+        qemu=qemu,
+    )
+    result = simulate(described, rows, constant_profile(0))
+    assert result.requests["status"].tolist() == statuses
+    assert events(result)[0] == (5 * MS + 30_400 + 90_000, 0, 1, "error-reported", "EIO")
+    assert len(result.events) == statuses.count("error")
+
+
 # Which operations fail
 
 

@@ -160,11 +160,16 @@ class BufferedFile(HostFile):
         return 0
 
     def fdatasync(self, thread: HostThread, request: Request) -> Steps[int]:
-        """Write what is dirty of the file, wait for all its write-back, have the disk flush its write cache."""
+        """Write what is dirty of the file, wait for all its write-back, have the disk flush its write cache.
+
+        After an error of the write-back the disk is left alone (ext4_sync_file).
+        """
         yield self._fdatasync
         error = yield from self._flusher.sync(thread, request, self.space)
-        ret = yield from self._transfer(thread, self.job(request, FLUSH, 0, 0))
-        return ret or error
+        if error:
+            yield self._return
+            return error
+        return (yield from self._transfer(thread, self.job(request, FLUSH, 0, 0)))
 
     def read_hits(self, sector: int, sectors: int) -> bool:
         """Tell whether the cache holds all pages of a read; if so they count as read."""

@@ -120,6 +120,16 @@ class BlockBackend:
             found.append(("throttle", self.throttle.held, self.throttle.queue))
         return found
 
+    def blk_inc_in_flight(self) -> None:
+        """A reset has to wait for something more."""
+        self.in_flight += 1
+
+    def blk_dec_in_flight(self) -> None:
+        """That is over."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.drained()
+
     def blk_aio_prwv(
         self, thread: HostThread, request: Request, io: tuple[str, int, int], complete: CompletionFunc
     ) -> Steps[None]:
@@ -127,7 +137,7 @@ class BlockBackend:
 
         Comes back when the coroutine has yielded for the first time; the thread then carries nothing any more.
         """
-        self.in_flight += 1
+        self.blk_inc_in_flight()
         yield self._accept
         acb = BlkAioEmAIOCB(complete)
         coroutine = Coroutine()
@@ -182,9 +192,7 @@ class BlockBackend:
         assert acb.ret is not None
         yield from acb.complete(acb.ret)
         yield SYNC
-        self.in_flight -= 1
-        if not self.in_flight:
-            self.drained()
+        self.blk_dec_in_flight()
 
 
 class BlkAioEmAIOCB:

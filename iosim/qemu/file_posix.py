@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from iosim.disk.file import HostFile
+from iosim.disk.file import BufferedFile, HostFile
 from iosim.host import HostThread
 from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
@@ -36,6 +36,7 @@ class FilePosix:
         self._no_flush = cache == "unsafe"
         self.write_gen = 0
         self.flushed_gen = 0
+        self._page_cache_inconsistent = 0
         self._flushing = False
         self._flush_queue = CoQueue(pool.main_loop.thread.host, Stage.AIO_WAIT, "flush_queue")
         self._version = version
@@ -129,7 +130,12 @@ class FilePosix:
         return (yield from call(thread, request, sector, sectors))
 
     def _handle_aiocb_flush(self, request: Request, thread: HostThread) -> Steps[int]:
-        return (yield from self.file.fdatasync(thread, request))
+        if self._page_cache_inconsistent:
+            return self._page_cache_inconsistent
+        ret = yield from self.file.fdatasync(thread, request)
+        if ret and self._version.failed_flush_stays and isinstance(self.file, BufferedFile):
+            self._page_cache_inconsistent = ret
+        return ret
 
     def _handle_aiocb_write_zeroes(self, request: Request, sector: int, sectors: int, thread: HostThread) -> Steps[int]:
         return (yield from self.file.fallocate(thread, request, sector, sectors))

@@ -615,12 +615,17 @@ class IDEBus:
         retry, self.retry = self.retry, None
         if retry is None or self.request is None:
             return
+        drive = self.drives[self.unit]
+        assert drive is not None
+        assert drive.backend is not None
         self._main_loop.carry(self.request)
+        drive.backend.blk_inc_in_flight()
         submission = retry()
         assert submission is not None
         yield from submission(self._main_loop.thread)
         yield SYNC
         self._main_loop.put_down()
+        drive.backend.blk_dec_in_flight()
 
     # Interrupt
 

@@ -41,6 +41,11 @@ class QemuVersion:
     virtio_notify_bh: bool
     """With ioeventfd and without EVENT_IDX, completions are notified in one bottom half (notify_guest_bh)."""
 
+    @property
+    def failed_flush_stays(self) -> bool:
+        """After 1.6: when an fdatasync of the pool has failed without O_DIRECT, every later flush fails as well."""
+        return not self.cpu_io
+
 
 VERSIONS = {
     "1.6": QemuVersion(
