@@ -134,3 +134,22 @@ def test_notifications_go_on_when_the_indices_wrap() -> None:
         ring.disable_cb()
         assert ring.get_buf() is taken
         assert ring.enable_cb()
+
+
+def test_a_reset_begins_a_new_ring_whatever_was_on_the_old_one() -> None:
+    # virtio_reset: with the index of an element that the old driver never took, the new one would wait for ever.
+    ring = Vring(8, event_idx=True)
+    add(ring, 3)
+    assert ring.kick_prepare()
+    for _ in range(2):
+        popped = ring.pop()
+        assert popped is not None
+        ring.push(popped)
+    ring.reset()
+    assert (ring.n_in_use, ring.pop(), ring.get_buf()) == (0, None, None)
+    add(ring, 1)
+    assert ring.kick_prepare()
+    again = ring.pop()
+    assert again is not None
+    ring.push(again)
+    assert ring.should_notify()

@@ -71,13 +71,20 @@ class Vring:
         self.event_idx = event_idx
         self.avail: deque[Element] = deque()
         self.used: deque[Element] = deque()
-        self.n_in_use = 0
         self.watch: Callable[[Element], None] | None = None
         self.notification = True
+        self._no_notify = False
+        self.reset()
+
+    def reset(self) -> None:
+        """The VM begins or is reset: nothing is on the ring, every index is 0. Whether the device polls, stays."""
+        self.avail.clear()
+        self.used.clear()
+        self.n_in_use = 0
         self._avail_idx = self._used_idx = 0
         self._avail_event = self._used_event = 0
         self._num_added = 0
-        self._no_notify = self._no_interrupt = False
+        self._no_interrupt = False
         self._last_avail = self._last_used = 0
         self._signalled_used = 0
 
@@ -159,9 +166,3 @@ class Vring:
             return not self._no_interrupt
         old, self._signalled_used = self._signalled_used, self._used_idx
         return vring_need_event(self._used_event, self._used_idx, old)
-
-    def reset(self) -> None:
-        """The VM is no more: nothing is on the ring."""
-        self.avail.clear()
-        self.used.clear()
-        self.n_in_use = 0
