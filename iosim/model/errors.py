@@ -26,6 +26,10 @@ class OutputError(IosimError):
     """The folder for the result cannot be used."""
 
 
+class ResultError(IosimError):
+    """A folder is no result of a run, or one that is damaged or of another version."""
+
+
 def reason(error: OSError) -> str:
     """Return why the system refused: its own words, whatever library met it."""
     return os.strerror(error.errno) if error.errno else str(error)

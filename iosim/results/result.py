@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
-from iosim.model.errors import OutputError, reason
+from iosim.model.errors import OutputError, ResultError, reason, shown
 from iosim.model.scenario import Scenario
+from iosim.results.summary import SUMMARY_VERSION
 
 MARKER = "summary.json"
 """A folder with this file, written by iosim, is a result and may be replaced."""
@@ -76,6 +78,44 @@ def is_result(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(summary, dict) and "summary_version" in summary and "iosim" in summary
+
+
+def read(folder: Path) -> Result:
+    """Return the result of an earlier run that *folder* holds.
+
+    Raises ResultError if it holds none, or one of another version, or if a table is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ResultError(f"{folder}: is not a folder")
+    if not is_result(folder):
+        raise ResultError(f"{folder}: holds no result of iosim run (no {MARKER} of one)")
+    summary = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    if summary["summary_version"] != SUMMARY_VERSION:
+        raise ResultError(
+            f"{folder / MARKER}: summary_version must be {SUMMARY_VERSION}, got {shown(summary['summary_version'])}; "
+            "run the scenario again"
+        )
+    try:
+        scenario = Scenario.model_validate(summary["scenario"])
+    except (KeyError, ValidationError):
+        raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
+    names = ["requests", "exits", "resources", "spans", "series", "events"]
+    tables = {name: _table(folder / f"{name}.parquet") for name in names}
+    for column in ("latency_edges_ns", "latency_counts"):
+        tables["series"][column] = [entry.tolist() for entry in tables["series"][column]]
+    accesses = folder / "accesses.parquet"
+    return Result(
+        scenario=scenario, **tables, accesses=_table(accesses) if accesses.exists() else None, summary=summary
+    )
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise ResultError(f"{path}: is missing; run the scenario again") from None
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read: {error}") from None
 
 
 def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = True) -> None:
