@@ -56,7 +56,7 @@ class Bare:
         self._cpu = cpu
         self._channel = channel
         self._polls = polls
-        self._data = DataPhase(binder, kernel, width, string, "data_block")
+        self._data = DataPhase(binder, kernel, width, string, "data_block", "data_block")
         self._blocks: dict[tuple[bool, int], DataBlock] = {}
         queued = binder.binder.path("guest.block_layer", mode=Mode.GUEST)
         self._queued = queued
