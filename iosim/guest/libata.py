@@ -144,7 +144,8 @@ class Libata:
         self._blocks: dict[tuple[bool, int], DataBlock] = {}
         self._prepare: dict[tuple[bool, bool], Section] = {}
         self._pio_write: dict[bool, Section] = {}
-        queued = binder.binder.path("guest.block_layer", mode=Mode.GUEST)
+        dispatch = "scsi_request_fn" if kernel == "3.10" else "blk_mq_dispatch_rq_list"
+        queued = binder.binder.path(("guest.block_layer", dispatch), mode=Mode.GUEST)
         for ext in (False, True):
             load = (*ATA_SFF_TF_LOAD_HOB, *ATA_SFF_TF_LOAD) if ext else ATA_SFF_TF_LOAD
             self._prepare[False, ext] = binder.section(*ATA_DEV_SELECT, *load, before=queued)

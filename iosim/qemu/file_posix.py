@@ -45,7 +45,8 @@ class FilePosix:
         self._version = version
         self._pool = pool
         names = ("bdrv_co_readv_em", "bdrv_co_writev_em") if version.cpu_io else NODE
-        prepare = "paio_submit" if version.cpu_io else "raw_co_prw"
+        old = "paio_submit" if aio is None else "raw_aio_submit"
+        prepare = old if version.cpu_io else "raw_co_prw"
         resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
         self._read, self._write = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
         self._write_zeroes = binder.path(

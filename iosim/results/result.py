@@ -29,6 +29,7 @@ class Result:
     requests: pd.DataFrame
     exits: pd.DataFrame
     resources: pd.DataFrame
+    functions: pd.DataFrame
     spans: pd.DataFrame
     series: pd.DataFrame
     events: pd.DataFrame
@@ -41,6 +42,7 @@ class Result:
             "requests": self.requests,
             "exits": self.exits,
             "resources": self.resources,
+            "functions": self.functions,
             "spans": self.spans,
             "series": self.series,
             "events": self.events,
@@ -99,7 +101,7 @@ def read(folder: Path) -> Result:
         scenario = Scenario.model_validate(summary["scenario"])
     except (KeyError, ValidationError):
         raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
-    names = ["requests", "exits", "resources", "spans", "series", "events"]
+    names = ["requests", "exits", "resources", "functions", "spans", "series", "events"]
     tables = {name: _table(folder / f"{name}.parquet") for name in names}
     for column in ("latency_edges_ns", "latency_counts"):
         tables["series"][column] = [entry.tolist() for entry in tables["series"][column]]
