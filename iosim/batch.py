@@ -17,7 +17,8 @@ from iosim.model.scenario import EmpiricalDiskTable, Scenario
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result, check_target, is_result, write
 from iosim.results.summary import counted
-from iosim.results.terminal import WIDE, empty_table, percent, show
+from iosim.results.terminal import WIDE, empty_table, show
+from iosim.results.wording import percent
 from iosim.simulation import simulate
 
 JOINT = "batch.csv"

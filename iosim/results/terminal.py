@@ -12,6 +12,7 @@ from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
+from iosim.results.wording import common_unit, figure, percent, perf_time, plural
 
 SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 WIDE = 110
@@ -43,9 +44,9 @@ def headline(result: Result) -> Text:
     n_drives = sum(vm.count * len(vm.drive) for vm in scenario.vm)
     disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk)
     text = Text()
-    text.append(f"{_number(n_vms, 'VM')}, {_number(n_drives, 'drive')}, ")
+    text.append(f"{plural(n_vms, 'VM')}, {plural(n_drives, 'drive')}, ")
     text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")
-    text.append(f"{_number(counts['done'], 'request')} done", style="bold")
+    text.append(f"{plural(counts['done'], 'request')} done", style="bold")
     text.append(f", {counts['failed']:,} failed{_reasons(result)}, {counts['unfinished']:,} unfinished")
     text.append(f", in {human_time(summary['end_ns'])} of simulated time")
     if counts["in"] < counts["in_trace"]:
@@ -53,7 +54,7 @@ def headline(result: Result) -> Text:
     text.append(f"\n{three_digits(summary['throughput_per_s'])} requests/s, ")
     text.append(f"{three_digits(summary['bytes_per_s'] / 1e6)} MB/s")
     if counts["warmup"]:
-        text.append(f", without the {_number(counts['warmup'], 'request')} of the warm-up, here and below")
+        text.append(f", without the {plural(counts['warmup'], 'request')} of the warm-up, here and below")
     per = summary["per_request"]
     if per["exits"] is not None:
         text.append(
@@ -70,10 +71,6 @@ def _reasons(result: Result) -> str:
     return f" ({reasons})" if reasons else ""
 
 
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def cautions(result: Result) -> list[str]:
     """Return reasons to doubt the figures, each in a sentence."""
     found = []
@@ -81,7 +78,7 @@ def cautions(result: Result) -> list[str]:
     busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
     if len(busy):
         first = busy.iloc[0]
-        others = f" ({_number(len(busy) - 1, 'other resource')} for {BUSY:.0%} or more)" if len(busy) > 1 else ""
+        others = f" ({plural(len(busy) - 1, 'other resource')} for {BUSY:.0%} or more)" if len(busy) > 1 else ""
         found.append(
             f"{first['resource']} is busy for {first['utilisation']:.0%} of the time{others}: "
             "requests queue, and their latency depends on the length of the run."
@@ -89,7 +86,7 @@ def cautions(result: Result) -> list[str]:
     n = len(counted(result.requests))
     missing = [p for p in SHOWN_PERCENTILES if not is_resolved(p, n)]
     if n and missing:
-        found.append(f"{_number(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}.")
+        found.append(f"{plural(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}.")
     profile = result.summary["profile"]
     assumed, total = profile["figures"]["assumed"], sum(profile["figures"].values())
     if assumed:
@@ -98,30 +95,6 @@ def cautions(result: Result) -> list[str]:
             f"iosim profiles {profile['name']} says which."
         )
     return found
-
-
-def _unit(middle_ns: float, longest_ns: float, ms_from: float) -> str:
-    """Return the unit of a whole table: us, ms from *ms_from* milliseconds on, s from 100 s on.
-
-    The longest time, a thousand times over, counts like the one in the middle: it must fit into its column.
-    """
-    ns = max(middle_ns, longest_ns / 1000)
-    if ns >= 100e9:
-        return "s"
-    return "ms" if ns >= ms_from * 1e6 else "us"
-
-
-def _cell(value: float) -> str:
-    """Return *value* with three significant digits, but no more than three decimals."""
-    if 0 < value < 0.001:
-        return "<0.001"
-    return f"{value:.3f}" if 0 < value < 1 else three_digits(value)
-
-
-def percent(share: float, decimals: int = 1) -> str:
-    """Return *share* in percent; what is above 0 never reads as 0."""
-    least = 10.0 ** -(decimals + 2)
-    return f"<{least * 100:g}%" if 0 < share < least / 2 else f"{share:.{decimals}%}"
 
 
 def empty_table(title: str, left: Sequence[str], names: Sequence[str], gap: int = 1) -> Table:
@@ -137,7 +110,7 @@ def empty_table(title: str, left: Sequence[str], names: Sequence[str], gap: int 
 def latency_table(result: Result, width: int) -> Table:
     """Return mean, extremes and percentiles of the latency, for each operation and for all."""
     table = counted(result.requests)
-    unit = _unit(table["latency_ns"].median(), table["latency_ns"].max(), 10) if len(table) else "us"
+    unit = common_unit(table["latency_ns"].median(), table["latency_ns"].max(), 10) if len(table) else "us"
     names = ("", "requests", "mean", "min", *(f"p{p}" for p in SHOWN_PERCENTILES), "max")
     grid = empty_table(f"Latency in the guest ({unit})", ("",), names, gap=2 if width >= WIDE else 1)
     groups = {"all": table} | {
@@ -151,10 +124,10 @@ def latency_table(result: Result, width: int) -> Table:
 
 def _latencies(latency: "pd.Series[int]", scale: int) -> list[str]:
     percentiles = [
-        _cell(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
+        figure(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
         for p in SHOWN_PERCENTILES
     ]
-    ends = [_cell(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
+    ends = [figure(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
     return [*ends[:2], *percentiles, ends[2]]
 
 
@@ -171,7 +144,7 @@ def stage_table(result: Result, console: Console) -> Table:
     table = counted(result.requests)
     stages = result.summary["stages_ns"]
     latency = table["latency_ns"]
-    unit = _unit(latency.mean(), latency.max(), 100) if len(table) else "us"
+    unit = common_unit(latency.mean(), latency.max(), 100) if len(table) else "us"
     scale = NS_PER_UNIT[unit]
     names = ("stage", "mean", "p50", "p99", "share", " ")
     grid = empty_table(f"Where the time of a request goes ({unit})", ("stage", " "), names, gap=2)
@@ -184,14 +157,14 @@ def stage_table(result: Result, console: Console) -> Table:
             continue
         grid.add_row(
             stage.label,
-            _cell(figures["mean"] / scale),
-            _cell(figures["percentile"]["50.000000"] / scale),
-            _cell(figures["percentile"]["99.000000"] / scale) if known else "-",
+            figure(figures["mean"] / scale),
+            figure(figures["percentile"]["50.000000"] / scale),
+            figure(figures["percentile"]["99.000000"] / scale) if known else "-",
             percent(figures["share"]),
             Text(bar(figures["share"] / largest, max(10, min(40, console.width - 60)), console), style="cyan"),
         )
     if len(table):
-        mean, median, high = (_cell(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
+        mean, median, high = (figure(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
         grid.add_row("latency", mean, median, high if known else "-", "100.0%", style="bold")
     return grid
 
@@ -219,19 +192,14 @@ def exit_table(result: Result, width: int) -> Table:
             grid.add_row(marked, *shares, *(human_time(t).replace(" ", "") for t in times), per_request)
             continue
         percentiles = ("p50_ns", "p99_ns")
-        inner = [_us(int(group[name].iloc[0])) if len(group) == 1 else "-" for name in percentiles]
+        inner = [perf_time(int(group[name].iloc[0])) if len(group) == 1 else "-" for name in percentiles]
         where = "yes" if userspace else "no"
-        grid.add_row(str(reason), where, *shares, *(_us(t) for t in times), *inner, per_request)
-    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{_us(time)}."
+        grid.add_row(str(reason), where, *shares, *(perf_time(t) for t in times), *inner, per_request)
+    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{perf_time(time)}."
     if not wide and exits["userspace"].any():
         grid.caption += "\n* returns to QEMU"
     grid.caption_justify = "left"
     return grid
-
-
-def _us(ns: float) -> str:
-    """Return a time as perf kvm stat prints it: microseconds with two decimals."""
-    return f"{ns / 1000:,.2f}us"
 
 
 def resource_table(result: Result, console: Console, most: int = 8) -> Table:
@@ -247,7 +215,7 @@ def resource_table(result: Result, console: Console, most: int = 8) -> Table:
             Text(str(row.resource)),
             str(row.servers),
             percent(share),
-            _cell(float(str(row.mean_queue))),
+            figure(float(str(row.mean_queue))),
             str(row.max_queue),
             Text(bar(share, max(5, min(40, console.width - longest - 48)), console), style="magenta"),
         )
