@@ -1,4 +1,4 @@
-"""Bands of the latency: the requests around a percentile, and where their time goes. So one sees what makes the tail."""
+"""Bands of the latency, the requests around a percentile, and where their time goes: so one sees what makes the tail."""
 
 import math
 from dataclasses import dataclass
@@ -27,13 +27,8 @@ class Band:
         return self.stages_ns[stage] / self.mean_ns if self.mean_ns else 0.0
 
 
-def n_slowest(n: int) -> int:
-    """Return how many of *n* requests the band of the slowest has: a thousandth, but five if these are a twentieth."""
-    return max(math.ceil(n / 1000), min(5, math.ceil(n / 20)))
-
-
 def bands(table: pd.DataFrame) -> list[Band]:
-    """Return the bands of the counted requests *table*: all, around p50, p90 and p99 if resolved, the slowest."""
+    """Return the bands of the counted requests *table*: all, around p50, p90 and p99 if resolved, the slowest 0.1 %."""
     n = len(table)
     if not n:
         return []
@@ -51,5 +46,5 @@ def bands(table: pd.DataFrame) -> list[Band]:
         if is_resolved(percentile, n):
             found.append(band(name, math.floor(n * low / 100), math.ceil(n * high / 100)))
     if n > 1:
-        found.append(band("the slowest", n - n_slowest(n), n))
+        found.append(band("the slowest", n - math.ceil(n / 1000), n))
     return found

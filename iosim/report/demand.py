@@ -22,6 +22,22 @@ KINDS = {
     "page_cache": "the page cache of the host",
 }
 """Every kind of resource, in the order of the path, and what it is."""
+TITLES = {
+    "cpus": "CPUs of the host",
+    "cpu": "Single CPUs",
+    "vcpu": "vCPUs",
+    "bql": "BQL",
+    "main_loop": "Main loops",
+    "iothread": "iothreads",
+    "pool": "aio workers",
+    "channel": "IDE channels",
+    "ring": "virtio-blk rings",
+    "qcow2": "Locks of qcow2 images",
+    "throttle": "Limits of drives",
+    "disk": "Disks of the host",
+    "page_cache": "Page cache",
+}
+"""What all resources of a kind are called."""
 NOT_SERVING = ("throttle", "page_cache")
 """Kinds whose level says how full they are or how long they hold back, not how busy they are."""
 
@@ -68,10 +84,7 @@ def demands(result: Result) -> list[Demand]:
     """
     table = result.requests
     done = table[(table["status"] == "ok") & (table["done_ns"] >= result.scenario.run.warmup)]
-    per_drive = {
-        (str(vm), int(drive)): int(n)
-        for (vm, drive), n in done.groupby(["vm", "drive"], observed=True).size().items()  # type: ignore[misc]
-    }
+    per_drive = done.groupby([done["vm"].astype(str), "drive"]).size().to_dict()
     tables = _tables_by_vm(result)
     found = []
     for resource, servers, busy_ns, utilisation, mean_queue, max_queue in result.resources[
@@ -89,7 +102,7 @@ def demands(result: Result) -> list[Demand]:
 
 def _tables_by_vm(result: Result) -> dict[str, VmTable]:
     """Return the table of each VM by its name, clones by theirs."""
-    tables = {}
+    tables: dict[str, VmTable] = {}
     for table in result.scenario.vm:
         names = [table.name] if table.count == 1 else [f"{table.name}#{k}" for k in range(table.count)]
         tables |= dict.fromkeys(names, table)

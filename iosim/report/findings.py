@@ -5,6 +5,7 @@ Page and terminal both say these sentences. Each is made of numbers of the table
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -264,7 +265,7 @@ def _growing(result: Result) -> list[str]:
         return []
     under_way = [
         float(np.clip(np.minimum(done, end) - np.maximum(arrival, begin), 0, None).sum() / (end - begin))
-        for begin, end in zip(edges[:-1], edges[1:], strict=True)
+        for begin, end in pairwise(edges)
     ]
     first, middle, last = under_way
     if not (first < middle < last and last > 2 * first + 1):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
-from iosim.report import figures, findings, inputs, page_tables
+from iosim.report import course, distribution, findings, inputs, page_tables
 from iosim.report.bands import Band, bands
 from iosim.report.demand import demands
 from iosim.results.pictures import COLOURS
@@ -24,6 +25,7 @@ from iosim.results.wording import percent
 NAME = "report.html"
 _SMALLEST_SEGMENT = 0.004
 """Share below which a stage joins the rest of its bar."""
+_OTHER = "#e4e6e8"
 
 
 def environment() -> Environment:
@@ -36,6 +38,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["time"] = human_time
+    made.filters["percent"] = percent
     made.globals["text"] = text
     made.globals["version"] = version("iosim")
     return made
@@ -59,15 +62,15 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "story": findings.story(result),
         "facts": _facts(result),
         "percentiles": page_tables.percentiles(result),
-        "distribution": figures.distribution(result),
+        "distribution": distribution.pictures(result),
         "bars": [(band, _segments(band)) for band in in_bands],
         "stages": page_tables.stages(in_bands) if in_bands else None,
         "exits": page_tables.exits(result),
         "resources": page_tables.resources(result),
-        "course": figures.course(result),
-        "utilisations": figures.utilisations(result),
-        "queues": figures.queues(result),
-        "heat_map": figures.heat_map(result),
+        "course": course.pictures(result),
+        "utilisations": course.utilisations(result),
+        "queues": course.queues(result),
+        "heat_map": course.heat_map(result),
         "slowest": page_tables.slowest(result),
         "drives": page_tables.drives(result),
         "events": page_tables.events(result),
@@ -98,29 +101,35 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _segments(band: Band) -> list[dict[str, Any]]:
-    """Return the parts of a band's bar: name, share, colour of the part and of its text."""
+@dataclass(frozen=True)
+class Segment:
+    """A part of a band's bar."""
+
+    name: str
+    share: float
+    ns: float
+    colour: str
+
+    @property
+    def ink(self) -> str:
+        """White or black, whichever is easier to read on the colour (relative luminance of WCAG 2)."""
+        levels = [int(self.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        return "#ffffff" if luminance < 0.179 else "#000000"
+
+
+def _segments(band: Band) -> list[Segment]:
+    """Return the parts of a band's bar in the order of the path; small ones come together at its end."""
     parts = [
-        {"name": stage.label, "share": band.share(stage), "ns": band.stages_ns[stage], "colour": COLOURS[stage]}
+        Segment(stage.label, band.share(stage), band.stages_ns[stage], COLOURS[stage])
         for stage in Stage
         if band.share(stage) >= _SMALLEST_SEGMENT
     ]
-    rest = 1 - sum(part["share"] for part in parts)
+    rest = 1 - sum(part.share for part in parts)
     if rest > 1e-9 and band.mean_ns:
-        parts.append({"name": "other stages", "share": rest, "ns": rest * band.mean_ns, "colour": "#e4e6e8"})
-    for part in parts:
-        part["ink"] = _ink(str(part["colour"]))
-        part["time"] = human_time(part["ns"])
-        part["percent"] = percent(part["share"])
+        parts.append(Segment("other stages", rest, rest * band.mean_ns, _OTHER))
     return parts
-
-
-def _ink(colour: str) -> str:
-    """Return white or black, whichever is easier to read on *colour* (relative luminance of WCAG 2)."""
-    levels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#ffffff" if luminance < 0.179 else "#000000"
 
 
 def write(folder: Path) -> Path:

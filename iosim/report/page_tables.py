@@ -7,7 +7,7 @@ from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.report.bands import Band
 from iosim.report.demand import demands
-from iosim.report.table import Cell, Column, Row, Table
+from iosim.report.table import Cell, Column, Table
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result
 from iosim.results.summary import FIO_PERCENTILES, counted, is_resolved
@@ -87,7 +87,7 @@ def stages(in_bands: list[Band]) -> Table:
 
 def exits(result: Result) -> Table:
     """Return the exits by reason in the layout of perf kvm stat, with percentiles where one vCPU had them."""
-    names = ("Samples", "Samples%", "Time%", "Min Time", "p50", "p99", "Max Time", "Avg time", "per request")
+    names = ("Samples", "Samples%", "Time%", "Min Time", "Max Time", "Avg time", "p50", "p99", "per request")
     table = Table(
         [
             Column("VM-EXIT", number=False, code=True),
@@ -112,15 +112,15 @@ def exits(result: Result) -> Table:
             Cell(percent(count / samples, 2), count),
             Cell(percent(total / time, 2) if time else "-", total),
             _time(int(group["min_ns"].min())),
-            p50,
-            p99,
             _time(int(group["max_ns"].max())),
             _time(total / count),
+            p50,
+            p99,
             Cell(f"{count / n_requests:,.2f}", count),
         )
     table.note = f"Total Samples:{samples:,}, Total events handled time:{perf_time(time)}."
     if any(len(group) > 1 for _, group in groups):
-        table.note += " Percentiles are known of single vCPUs only (exits.parquet), so there is a dash where several had the exits."
+        table.note += " exits.parquet has percentiles of each vCPU, so none where several had the exits."
     return table
 
 
@@ -298,6 +298,3 @@ def events(result: Result) -> Table | None:
     if len(frame) > MOST_EVENTS:
         table.note = f"And {len(frame) - MOST_EVENTS:,} more in events.parquet."
     return table
-
-
-__all__ = ["Row", "drives", "events", "exits", "percentiles", "resources", "slowest", "stages"]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from markupsafe import Markup
@@ -20,9 +20,7 @@ SERIES = ("#000011", "#000012", "#000013", "#000014", "#000015")
 _VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"} | {
     colour: f"--s{number}" for number, colour in enumerate(SERIES, 1)
 }
-_PX = 72 / 96
-"""Points per CSS pixel. One unit of the SVG is a point, and the browser scales the picture to its place anyway."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "font.size": 11,
     "axes.labelsize": 11,
@@ -53,11 +51,12 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what stands above and below it."""
+    """A picture with what stands above it, *about* what it is, and what stands below."""
 
     title: str
     svg: Markup
     note: str = ""
+    about: str = ""
 
 
 @contextmanager
