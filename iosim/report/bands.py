@@ -1,4 +1,4 @@
-"""Bands of the latency, the requests around a percentile, and where their time goes: so one sees what makes the tail."""
+"""Bands of the latency: the requests around a percentile, and where their time goes. It shows what makes the tail."""
 
 import math
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ import pandas as pd
 from iosim.model.stages import Stage
 from iosim.results.summary import is_resolved
 
-_AROUND = (("50", "around the median", 45.0, 55.0), ("90", "around p90", 87.5, 92.5), ("99", "around p99", 98.5, 99.5))
-"""The percentile that must be resolved, the name of the band, and from which to which percentile it goes."""
+AROUND = {"50": (45.0, 55.0), "90": (87.5, 92.5), "99": (98.5, 99.5)}
+"""From which to which percentile the band around a percentile goes, if that is resolved."""
 
 
 @dataclass(frozen=True)
 class Band:
     """Some of the counted requests: how many, and the mean of their latency and of each stage in ns."""
 
+    short: str
     name: str
     n: int
     mean_ns: float
@@ -36,15 +37,16 @@ def bands(table: pd.DataFrame) -> list[Band]:
     columns = {stage: table[f"{stage.label}_ns"].to_numpy() for stage in Stage}
     latency = table["latency_ns"].to_numpy()
 
-    def band(name: str, begin: int, end: int) -> Band:
+    def band(short: str, name: str, begin: int, end: int) -> Band:
         chosen = order[begin:end]
         means = {stage: float(values[chosen].mean()) for stage, values in columns.items()}
-        return Band(name, len(chosen), float(latency[chosen].mean()), means)
+        return Band(short, name, len(chosen), float(latency[chosen].mean()), means)
 
-    found = [band("all", 0, n)]
-    for percentile, name, low, high in _AROUND:
+    found = [band("all", "all", 0, n)]
+    for percentile, (low, high) in AROUND.items():
         if is_resolved(percentile, n):
-            found.append(band(name, math.floor(n * low / 100), math.ceil(n * high / 100)))
+            name = "around the median" if percentile == "50" else f"around p{percentile}"
+            found.append(band(f"p{percentile}", name, math.floor(n * low / 100), math.ceil(n * high / 100)))
     if n > 1:
-        found.append(band("the slowest", n - math.ceil(n / 1000), n))
+        found.append(band("slowest", "the slowest 0.1 %" if n > 1000 else "the slowest", n - math.ceil(n / 1000), n))
     return found

@@ -1,27 +1,22 @@
-"""What a run shows, in words: what was simulated and found, what would help, and reasons to doubt it.
+"""What a run shows, in words: what was simulated, what came of it, and what would help.
 
 Page and terminal both say these sentences. Each is made of numbers of the tables; none guesses.
 """
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
 import pandas as pd
 
 from iosim.model.scenario import DriveTable
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
 from iosim.report.bands import Band, bands
-from iosim.report.demand import KINDS, Demand, demands, kind_of
+from iosim.report.demand import KINDS, demands
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.wording import percent, plural
 
-BUSY = 0.9
-"""Utilisation from which on a resource is said to be busy."""
-DOUBTED_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 MEANINGS = {
     Stage.GUEST_QUEUE: "waiting in the guest for the device or the vCPU",
     Stage.GUEST_RUN: "the guest's own driver",
@@ -87,7 +82,7 @@ def _what(result: Result) -> list[str]:
     when = {"open": "at the recorded times", "closed": "each when the one before is done"}
     how = when[replay.pop()] if len(replay) == 1 else "some at the recorded times, some one after the other"
     counts = summary["requests"]
-    outcome = f"{plural(counts['done'], 'request')} done" if counts["done"] != counts["in"] else "All were done"
+    outcome = "All were done" if counts["done"] == counts["in"] > 0 else f"{counts['done']:,} were done"
     lost = [f"{counts[key]:,} {key}" for key in ("failed", "unfinished") if counts[key]]
     return [
         f"{plural(n_vms, 'VM')} with {plural(len(drives), 'drive')} ({described}; {versions}; disk {disks}{more}) "
@@ -109,18 +104,18 @@ def _drive_kind(drive: DriveTable) -> str:
 def _latency(table: pd.DataFrame) -> list[str]:
     latency = table["latency_ns"]
     n = len(latency)
-    parts = [f"A request takes {human_time(float(latency.mean()))} on average"]
+    text = f"A request takes {human_time(float(latency.mean()))} on average"
     if is_resolved("50", n):
-        parts.append(f"half of them at most {human_time(float(latency.quantile(0.5)))}")
+        text += f"; half take at most {human_time(float(latency.quantile(0.5)))}"
     if is_resolved("99", n):
-        parts.append(f"one in a hundred more than {human_time(float(latency.quantile(0.99)))}")
-    return [", ".join(parts) + "."]
+        text += f", one in a hundred more than {human_time(float(latency.quantile(0.99)))}"
+    return [f"{text}."]
 
 
 def _largest(every: Band) -> str:
     shares = sorted(((every.share(stage), stage) for stage in Stage), reverse=True)
     first, *others = [(share, stage) for share, stage in shares if share > 0][:3] or [(0.0, Stage.GUEST_RUN)]
-    text = f"{percent(first[0])} of that is {first[1].label}, {MEANINGS[first[1]]}"
+    text = f"Of the average {percent(first[0])} is {first[1].label}, {MEANINGS[first[1]]}"
     if others:
         text += "; next come " + " and ".join(f"{stage.label} ({percent(share)})" for share, stage in others)
     return text + "."
@@ -128,15 +123,16 @@ def _largest(every: Band) -> str:
 
 def _tail(in_bands: list[Band]) -> list[str]:
     """Say which stage makes the slowest requests slower than those around the median."""
-    named = {band.name: band for band in in_bands}
-    median, slowest = named.get("around the median"), named.get("the slowest")
+    named = {band.short: band for band in in_bands}
+    median, slowest = named.get("p50"), named.get("slowest")
     if median is None or slowest is None or slowest.mean_ns < 1.05 * median.mean_ns:
         return []
     more_ns = slowest.mean_ns - median.mean_ns
     grown, stage = max((slowest.stages_ns[stage] - median.stages_ns[stage], stage) for stage in Stage)
+    who = f"The slowest {slowest.n:,} take" if slowest.n > 1 else "The slowest one takes"
     return [
-        f"The slowest {slowest.n:,} take {human_time(slowest.mean_ns)}, {human_time(more_ns)} more than those around "
-        f"the median, and {stage.label} is {percent(min(1.0, grown / more_ns))} of the difference."
+        f"{who} {human_time(slowest.mean_ns)}, {human_time(more_ns)} more than those around the median, "
+        f"and {stage.label} is {percent(min(1.0, grown / more_ns))} of the difference."
     ]
 
 
@@ -145,28 +141,18 @@ def _limit(result: Result) -> list[str]:
     serving = [demand for demand in demands(result) if demand.demand_ns]
     if not serving:
         return []
-    first = _busiest(serving)
+    first = serving[0]
     assert first.demand_ns is not None
     assert first.bound_per_s is not None
-    alike = [demand for demand in serving if demand.kind == first.kind]
-    mean = sum(demand.utilisation for demand in alike) / len(alike)
-    among = f" (the {len(alike):,} of its kind {percent(mean)} on average)" if len(alike) > 1 else ""
-    servers = f", {first.servers:,} at once," if first.servers > 1 else ""
+    alike = [demand.utilisation for demand in serving if demand.kind == first.kind]
+    among = f" (the {len(alike):,} of its kind {percent(sum(alike) / len(alike))} on average)" if len(alike) > 1 else ""
+    whose = f"the time of its {first.servers:,} servers" if first.servers > 1 else "its time"
     return [
         f"The busiest resource is {first.resource}, {KINDS[first.kind]}: busy for {percent(first.utilisation)} of the "
-        f"time{among}. A request keeps {'one of it' if first.servers > 1 else 'it'} busy for "
-        f"{human_time(first.demand_ns)}, so{servers} at most {three_digits(first.bound_per_s)} requests/s go through; "
-        f"in this run it was {three_digits(first.bound_per_s * first.utilisation)}."
+        f"time{among}. Each request takes {human_time(first.demand_ns)} of {whose}, so at most "
+        f"{three_digits(first.bound_per_s)} requests/s go through as things are; in this run it was "
+        f"{three_digits(first.bound_per_s * first.utilisation)}."
     ]
-
-
-def _busiest(serving: list[Demand]) -> Demand:
-    """Return the busiest; all CPUs rather than one of them where they are about as busy."""
-    first = serving[0]
-    every = next((demand for demand in serving if demand.kind == "cpus"), None)
-    if first.kind == "cpu" and every is not None and every.utilisation >= 0.95 * first.utilisation:
-        return every
-    return first
 
 
 # What would help
@@ -229,82 +215,3 @@ def _fewer_exits(result: Result) -> str:
     if all(not drive.is_virtio for drive in drives):
         return "; virtio-blk needs one kick for a batch of requests"
     return ""
-
-
-# Reasons to doubt
-
-
-def doubts(result: Result) -> list[str]:
-    """Return reasons to doubt the figures, each in a sentence."""
-    return [*_busy(result), *_growing(result), *_few(result), *_missing(result), *_assumed(result)]
-
-
-def _busy(result: Result) -> list[str]:
-    resources = result.resources[[kind_of(str(name)) != "page_cache" for name in result.resources["resource"]]]
-    busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
-    if busy.empty:
-        return []
-    first = busy.iloc[0]
-    others = f" ({plural(len(busy) - 1, 'other resource')} for {BUSY:.0%} or more)" if len(busy) > 1 else ""
-    return [
-        f"{first['resource']} is busy for {first['utilisation']:.0%} of the time{others}: "
-        "requests queue, and their latency depends on the length of the run."
-    ]
-
-
-def _growing(result: Result) -> list[str]:
-    """Compare the requests under way in the first and the last third of the arrivals, in open replay."""
-    if any(drive.replay == "closed" for vm in result.scenario.vm for drive in vm.drive):
-        return []
-    table = result.requests[~result.requests["warmup"]]
-    if len(table) < 3:
-        return []
-    arrival, done = table["arrival_ns"].to_numpy(), table["done_ns"].to_numpy()
-    edges = np.linspace(float(arrival.min()), float(arrival.max()), 4)
-    if edges[-1] == edges[0]:
-        return []
-    under_way = [
-        float(np.clip(np.minimum(done, end) - np.maximum(arrival, begin), 0, None).sum() / (end - begin))
-        for begin, end in pairwise(edges)
-    ]
-    first, middle, last = under_way
-    if not (first < middle < last and last > 2 * first + 1):
-        return []
-    return [
-        f"The backlog grows: {three_digits(first)} requests under way in the first third of the arrivals, "
-        f"{three_digits(last)} in the last. They arrive faster than they are served, and a longer trace would show "
-        "longer latencies."
-    ]
-
-
-def _few(result: Result) -> list[str]:
-    n = len(counted(result.requests))
-    missing = [p for p in DOUBTED_PERCENTILES if not is_resolved(p, n)]
-    if not n or not missing:
-        return []
-    return [f"{plural(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}."]
-
-
-def _missing(result: Result) -> list[str]:
-    counts = result.summary["requests"]
-    found = []
-    if counts["unfinished"]:
-        found.append(
-            f"{plural(counts['unfinished'], 'request')} had no end when the run had: they are in no percentile, "
-            "and they may be the slowest."
-        )
-    if counts["failed"]:
-        found.append(f"{plural(counts['failed'], 'request')} failed: latencies and stages leave them out.")
-    if counts["in"] < counts["in_trace"]:
-        found.append(f"{plural(counts['in_trace'] - counts['in'], 'request')} of the traces never arrived.")
-    return found
-
-
-def _assumed(result: Result) -> list[str]:
-    profile = result.summary["profile"]
-    assumed, total = profile["figures"]["assumed"], sum(profile["figures"].values())
-    if not assumed:
-        return []
-    return [
-        f"{assumed} of the {total} costs in {profile['name']} are assumed; iosim profiles {profile['name']} says which."
-    ]

@@ -1,7 +1,6 @@
 """The tables of the page, from the tables of a run."""
 
 import numpy as np
-import pandas as pd
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
@@ -11,22 +10,16 @@ from iosim.report.table import Cell, Column, Table
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result
 from iosim.results.summary import FIO_PERCENTILES, counted, is_resolved
+from iosim.results.terminal import by_operation
 from iosim.results.wording import common_unit, figure, percent, perf_time
 
-OPERATIONS = {"R": "reads", "W": "writes", "F": "flushes"}
 MOST_RESOURCES = 20
 MOST_EVENTS = 200
 
 
-def operations(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the requests of *table*, all and by operation where there are several."""
-    groups = {name: table[table["op"] == op] for op, name in OPERATIONS.items()}
-    return {"all": table} | {name: group for name, group in groups.items() if 0 < len(group) < len(table)}
-
-
 def percentiles(result: Result) -> Table:
     """Return mean, extremes and fio's percentiles of the latency, for all requests and each operation."""
-    groups = operations(counted(result.requests))
+    groups = by_operation(counted(result.requests))
     every = groups["all"]["latency_ns"]
     unit = common_unit(float(every.median()), float(every.max())) if len(every) else "us"
     scale = NS_PER_UNIT[unit]
@@ -55,16 +48,9 @@ def stages(in_bands: list[Band]) -> Table:
     """Return for every stage that took time its mean and share in each band."""
     unit = common_unit(in_bands[0].mean_ns, max(band.mean_ns for band in in_bands), 100) if in_bands else "us"
     scale = NS_PER_UNIT[unit]
-    names = {
-        "all": "all",
-        "around the median": "p50",
-        "around p90": "p90",
-        "around p99": "p99",
-        "the slowest": "slowest",
-    }
     columns = [Column("stage", number=False, code=True)]
     for band in in_bands:
-        columns += [Column(names[band.name]), Column("%")]
+        columns += [Column(band.short), Column("%")]
     table = Table(columns, caption=f"Mean time ({unit}) and share (%) of each stage in each band")
     for stage in Stage:
         if not any(band.stages_ns[stage] for band in in_bands):
@@ -297,4 +283,45 @@ def events(result: Result) -> Table | None:
         )
     if len(frame) > MOST_EVENTS:
         table.note = f"And {len(frame) - MOST_EVENTS:,} more in events.parquet."
+    return table
+
+
+def page_cache(result: Result) -> Table | None:
+    """Return what the host's page cache did; None if no drive uses it."""
+    counts = result.summary["page_cache"]
+    if counts is None:
+        return None
+    table = Table([Column("", number=False), Column("pages of 4 KiB"), Column("MiB")], label="Page cache of the host")
+    reads = counts["read_hits"] + counts["read_misses"]
+    names = {
+        "fit": "pages",
+        "read, in the cache": "read_hits",
+        "read, not in the cache": "read_misses",
+        "read because a write covered a part of them": "filled",
+        "made dirty": "dirtied",
+        "written back": "written_back",
+        "evicted": "evicted",
+        "dirty at the end of the warm-up": "dirty_at_begin",
+        "dirty at the end of the run": "dirty_at_end",
+    }
+    for name, key in names.items():
+        table.add(name, f"{counts[key]:,}", figure(counts[key] * 4 / 1024))
+    if reads:
+        table.note = f"{percent(counts['read_hits'] / reads)} of the pages that were read were in the cache."
+    return table
+
+
+def wear(result: Result) -> Table | None:
+    """Return what was written to disks that collect garbage; None if none does."""
+    if not result.summary["wear"]:
+        return None
+    names = ("pages written", "pages programmed", "blocks erased", "write amplification")
+    table = Table([Column("disk", number=False, code=True), *map(Column, names)], label="Wear of SSDs")
+    for disk, counts in result.summary["wear"].items():
+        amplification = counts["write_amplification"]
+        table.add(
+            str(disk),
+            *(f"{counts[key]:,}" for key in ("pages_written", "pages_programmed", "blocks_erased")),
+            "-" if amplification is None else three_digits(amplification),
+        )
     return table
