@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from iosim.model.units import NS_PER_UNIT, human_unit
-from iosim.report.svg import INK, MUTED
+from iosim.report.svg import MUTED
 from iosim.results.result import Result
 
 Values = npt.NDArray[np.floating[Any]]
@@ -59,10 +59,3 @@ def time_axis(axes: Axes, result: Result) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(PLAIN)
     axes.set_xlabel(f"time ({unit})")
-
-
-def legend(axes: Axes, columns: int = 4) -> None:
-    """Name the lines above the picture."""
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, borderpad=0.1, labelcolor=INK
-    )

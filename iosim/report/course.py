@@ -1,11 +1,13 @@
 """Pictures of the course of a run: rates, latencies, utilisations, queues, and the heat map of the latency."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit
-from iosim.report.axes import PLAIN, Values, latency_axis, legend, log_times, time_axis, time_unit
+from iosim.report.axes import PLAIN, Values, latency_axis, log_times, time_axis, time_unit
 from iosim.report.demand import TITLES
 from iosim.report.over_time import MOST_POINTS, REQUESTS_PER_POINT, Bins, Line, latencies, levels
 from iosim.report.svg import ACCENT, INK, MUTED, SERIES, Picture, canvas
@@ -16,7 +18,7 @@ SMALL = (300.0, 150.0)
 WIDE = (900.0, 270.0)
 _HEAT = (0x2F, 0x78, 0xC4)
 """Colour of the heat map; the more requests, the less of the paper shines through."""
-_LATENCIES = {"p50": (INK, "-"), "p90": (SERIES[0], "-"), "p99": (SERIES[1], "-"), "max": (MUTED, ":")}
+_LATENCIES = {"p50": INK, "p90": SERIES[0], "p99": SERIES[1], "max": MUTED}
 
 
 def pictures(result: Result) -> list[Picture]:
@@ -32,42 +34,39 @@ def pictures(result: Result) -> list[Picture]:
 
 
 def _throughput(result: Result, bins: Bins) -> Picture:
+    key = (("arrive", MUTED), ("are done", ACCENT))
     with canvas("throughput", "Requests per second over time", *SIZE) as (_, axes, drawn):
-        for column, name, colour in (("arrivals", "arrive", MUTED), ("completions", "are done", ACCENT)):
-            _stairs(axes, result, bins, Line(name, bins.rate_per_s(column)), colour)
+        for column, (_, colour) in zip(("arrivals", "completions"), key, strict=True):
+            _stairs(axes, result, bins, bins.rate_per_s(column), colour)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(PLAIN)
         axes.set_ylabel("requests per second")
         time_axis(axes, result)
-        legend(axes)
-    return Picture("Throughput", drawn[0], f"Means over {human_time(float(bins.lengths_ns[0]))}.")
+    return Picture("Throughput", drawn[0], f"Means over {human_time(float(bins.lengths_ns[0]))}.", key=key)
 
 
-def _stairs(axes: Axes, result: Result, bins: Bins, line: Line, colour: str) -> None:
-    edges = bins.edges_ns / NS_PER_UNIT[time_unit(result)]
-    axes.stairs(line.values, edges, color=colour, label=line.name, linewidth=1.3)
+def _stairs(axes: Axes, result: Result, bins: Bins, values: Values, colour: str) -> None:
+    axes.stairs(values, bins.edges_ns / NS_PER_UNIT[time_unit(result)], color=colour, linewidth=1.3)
 
 
 def _latency(result: Result, bins: Bins, done: pd.DataFrame) -> Picture:
     unit = human_unit(float(done["latency_ns"].median()))
+    lines = [line for line in latencies(bins, done) if not np.isnan(line.values).all()]
     with canvas("latencies", "Percentiles of the latency over time", *SIZE) as (_, axes, drawn):
         at = bins.middles_ns / NS_PER_UNIT[time_unit(result)]
-        drawn_values = []
-        for line in latencies(bins, done):
-            if not np.isnan(line.values).all():
-                colour, style = _LATENCIES[line.name]
-                values = line.values / NS_PER_UNIT[unit]
-                axes.plot(at, values, style, color=colour, label=line.name, marker=".", markersize=4)
-                drawn_values.append(values[~np.isnan(values) & (values > 0)])
-        latency_axis(axes, "y", np.concatenate(drawn_values))
+        for line in lines:
+            values = line.values / NS_PER_UNIT[unit]
+            style = ":" if line.name == "max" else "-"
+            axes.plot(at, values, style, color=_LATENCIES[line.name], marker=".", markersize=4)
+        every = np.concatenate([line.values for line in lines]) / NS_PER_UNIT[unit]
+        latency_axis(axes, "y", every[every > 0])
         axes.set_ylabel(f"latency ({unit})")
         time_axis(axes, result)
-        legend(axes)
     note = (
         f"Exact, of the requests done within {human_time(float(bins.lengths_ns[0]))} each; "
         "percentiles where at least one request lies beyond."
     )
-    return Picture("Latency", drawn[0], note)
+    return Picture("Latency", drawn[0], note, key=tuple((line.name, _LATENCIES[line.name]) for line in lines))
 
 
 def utilisations(result: Result) -> list[Picture]:
@@ -75,7 +74,7 @@ def utilisations(result: Result) -> list[Picture]:
     bins = Bins(result.series, MOST_POINTS)
     found = []
     for kind, lines in levels(result, bins, "utilisation").items():
-        percents = [Line(line.name, line.values * 100, line.is_of_many) for line in lines]
+        percents = [replace(line, values=line.values * 100) for line in lines]
         top = max(float(line.values.max()) for line in percents)
         ceiling = next((limit for limit in (1, 5, 10, 20, 50) if top <= limit), 100)
         found.append(_level(result, bins, f"utilisation-{kind}", kind, percents, ceiling, "busy (%)"))
@@ -83,13 +82,17 @@ def utilisations(result: Result) -> list[Picture]:
 
 
 def queues(result: Result) -> list[Picture]:
-    """Draw how many wait for each kind of resource over time, where any do."""
+    """Draw how many wait for each kind of resource over time, where any do; a sum of many has a picture of its own."""
     bins = Bins(result.series, MOST_POINTS)
     found = []
     for kind, lines in levels(result, bins, "queue").items():
-        if top := max(float(line.values.max()) for line in lines):
-            label = "dirty pages" if kind == "page_cache" else "waiting"
-            found.append(_level(result, bins, f"queue-{kind}", kind, lines, _round_up(top), label))
+        label = "dirty pages" if kind == "page_cache" else "waiting"
+        for name, some in (
+            (f"queues-{kind}", [line for line in lines if line.is_of_many]),
+            (f"queue-{kind}", [line for line in lines if not line.is_of_many]),
+        ):
+            if top := max((float(line.values.max()) for line in some), default=0.0):
+                found.append(_level(result, bins, name, kind, some, _round_up(top), label))
     return found
 
 
@@ -101,18 +104,18 @@ def _round_up(top: float) -> float:
 
 def _level(result: Result, bins: Bins, name: str, kind: str, lines: list[Line], ceiling: float, label: str) -> Picture:
     """Draw lines of one kind of resource; a single one is named in the title."""
+    colours = iter(SERIES)
+    key = tuple((line.name, INK if line.is_of_many else next(colours)) for line in lines)
     with canvas(name, f"{TITLES[kind]} over time: {label}", *SMALL) as (_, axes, drawn):
-        colours = iter(SERIES)
-        for line in lines:
-            _stairs(axes, result, bins, line, INK if line.is_of_many else next(colours))
+        for line, (_, colour) in zip(lines, key, strict=True):
+            _stairs(axes, result, bins, line.values, colour)
         axes.set_ylim(0, ceiling * 1.02)
         axes.set_yticks([0, ceiling / 2, ceiling])
         axes.yaxis.set_major_formatter(PLAIN)
         axes.set_ylabel(label)
         time_axis(axes, result)
-        if len(lines) > 1:
-            legend(axes, columns=2)
-    return Picture(TITLES[kind], drawn[0], about=lines[0].name if len(lines) == 1 else "")
+    alone = len(lines) == 1
+    return Picture(TITLES[kind], drawn[0], about=lines[0].name if alone else "", key=() if alone else key)
 
 
 def heat_map(result: Result) -> Picture | None:

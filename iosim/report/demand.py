@@ -39,8 +39,8 @@ TITLES = {
 }
 """What all resources of a kind are called."""
 NOT_SERVING = ("cpu", "throttle", "page_cache")
-"""Kinds that set no bound: another CPU takes what one is too busy for (all of them are the resource `cpus`), limits hold
-back instead of serving, and the page cache is more or less full."""
+"""Kinds that set no bound: another CPU takes what one is too busy for (all of them are the resource `cpus`), limits
+hold back instead of serving, and the page cache is more or less full."""
 
 
 @dataclass(frozen=True)

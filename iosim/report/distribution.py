@@ -1,12 +1,13 @@
 """Pictures of the distribution of the latency: done within a time, and the tail."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from iosim.model.units import NS_PER_UNIT, human_unit
-from iosim.report.axes import Values, latency_axis, legend
+from iosim.report.axes import Values, latency_axis
 from iosim.report.svg import INK, SERIES, Picture, canvas
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
@@ -46,7 +47,7 @@ def draw(lines: Mapping[str, tuple[Values, str]]) -> list[Picture]:
     with canvas("cdf", "Cumulative distribution of the latency", *SIZE) as (_, axes, drawn):
         for name, (values, colour) in lines.items():
             times, ranks = _steps(values)
-            axes.step(times / scale, ranks / len(values) * 100, where="post", color=colour, label=name)
+            axes.step(times / scale, ranks / len(values) * 100, where="post", color=colour)
         for percentile in _MARKED[:3]:
             if is_resolved(percentile, len(latency)):
                 time = float(np.percentile(latency, float(percentile))) / scale
@@ -59,11 +60,10 @@ def draw(lines: Mapping[str, tuple[Values, str]]) -> list[Picture]:
         axes.set_yticks(range(0, 101, 25))
         axes.set_xlabel(f"latency ({unit})")
         axes.set_ylabel("done within it (%)")
-        if len(lines) > 1:
-            legend(axes)
-    found = [Picture("Distribution", drawn[0])]
+    key = tuple((name, colour) for name, (_, colour) in lines.items()) if len(lines) > 1 else ()
+    found = [Picture("Distribution", drawn[0], key=key)]
     if is_resolved("90", len(latency)):
-        found.append(_tail(lines, unit, positive))
+        found.append(replace(_tail(lines, unit, positive), key=key))
     return found
 
 
@@ -76,7 +76,7 @@ def _tail(lines: Mapping[str, tuple[Values, str]], unit: str, positive: Values) 
             left = 1 - ranks / len(values)
             # The slowest request has none behind it: the line ends at its time, one request high.
             left[-1] = 1 / len(values)
-            axes.step(times / NS_PER_UNIT[unit], left, where="post", color=colour, label=name)
+            axes.step(times / NS_PER_UNIT[unit], left, where="post", color=colour)
         latency_axis(axes, "x", positive)
         axes.set_yscale("log")
         axes.set_ylim(1, 0.8 / most)

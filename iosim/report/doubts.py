@@ -149,7 +149,7 @@ def _constant_disks(result: Result) -> list[str]:
         return []
     who = f"Disk {names[0]} takes" if len(names) == 1 else f"{len(names):,} disks take"
     return [
-        f"{who} the same time for each request of a kind (model constant): no percentile has a real disk's spread in it."
+        f"{who} the same time for each request of a kind (model constant): no percentile has the spread of a real one."
     ]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.report.bands import Band
-from iosim.report.demand import demands
+from iosim.report.demand import Demand, demands
 from iosim.report.table import Cell, Column, Table
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result
@@ -14,6 +14,7 @@ from iosim.results.terminal import by_operation
 from iosim.results.wording import common_unit, figure, percent, perf_time
 
 MOST_RESOURCES = 20
+MOST_OF_A_KIND = 3
 MOST_EVENTS = 200
 
 
@@ -131,7 +132,14 @@ def resources(result: Result) -> Table:
         label="The busiest resources",
         sorts=True,
     )
-    for demand in found[:MOST_RESOURCES]:
+    shown = found
+    if len(found) > MOST_RESOURCES:
+        by_kind: dict[str, list[Demand]] = {}
+        for demand in found:
+            by_kind.setdefault(demand.kind, []).append(demand)
+        shown = [demand for demand in found if demand in by_kind[demand.kind][:MOST_OF_A_KIND]]
+        table.note = f"The busiest {MOST_OF_A_KIND} of each kind; resources.parquet has all {len(found):,}."
+    for demand in shown:
         table.add(
             demand.resource,
             Cell(f"{demand.servers:,}", demand.servers),
@@ -142,8 +150,6 @@ def resources(result: Result) -> Table:
             Cell(figure(demand.mean_queue), demand.mean_queue),
             Cell(f"{demand.max_queue:,}", demand.max_queue),
         )
-    if len(found) > MOST_RESOURCES:
-        table.note = f"And {len(found) - MOST_RESOURCES:,} more in resources.parquet."
     return table
 
 
@@ -221,12 +227,12 @@ def slowest(result: Result) -> Table:
             Column("drive"),
             Column("request", help="row of the trace, from 0"),
             Column("op", number=False),
-            Column("sector"),
-            Column("sectors"),
-            Column("arrival"),
             Column(f"latency ({unit})", sorted="descending"),
             Column("largest stage", number=False, code=True),
             Column("share"),
+            Column("arrival"),
+            Column("sector"),
+            Column("sectors"),
             Column("exits"),
             Column("status", number=False),
         ],
@@ -244,12 +250,12 @@ def slowest(result: Result) -> Table:
             Cell(str(row["drive"]), row["drive"]),
             Cell(f"{row['request']:,}", row["request"]),
             str(row["op"]),
-            Cell(f"{row['sector']:,}", row["sector"]),
-            Cell(f"{row['sectors']:,}", row["sectors"]),
-            Cell(human_time(row["arrival_ns"]), row["arrival_ns"]),
             Cell(figure(row["latency_ns"] / NS_PER_UNIT[unit]), row["latency_ns"]),
             Stage(largest).label,
             Cell(percent(share), share),
+            Cell(human_time(row["arrival_ns"]), row["arrival_ns"]),
+            Cell(f"{row['sector']:,}", row["sector"]),
+            Cell(f"{row['sectors']:,}", row["sectors"]),
             Cell(f"{row['exits']:,}", row["exits"]),
             str(row["error"] or row["status"]),
         )

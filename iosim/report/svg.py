@@ -26,10 +26,6 @@ _SETTINGS: Any = {
     "axes.labelsize": 11,
     "xtick.labelsize": 10.5,
     "ytick.labelsize": 10.5,
-    "legend.fontsize": 10.5,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-    "legend.columnspacing": 1.2,
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
@@ -51,12 +47,18 @@ _SETTINGS: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what stands above it, *about* what it is, and what stands below."""
+    """A picture with what stands above it and below; the *key* has the name and the colour of each line."""
 
     title: str
     svg: Markup
     note: str = ""
     about: str = ""
+    key: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def styled_key(self) -> list[tuple[str, str]]:
+        """The key with the colours as the page's style has them."""
+        return [(name, f"var({_VARIABLES[colour]})") for name, colour in self.key]
 
 
 @contextmanager
