@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from iosim.model.catalogue import CATALOGUE
 from iosim.report.doubts import doubts
 from iosim.results.summary import is_resolved
 from iosim.results.terminal import headline, stage_table
@@ -268,15 +267,6 @@ def test_ascii_terminals_get_bars_of_number_signs(tmp_path: Path, monkeypatch: p
 )
 def test_a_percentile_needs_one_request_beyond_it(percentile: str, n: int, expected: bool) -> None:
     assert is_resolved(percentile, n) is expected
-
-
-def test_a_short_run_is_said_to_be_short() -> None:
-    rows = [(1_000_000 * number, "W", 0, 8) for number in range(150)]
-    result = simulate(scenario(), rows, constant_profile())
-    assert doubts(result) == [
-        "150 requests are too few for p99.5 and above.",
-        f"{len(CATALOGUE)} of the {len(CATALOGUE)} costs in test are assumed; iosim profiles test says which.",
-    ]
 
 
 def test_the_headline_says_why_requests_failed() -> None:

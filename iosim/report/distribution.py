@@ -45,7 +45,7 @@ def draw(lines: Mapping[str, tuple[Values, str]]) -> list[Picture]:
     every = np.concatenate([values for values, _ in lines.values()])
     positive = every[every > 0] / scale
     with canvas("cdf", "Cumulative distribution of the latency", *SIZE) as (_, axes, drawn):
-        for name, (values, colour) in lines.items():
+        for values, colour in lines.values():
             times, ranks = _steps(values)
             axes.step(times / scale, ranks / len(values) * 100, where="post", color=colour)
         for percentile in _MARKED[:3]:
@@ -71,7 +71,7 @@ def _tail(lines: Mapping[str, tuple[Values, str]], unit: str, positive: Values) 
     """Draw the share of the requests that take longer, logarithmic: each factor of ten is one more nine."""
     most = max(len(values) for values, _ in lines.values())
     with canvas("tail", "Tail of the latency", *SIZE) as (_, axes, drawn):
-        for name, (values, colour) in lines.items():
+        for values, colour in lines.values():
             times, ranks = _steps(values)
             left = 1 - ranks / len(values)
             # The slowest request has none behind it: the line ends at its time, one request high.

@@ -42,7 +42,7 @@ def doubts(result: Result) -> list[str]:
 
 
 def _busy(result: Result) -> list[str]:
-    resources = result.resources[[kind_of(str(name)) != "page_cache" for name in result.resources["resource"]]]
+    resources = result.resources[result.resources["resource"].map(kind_of) != "page_cache"]
     busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
     if busy.empty:
         return []
@@ -100,8 +100,8 @@ def _few(result: Result) -> list[str]:
     beyond = n - 1 - math.floor((n - 1) * Fraction(resolved[-1]) / 100) if resolved else ENOUGH_BEYOND
     lie = f"only {beyond:,} {'lies' if beyond == 1 else 'lie'} beyond p{resolved[-1]}" if beyond < ENOUGH_BEYOND else ""
     if missing:
-        text = f"{plural(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}"
-        return [f"{text}{'; ' if lie else ''}{lie}."]
+        are, above = "is" if n == 1 else "are", " and above" if missing[1:] else ""
+        return [f"{plural(n, 'request')} {are} too few for p{missing[0]}{above}{'; ' if lie else ''}{lie}."]
     return [f"Of {n:,} requests {lie}."] if lie else []
 
 

@@ -12,7 +12,7 @@ from iosim.model.scenario import DriveTable
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
 from iosim.report.bands import Band, bands
-from iosim.report.demand import KINDS, demands
+from iosim.report.demand import KINDS, demands, kind_of
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.wording import percent, plural
@@ -62,7 +62,7 @@ def story(result: Result) -> Story:
     if table.empty:
         return Story(_what(result), ["No request counts: there is no latency to speak of."], [])
     in_bands = bands(table)
-    found = [*_latency(table), _largest(in_bands[0]), *_tail(in_bands), *_limit(result)]
+    found = [*_latency(table), _largest(in_bands[0]), *_tail(in_bands), *_limit(result), *_held_back(result)]
     return Story(_what(result), found, _advice(result, in_bands[0]))
 
 
@@ -153,6 +153,17 @@ def _limit(result: Result) -> list[str]:
         f"{three_digits(first.bound_per_s)} requests/s go through as things are; in this run it was "
         f"{three_digits(first.bound_per_s * first.utilisation)}."
     ]
+
+
+def _held_back(result: Result) -> list[str]:
+    """Name the limits that held requests back."""
+    limits = result.resources[result.resources["resource"].map(kind_of) == "throttle"]
+    limits = limits[limits["utilisation"] > 0].sort_values("utilisation", ascending=False, kind="stable")
+    if limits.empty:
+        return []
+    first = limits.iloc[0]
+    others = f", and {len(limits) - 1:,} other limits did too" if len(limits) > 1 else ""
+    return [f"{first['resource']} held requests back for {percent(first['utilisation'])} of the time{others}."]
 
 
 # What would help

@@ -105,11 +105,12 @@ def levels(result: Result, bins: Bins, what: str) -> dict[str, list[Line]]:
         total = columns.sum(axis=1)
         busiest = np.argsort(-columns.sum(axis=0), kind="stable")
         lines = []
-        if len(names) > MOST_LINES + 1:
+        many = len(names) > MOST_LINES + 1
+        for at in busiest[:MOST_LINES] if many else busiest:
+            lines.append(Line(names[at], bins.mean(columns[:, at])))
+        if many:
             every = "sum" if what == "queue" else "mean"
             values = total if what == "queue" else total / len(names)
             lines.append(Line(f"{every} of {len(names):,}", bins.mean(values), is_of_many=True))
-            busiest = busiest[:MOST_LINES]
-        lines += [Line(names[at], bins.mean(columns[:, at])) for at in busiest]
         found[kind] = lines
     return found

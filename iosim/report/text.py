@@ -45,15 +45,20 @@ def show(result: Result, console: Console) -> None:
 
 
 def show_all(folder: Path, console: Console) -> None:
-    """Print all that the page has in words and tables, of the result in *folder*. Raises ResultError."""
-    result = read(folder)
+    """Print the whole story of the result in *folder*. Raises ResultError."""
+    tell(read(folder), console)
+
+
+def tell(result: Result, console: Console) -> None:
+    """Print all that the page has in words and tables."""
     told = story(result)
+    is_empty = counted(result.requests).empty
     _print(
         console,
         headline(result),
         *(Text(" ".join(part)) for part in (told.found, told.advice) if part),
-        _for_terminal(page_tables.percentiles(result), console.width),
-        stage_table(result, console),
+        None if is_empty else _for_terminal(page_tables.percentiles(result), console.width),
+        None if is_empty else stage_table(result, console),
         _bands(result, console.width),
         exit_table(result, console.width),
         resource_table(result, console),
@@ -97,7 +102,7 @@ def _drives(result: Result, width: int) -> Table | None:
     table = page_tables.drives(result)
     if table is None:
         return None
-    return _for_terminal(table, width, ("failed", "share", "p50", "drive", "req/s"), ("VM",), "mean", "requests")
+    return _for_terminal(table, width, ("failed", "share", "p50", "req/s", "requests", "max", "largest"), ("VM",), "mean", "requests")
 
 
 def _slowest(result: Result, width: int) -> Table | None:

@@ -97,6 +97,7 @@ def fitted(
         if sum(widths[kept_name] + gap for kept_name in kept) - gap > width:
             kept.remove(name)
     grid = empty_table(title, left, kept, gap)
+    grid.min_width = min(width, cell_len(title))
     for column in grid.columns:
         if column.header in fold:
             column.no_wrap, column.overflow, column.min_width = False, "fold", widths[str(column.header)]

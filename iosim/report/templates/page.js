@@ -52,7 +52,7 @@ theme.addEventListener("click", () => {
 });
 
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details:not([open])")) {
+  for (const details of document.querySelectorAll("details:not([open], .screen)")) {
     details.open = true;
     details.dataset.closed = "";
   }
