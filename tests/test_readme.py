@@ -46,6 +46,10 @@ def test_make_targets_exist() -> None:
 def test_commands_run(line: str, beside_the_inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program, *arguments = shlex.split(line)
     assert program == ".venv/bin/iosim"
+    for other in LINES:
+        *earlier, last = shlex.split(other)
+        if earlier[-1:] == ["--out"] and last in arguments and other != line:
+            assert run(capsys, *earlier[1:], last).status == 0
     answer = run(capsys, *arguments)
     assert (answer.status, answer.err) == (0, "")
     if "--out" in arguments:

@@ -67,7 +67,7 @@ def test_what_a_result_must_have_is_what_it_has(written: Path) -> None:
     result = read(written)
     assert set(result.summary) == set(SUMMARY_KEYS)
     for name, columns in COLUMNS.items():
-        own = [column for column in result.tables()[name] if not column.startswith(("utilisation ", "queue "))]
+        own = [column for column in result.tables()[name] if not str(column).startswith(("utilisation ", "queue "))]
         assert own == columns
 
 
