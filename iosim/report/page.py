@@ -14,7 +14,7 @@ from markupsafe import Markup
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
-from iosim.report import course, distribution, doubts, findings, inputs, page_tables
+from iosim.report import course, distribution, doubts, findings, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.demand import demands
 from iosim.results.pictures import COLOURS
@@ -71,11 +71,11 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "utilisations": course.utilisations(result),
         "queues": course.queues(result),
         "heat_map": course.heat_map(result),
-        "slowest": page_tables.slowest(result),
-        "drives": page_tables.drives(result),
-        "events": page_tables.events(result),
-        "cache": page_tables.page_cache(result),
-        "wear": page_tables.wear(result),
+        "slowest": request_tables.slowest(result),
+        "drives": request_tables.drives(result),
+        "events": request_tables.events(result),
+        "cache": request_tables.page_cache(result),
+        "wear": request_tables.wear(result),
         "inputs": inputs.inputs(result),
         "doubts": doubts.doubts(result),
     }
