@@ -23,11 +23,14 @@ def drives(result: Result) -> Table | None:
     """Return a row for each drive of each VM, of very many the slowest; None if there is one only."""
     table = counted(result.requests)
     keys = ["vm", "drive"]
-    numbers = result.requests.groupby(keys, observed=True).size().to_frame("n")
+    every = result.requests[keys].assign(
+        failed=result.requests["status"] == "error", latency=table["latency_ns"].reindex(result.requests.index)
+    )
+    numbers = every.groupby(keys, observed=True).agg(
+        n=("failed", "size"), failed=("failed", "sum"), mean=("latency", "mean")
+    )
     if len(numbers) < 2:
         return None
-    numbers["failed"] = result.requests[result.requests["status"] == "error"].groupby(keys, observed=True).size()
-    numbers["mean"] = table.groupby(keys, observed=True)["latency_ns"].mean()
     n_all = len(numbers)
     if n_all > MOST_DRIVES:
         numbers = numbers[numbers["mean"].rank(ascending=False, method="first", na_option="bottom") <= MOST_DRIVES]
@@ -53,7 +56,7 @@ def drives(result: Result) -> Table | None:
     window_ns = max(1, result.summary["end_ns"] - min(result.scenario.run.warmup, result.summary["end_ns"]))
     groups: dict[Any, pd.DataFrame] = dict(iter(table.groupby(keys, observed=True)))
     highest = float(numbers["mean"].max())
-    for place, (key, row) in enumerate(numbers.fillna({"failed": 0}).iterrows()):
+    for place, (key, row) in enumerate(numbers.iterrows()):
         vm, drive = key if isinstance(key, tuple) else (key, 0)
         head = [
             Cell(str(vm), place),
