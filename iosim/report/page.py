@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
@@ -10,6 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from rich.console import Console
+from rich.text import Text
 
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
@@ -152,15 +155,21 @@ def write(folder: Path) -> Path:
     return target
 
 
-def write_all(folders: list[Path], say: Callable[[str], object], complain: Callable[[str], int]) -> int:
+def write_all(
+    folders: list[Path], say: Callable[[str], object], errors: Console, complain: Callable[[str], int]
+) -> int:
     """Write the page of each result and return the worst exit status: 0, or what *complain* returned.
 
-    One that fails does not stop the others: *complain* is called with what is wrong.
+    One that fails does not stop the others: *complain* is called with what is wrong. On *errors*, if it is a terminal,
+    the result at work is shown.
     """
     status = 0
     for folder in folders:
         try:
-            say(f"Written to {write(folder)}")
+            with errors.status(Text(str(folder))) if errors.is_terminal else nullcontext():
+                path = write(folder)
         except IosimError as error:
             status = max(status, complain(str(error)))
+        else:
+            say(f"Written to {path}")
     return status
