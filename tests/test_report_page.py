@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class Page(HTMLParser):
         if not self._silent:
             self._text.append(data)
 
-    @property
+    @cached_property
     def text(self) -> str:
         return " ".join("".join(self._text).split())
 

@@ -1,19 +1,22 @@
 """Tables of the page by request, drive and event, and of what disks and page cache went through."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
-from iosim.report.table import Cell, Column, Table
+from iosim.report.table import Cell, Column, Row, Table
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.wording import common_unit, figure, percent
 
 MOST_DRIVES = 1000
 MOST_REQUESTS = 100
+MOST_TIMELINES = 50
 MOST_EVENTS = 200
 _STAGES = [f"{stage.label}_ns" for stage in Stage]
 _UNKNOWN = Cell("-", "")
@@ -98,8 +101,12 @@ def with_spans(result: Result) -> pd.DataFrame:
     return table.sort_values("latency_ns", ascending=False, kind="stable").head(MOST_REQUESTS)
 
 
-def slowest(result: Result) -> Table:
-    """Return the requests whose spans were kept, the slowest first."""
+Timeline = Callable[[pd.DataFrame, str], Markup]
+"""Draws the spans of one request; the text is what a screen reader says."""
+
+
+def slowest(result: Result, timeline: Timeline | None = None) -> Table:
+    """Return the requests whose spans were kept, the slowest first, with a *timeline* below each of the first ones."""
     table = with_spans(result)
     unit = common_unit(float(table["latency_ns"].median()), float(table["latency_ns"].max())) if len(table) else "us"
     shown = Table(
@@ -121,23 +128,36 @@ def slowest(result: Result) -> Table:
         sorts=True,
         tall=len(table) > 16,
     )
-    for row in table.to_dict("records"):
+    if timeline is not None:
+        shown.columns.insert(0, Column("", number=False))
+    spans = result.spans.groupby(["vm", "drive", "request"], sort=False)
+    for place, row in enumerate(table.to_dict("records")):
         largest = max(_STAGES, key=row.__getitem__)
         share = row[largest] / row["latency_ns"] if row["latency_ns"] else 0.0
-        shown.add(
-            str(row["vm"]),
+        cells = [
+            Cell(str(row["vm"])),
             Cell(str(row["drive"]), row["drive"]),
             Cell(f"{row['request']:,}", row["request"]),
-            str(row["op"]),
+            Cell(str(row["op"])),
             Cell(figure(row["latency_ns"] / NS_PER_UNIT[unit]), row["latency_ns"]),
-            largest.removesuffix("_ns"),
+            Cell(largest.removesuffix("_ns")),
             Cell(percent(share), share),
             Cell(human_time(row["arrival_ns"]), row["arrival_ns"]),
             Cell(f"{row['sector']:,}", row["sector"]),
             Cell(f"{row['sectors']:,}", row["sectors"]),
             Cell(f"{row['exits']:,}", row["exits"]),
-            str(row["error"] or row["status"]),
-        )
+            Cell(str(row["error"] or row["status"])),
+        ]
+        if timeline is None:
+            shown.rows.append(Row(cells))
+        elif place >= MOST_TIMELINES:
+            shown.rows.append(Row([Cell(), *cells]))
+        else:
+            what = f"Timeline of request {row['request']:,} of drive {row['drive']} of {row['vm']}"
+            drawn = timeline(spans.get_group((row["vm"], row["drive"], row["request"])), what)
+            name = f"request-{place}"
+            opens = Cell("timeline", place, opens=name, about=what)
+            shown.rows.append(Row([opens, *cells], more=drawn, more_id=name, is_open=not place))
     if result.summary["requests"]["with_spans"] > len(table) >= MOST_REQUESTS:
         shown.note = f"The slowest {len(table):,}; spans.parquet has more."
     return shown
