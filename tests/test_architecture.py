@@ -21,10 +21,11 @@ LAYERS: dict[str, set[str]] = {
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
     "scenario_file": {"model"},
+    "report": {"model", "results"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "scenario_file"]
+NO_SIMULATION = ["model", "traces", "results", "scenario_file", "report"]
 
 
 def modules() -> list[Path]:
