@@ -22,7 +22,7 @@ LEAST_REQUESTS = 100
 """Fewer requests say too little of their own correlation."""
 LEAST_INDEPENDENT = 30
 """As many independent requests must be worth as much as those that there are."""
-LEAST_DEVIANTS = 10
+LEAST_DEVIANTS = 5
 """As many values must differ from the median: the spread of fewer is a matter of luck."""
 LEAST_BEYOND = 20
 """As many requests of each run must lie beyond a percentile, on either side."""

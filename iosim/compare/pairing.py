@@ -54,7 +54,7 @@ def pair(base: Result, other: Result) -> Pairing:
     counted_rows = [np.asarray(counted(run.requests[["status", "warmup"]]).index, np.int64) for run in (base, other)]
     changed = _changed(base, other)
     keys = _keys((base, other), counted_rows, changed)
-    _, first, second = np.intersect1d(*(key for key, _ in keys), assume_unique=True, return_indices=True)
+    _, first, second = np.intersect1d(keys[0][0], keys[1][0], assume_unique=True, return_indices=True)
     names = [set(run.requests["vm"].cat.categories) for run in (base, other)]
     is_paired = len(first) > 0
     if is_paired:
