@@ -119,10 +119,10 @@ def _level(result: Result, bins: Bins, name: str, kind: str, lines: list[Line], 
 
 
 def heat_map(result: Result) -> Picture | None:
-    """Draw how many requests were done with which latency at which time; None if none was done."""
+    """Draw how many requests were done with which latency at which time; None if none was done, or in no time."""
     bins = Bins(result.series, MOST_POINTS)
     edges, counts = bins.histogram()
-    if not counts.any():
+    if not counts.any() or not bins.edges_ns[-1]:
         return None
     used = np.flatnonzero(counts.any(axis=0))
     first, last = int(used[0]), int(used[-1])

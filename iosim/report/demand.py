@@ -134,9 +134,9 @@ def _goes_through(number: int, drive: DriveTable, position: int, part: str) -> b
     """Tell whether the requests of a VM's drive go through the VM's resource *part*."""
     group, _, rest = part.partition("/")
     if group.startswith("channel"):
-        return not drive.is_virtio and position >> 1 == int(group.removeprefix("channel"))
+        return not drive.is_virtio and group == f"channel{position >> 1}"
     if group.startswith("drive"):
-        return number == int(group.removeprefix("drive"))
+        return group == f"drive{number}"
     if group == "iothread":
         name = f"drive:{number}" if drive.iothread is True else drive.iothread
         return drive.is_virtio and rest.removesuffix("/pool") == name

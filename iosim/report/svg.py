@@ -86,7 +86,7 @@ def _inline(text: str, name: str, label: str) -> Markup:
     """Return the SVG document *text* as an element of the page."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*|<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
     view = re.search(r'viewBox="[^"]*"', text)
     assert view
     head = Markup('<svg {} xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{}">').format(

@@ -102,7 +102,9 @@ def _drives(result: Result, width: int) -> Table | None:
     table = page_tables.drives(result)
     if table is None:
         return None
-    return _for_terminal(table, width, ("failed", "share", "p50", "req/s", "requests", "max", "largest"), ("VM",), "mean", "requests")
+    return _for_terminal(
+        table, width, ("failed", "share", "p50", "req/s", "requests", "max", "largest"), ("VM",), "mean", "requests"
+    )
 
 
 def _slowest(result: Result, width: int) -> Table | None:
