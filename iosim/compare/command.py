@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from iosim.compare.changes import changes
 from iosim.compare.comparison import Run, compare
 from iosim.compare.names import names, printable
+from iosim.compare.page import check_target, write
 from iosim.compare.text import show
 from iosim.model.errors import ResultError
 from iosim.results.result import read
@@ -19,6 +21,8 @@ def compare_all(folders: Sequence[Path], out: Path | None, console: Console, err
     With *out* the page is written there too. Raises ResultError, OutputError.
     """
     check(folders)
+    if out is not None:
+        check_target(out)
     runs = []
     for name, folder in zip(names(folders, console.width), folders, strict=True):
         with errors.status(f"reading {printable(str(folder))}"):
@@ -27,6 +31,10 @@ def compare_all(folders: Sequence[Path], out: Path | None, console: Console, err
         found = [compare(runs[0], other) for other in runs[1:]]
         changed = changes([run.result for run in runs])
     show(found, changed, console)
+    if out is not None:
+        with errors.status("drawing"):
+            write(found, changed, out)
+        console.print(Text(f"Written to {printable(str(out))}"), soft_wrap=True)
 
 
 def check(folders: Sequence[Path]) -> None:

@@ -39,13 +39,9 @@ def _unpaired(found: Comparison) -> list[str]:
 def _alone(found: Comparison) -> list[str]:
     """Say which requests are left out, and why."""
     pairing, lines = found.pairing, []
-    vms = [
-        f"{_listed(names)} only in {run.name}"
-        for names, run in ((pairing.only_base, found.base), (pairing.only_other, found.other))
-        if names
-    ]
-    if vms:
-        lines.append(f"{'; '.join(vms)}.")
+    for names, run in ((pairing.only_base, found.base), (pairing.only_other, found.other)):
+        if names:
+            lines.append(f"Only {run.name} has {_listed(names)}.")
     if not pairing.is_paired:
         return lines
     if pairing.changed:
@@ -76,7 +72,7 @@ def _sides(found: Comparison) -> list[tuple[Side, Run]]:
 def _listed(names: list[str]) -> str:
     if len(names) <= _MOST_NAMES:
         return ", ".join(names)
-    return f"{names[0]} to {names[-1]} ({len(names):,})"
+    return f"{names[0]} to {names[-1]}, {len(names):,} in all"
 
 
 def _seeds(found: Comparison) -> list[str]:

@@ -88,6 +88,7 @@ def stages(found: Sequence[Comparison]) -> Table:
     table = _times(
         "Where the difference is: mean of a request", [Column("stage", number=False, code=True)], lines, found, "share"
     )
+    table.sorts = True
     table.note = f"No time in any of the runs: {', '.join(idle)}." if idle else ""
     return table
 

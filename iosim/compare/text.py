@@ -31,8 +31,8 @@ def show(found: Sequence[Comparison], changed: Sequence[Change], console: Consol
         _changed(changed, [run.name for run in everybody], width),
         *(Text(" ".join(finding(comparison))) for comparison in found),
     ]
-    if found[0].mean is not None:
-        for part in _parts(found, width):
+    if comparable := [comparison for comparison in found if comparison.mean is not None]:
+        for part in _parts(comparable, width):
             blocks += [_stages(part, console), _differences(tables.latency(part), width)]
             drives = tables.drives(part, MOST_ROWS)
             blocks.append(None if drives is None else _differences(drives, width))
