@@ -108,6 +108,19 @@ def test_exits_are_named_with_what_would_make_them_fewer(drive: dict[str, Any], 
     )
 
 
+def test_the_slowest_of_several_drives_is_named() -> None:
+    vms: list[dict[str, Any]] = [{"name": "web", "drive": [{}, {}]}, {"name": "db", "drive": [{}]}]
+    drives = {("web", 0): 100, ("web", 1): 300, ("db", 0): 109}
+    words = "Of 3 drives, drive 1 of web is the slowest with 300 us on average, drive 0 of web the fastest with 100 us."
+
+    def found(times: dict[tuple[str, int], int]) -> list[str]:
+        rows = [Request(0, {DISK: us}, vm=vm, drive=drive) for (vm, drive), us in times.items()]
+        return story(result(rows, scenario(vms=vms))).found
+
+    assert words in found(drives)
+    assert not [text for text in found(drives | {("web", 1): 110}) if "drives" in text]
+
+
 def test_limits_are_named_beside_the_busiest_resource() -> None:
     resources = [("web/drive0/throttle", 1, 900), ("web/channel0", 1, 100)]
     found = story(result(steady(1), end_us=1000, resources=resources)).found

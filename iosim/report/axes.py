@@ -13,6 +13,8 @@ from iosim.results.result import Result
 
 Values = npt.NDArray[np.floating[Any]]
 
+_STEPS = ((4.0, [1.0]), (2.2, [1.0, 3.0]), (0.8, [1.0, 2.0, 5.0]), (0.0, [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]))
+"""From how many powers of ten on an axis has these ticks in each."""
 PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 """Numbers without exponent, thousands set apart."""
 
@@ -20,9 +22,7 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 def log_times(low: float, high: float) -> list[float]:
     """Return round numbers for a logarithmic axis from *low* to *high*: the fewer, the more powers of ten it has."""
     decades = np.log10(high / low)
-    within = [1.0]
-    if decades < 2.5:
-        within = [1.0, 2.0, 5.0] if decades > 0.8 else [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]
+    within = next(steps for least, steps in _STEPS if decades >= least)
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [step * 10.0**power for power in powers for step in within]
     return [tick for tick in ticks if 0.999 * low <= tick <= 1.001 * high]

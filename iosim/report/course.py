@@ -128,7 +128,7 @@ def heat_map(result: Result) -> Picture | None:
     first, last = int(used[0]), int(used[-1])
     counts = counts[:, first : last + 1]
     bounds = np.append(edges[first - 1] if first else edges[0] - (edges[1] - edges[0]), edges[first : last + 1])
-    unit = human_unit(float(np.median(bounds)))
+    unit = human_unit(float(result.requests.loc[result.requests["status"] == "ok", "latency_ns"].median()))
     with canvas("heat", "Requests by latency over time", *WIDE) as (_, axes, drawn):
         # Eight buckets per factor of two are as good as even on a logarithmic axis, so each is a row of one height.
         axes.imshow(

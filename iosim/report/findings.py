@@ -62,7 +62,14 @@ def story(result: Result) -> Story:
     if table.empty:
         return Story(_what(result), ["No request counts: there is no latency to speak of."], [])
     in_bands = bands(table)
-    found = [*_latency(table), _largest(in_bands[0]), *_tail(in_bands), *_limit(result), *_held_back(result)]
+    found = [
+        *_latency(table),
+        _largest(in_bands[0]),
+        *_tail(in_bands),
+        *_drives(table),
+        *_limit(result),
+        *_held_back(result),
+    ]
     return Story(_what(result), found, _advice(result, in_bands[0]))
 
 
@@ -133,6 +140,19 @@ def _tail(in_bands: list[Band]) -> list[str]:
     return [
         f"{who} {human_time(slowest.mean_ns)}, {human_time(more_ns)} more than those around the median, "
         f"and {stage.label} is {percent(min(1.0, grown / more_ns))} of the difference."
+    ]
+
+
+def _drives(table: pd.DataFrame) -> list[str]:
+    """Name the slowest and the fastest of several drives, if they differ by more than a tenth."""
+    groups = table.groupby(["vm", "drive"], observed=True)
+    means = {key: float(group["latency_ns"].mean()) for key, group in groups}
+    slow, fast = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    if means[slow] <= 1.1 * means[fast]:
+        return []
+    return [
+        f"Of {len(means):,} drives, drive {slow[1]} of {slow[0]} is the slowest with {human_time(means[slow])} on "
+        f"average, drive {fast[1]} of {fast[0]} the fastest with {human_time(means[fast])}."
     ]
 
 

@@ -90,14 +90,14 @@ def _facts(result: Result) -> list[tuple[str, str, str]]:
         ("throughput", f"{three_digits(summary['throughput_per_s'])}/s",
          f"{three_digits(summary['bytes_per_s'] / 1e6)} MB/s"),
     ]  # fmt: skip
-    if latency["mean"] is None:
-        return facts
-    facts.append(("mean latency", human_time(latency["mean"]), f"max {human_time(latency['max'])}"))
-    stages = summary["stages_ns"]
-    largest = max(Stage, key=lambda stage: stages[stage.label]["total"])
-    facts.append(("largest stage", percent(stages[largest.label]["share"]), largest.label))
-    facts.append(("exits per request", three_digits(summary["per_request"]["exits"]),
-                  f"{three_digits(summary['per_request']['userspace_exits'])} to QEMU"))  # fmt: skip
+    if latency["mean"] is not None:
+        facts.append(("mean latency", human_time(latency["mean"]), f"max {human_time(latency['max'])}"))
+        stages = summary["stages_ns"]
+        largest = max(Stage, key=lambda stage: stages[stage.label]["total"])
+        facts.append(("largest stage", percent(stages[largest.label]["share"]), largest.label))
+        per = summary["per_request"]
+        to_qemu = f"{three_digits(per['userspace_exits'])} to QEMU"
+        facts.append(("exits per request", three_digits(per["exits"]), to_qemu))
     if busiest := demands(result):
         facts.append(("busiest", percent(busiest[0].utilisation), busiest[0].resource))
     return facts
