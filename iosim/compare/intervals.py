@@ -58,7 +58,7 @@ def correlation_length(values: npt.NDArray[Any]) -> float:
     """Return the integrated autocorrelation time of *values*, in requests: so many are worth an independent one.
 
     At least 1. The sum over lags ends at five times its value (Sokal, "Monte Carlo methods in statistical mechanics",
-    1997). Of more than 4096 values neighbours are averaged first.
+    1997). Of more than 4096 values neighbours are averaged first, which makes it longer rather than shorter.
     """
     n = len(values)
     cells = min(n, _CELLS)
