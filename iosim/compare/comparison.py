@@ -155,7 +155,7 @@ def _by_operation(
     pairing: Pairing, base: npt.NDArray[Any], other: npt.NDArray[Any]
 ) -> dict[str, tuple[int, Difference]]:
     """Return the mean latency of reads, writes and flushes, if there are several."""
-    ops = [side.column("op") for side in (pairing.base, pairing.other)]
+    ops = [side.column("op") for side in (pairing.base, pairing.base if pairing.is_paired else pairing.other)]
     found = {}
     for op, name in OPERATIONS.items():
         chosen = [np.asarray(column == op) for column in ops]
