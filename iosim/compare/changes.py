@@ -128,14 +128,25 @@ def _text(value: Any) -> str:
 
 def setting(value: Any) -> str:
     """Return *value* as --set takes it: a text is bare unless that would be read as something else."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    try:
-        tomllib.loads(f"value = {value.strip()}")
-    except tomllib.TOMLDecodeError:
-        if value == value.strip() and value.isprintable() and value != ABSENT:
+    if isinstance(value, str) and value == value.strip() and value.isprintable() and value != ABSENT:
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
             return value
-    return json.dumps(value)
+    return _toml(value)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as TOML's basic string, with escapes for what cannot be printed."""
+    escapes = {'"': '\\"', "\\": "\\\\"}
+    escaped = (escapes.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in text)
+    return '"' + "".join(escaped) + '"'
 
 
 def _costs(runs: Sequence[Result]) -> list[Change]:
