@@ -54,7 +54,7 @@ def test_each_request_moved_by_the_same() -> None:
     found = compared(same(120, {RUN: 20, DISK: 80}), same(120, {RUN: 12, DISK: 55, WAIT: 3}))
     assert finding(found) == [
         "virtio lowers the latency of each request by the same 30.0 us (-30.0%); its mean goes from 100 us to 70.0 us.",
-        "83% of it is in disk_service (-25.0 us); against it goes submit_wait (+3.00 us).",
+        "It comes about in disk_service (-25.0 us) and guest_run (-8.00 us); against it goes submit_wait (+3.00 us).",
         "p99 falls by 30.0 us (-30.0%), from 100 us to 70.0 us.",
     ]
 
@@ -72,6 +72,18 @@ def test_a_clear_difference_has_its_confidence() -> None:
         "86% of it is in guest_queue (-30.0 us) and guest_run (-20.0 us).",
         "p99 rises by 50.0 us (+5.6%), 95% confidence 20.0 to 90.0 us, from 900 us to 950 us.",
     ]
+
+
+def test_stages_are_named_until_they_make_up_four_fifths() -> None:
+    mean = Difference(100_000, 200_000, Interval(99_000, 101_000))
+    sizes = [30_000, 25_000, 20_000, 10_000, 9_000, 6_000]
+    stages = {stage: Difference(0, ns) for stage, ns in zip(Stage, sizes, strict=False)}
+    assert finding(chosen(mean, stages))[1] == (
+        "85% of it is in guest_queue (+30.0 us), guest_run (+25.0 us), vm_exit (+20.0 us) and "
+        "kvm_exit_handling (+10.0 us)."
+    )
+    small = {RUN: Difference(0, 105_000), QUEUE: Difference(5_000, 0)}
+    assert finding(chosen(mean, small))[1] == "All of it is in guest_run (+105 us)."
 
 
 def test_all_of_a_difference_is_in_one_stage() -> None:

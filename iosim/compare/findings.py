@@ -82,23 +82,20 @@ def _stages(found: Comparison, mean: Difference) -> list[str]:
     against = [(stage, d.value) for stage, d in found.stages.items() if d.value * mean.value < 0]
     along.sort(key=lambda item: -abs(item[1]))
     against.sort(key=lambda item: -abs(item[1]))
-    named: list[tuple[Stage, float]] = []
-    for item in along[:MOST_STAGES]:
-        named.append(item)
-        share = sum(value for _, value in named) / mean.value
-        if share >= _ENOUGH:
-            break
-    sentence = f"{_share(share)} in {_listed(named)}"
+    whole, named = sum(value for _, value in along), 0.0
+    n = 0
+    while n < min(len(along), MOST_STAGES) and abs(named) < _ENOUGH * abs(whole):
+        named += along[n][1]
+        n += 1
     back = [item for item in against[:MOST_STAGES] if abs(item[1]) >= _WORTH_A_WORD * abs(mean.value)]
-    if back:
-        sentence += f"; against it {'goes' if len(back) == 1 else 'go'} {_listed(back)}"
-    return [f"{sentence}."]
+    if not back:
+        return [f"{_share(named / mean.value)} in {_listed(along[:n])}."]
+    goes = "goes" if len(back) == 1 else "go"
+    return [f"It comes about in {_listed(along[:n])}; against it {goes} {_listed(back)}."]
 
 
 def _share(share: float) -> str:
-    if 0.995 <= share <= 1.005:
-        return "All of it is"
-    return f"{share:.0%} of it is" if share < 1 else "It comes about"
+    return "All of it is" if share >= 0.995 else f"{share:.0%} of it is"
 
 
 def _listed(stages: list[tuple[Stage, float]]) -> str:

@@ -121,8 +121,6 @@ def check_target(path: Path) -> None:
             raise OutputError(f"{path}: cannot be made, {above.name} is not a folder")
     except OSError as error:
         raise OutputError(f"{path}: {reason(error)}") from None
-    except ValueError:
-        raise OutputError(f"{path}: is no name of a file") from None
 
 
 def write(found: Sequence[Comparison], changed: Sequence[Change], path: Path) -> None:

@@ -72,7 +72,7 @@ def latency(found: Sequence[Comparison]) -> Table:
     for name in _keys([comparison.by_operation for comparison in found]):
         each = [comparison.by_operation.get(name) for comparison in found]
         lines.append(Line((Cell(f"mean of {name}"),), tuple(None if d is None else d[1] for d in each)))
-    return _times("Latency", [Column("", number=False)], lines, found, "latency")
+    return _times(("Latency", "Latency of {}, and differences"), [Column("", number=False)], lines, found, "latency")
 
 
 def stages(found: Sequence[Comparison]) -> Table:
@@ -85,9 +85,8 @@ def stages(found: Sequence[Comparison]) -> Table:
         else:
             idle.append(stage.label)
     lines.append(Line((Cell("latency"),), tuple(comparison.mean for comparison in found), "sum"))
-    table = _times(
-        "Where the difference is: mean of a request", [Column("stage", number=False, code=True)], lines, found, "share"
-    )
+    titles = ("Where the difference is: mean of a request", "Mean in each stage of {}, and differences")
+    table = _times(titles, [Column("stage", number=False, code=True)], lines, found, "share")
     table.sorts = True
     table.note = f"No time in any of the runs: {', '.join(idle)}." if idle else ""
     return table
@@ -108,7 +107,8 @@ def drives(found: Sequence[Comparison], most: int) -> Table | None:
         for key in sorted(keys, key=lambda key: -sizes[key])[:most]
     ]
     heads = [Column("VM", number=False, code=True), Column("drive")]
-    table = _times("Drives by difference: mean latency", heads, lines, found, "latency")
+    titles = ("Drives by difference: mean latency", "Drives of {}, and differences: mean latency")
+    table = _times(titles, heads, lines, found, "latency")
     table.sorts, table.tall = True, len(lines) > 24
     n = max(comparison.n_drives for comparison in found)
     table.note = f"The first {len(lines):,} of {n:,} drives." if n > len(lines) else ""
@@ -123,7 +123,8 @@ def figures(found: Sequence[Comparison]) -> Table:
     for key, name in PER_REQUEST.items():
         lines.append(Line((Cell(f"{name} per request"),), tuple(c.per_request.get(key) for c in found)))
     head = [Column("", number=False)]
-    return _table("Throughput, and events per request", "", head, lines, found, "latency", figure, _signed)
+    titles = ("Throughput, and events per request", "Throughput and events of {}, and differences")
+    return _table(titles, "", head, lines, found, "latency", figure, _signed)
 
 
 def busy(found: Sequence[Comparison], most: int) -> Table:
@@ -166,7 +167,11 @@ def _keys(tables: Sequence[Mapping[Key, object]]) -> list[Key]:
 
 
 def _times(
-    title: str, head: list[Column], lines: list[Line], found: Sequence[Comparison], last: Literal["latency", "share"]
+    titles: tuple[str, str],
+    head: list[Column],
+    lines: list[Line],
+    found: Sequence[Comparison],
+    last: Literal["latency", "share"],
 ) -> Table:
     """Return a table of times: values in one unit, differences in one, which is a smaller one if they are small."""
     known = [d for line in lines for d in line.differences if d is not None]
@@ -176,7 +181,7 @@ def _times(
     small = unit if not largest or largest >= 0.1 * NS_PER_UNIT[unit] else human_unit(largest)
     units = unit if unit == small else f"{unit}; differences in {small}"
     return _table(
-        title,
+        titles,
         f" ({units})",
         head,
         lines,
@@ -188,7 +193,7 @@ def _times(
 
 
 def _table(
-    title: str,
+    titles: tuple[str, str],
     unit: str,
     head: list[Column],
     lines: list[Line],
@@ -197,10 +202,13 @@ def _table(
     value: Callable[[float], str],
     signed: Callable[[float], str],
 ) -> Table:
-    """Return the table of *lines*: both runs in full, or the base and the differences of several others."""
-    base_name = found[0].base.name
-    caption = title if len(found) == 1 else f"{title}: {base_name}, and what the others add to it"
-    table = Table([*head, Column(base_name)], label=title, caption=f"{caption}{unit}")
+    """Return the table of *lines*: both runs in full, or the base and the differences of several others.
+
+    *titles* are those of the two kinds of table, the second with a place for the name of the base.
+    """
+    name = found[0].base.name
+    title = titles[0] if len(found) == 1 else titles[1].format(name)
+    table = Table([*head, Column(name)], label=title, caption=f"{title}{unit}")
     if len(found) == 1:
         shown = "share" if last == "share" else "%"
         table.columns += [Column(found[0].other.name), Column("difference"), Column(shown), Column(INTERVAL)]

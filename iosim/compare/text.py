@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from iosim.compare import tables
@@ -75,7 +74,7 @@ def _sizes(table: PageTable) -> list[int]:
     ]
 
 
-def _stages(found: Sequence[Comparison], console: Console) -> Table:
+def _stages(found: Sequence[Comparison], console: Console) -> Group:
     """Return the stages; where two runs have room, with a bar of each difference."""
     table = tables.stages(found)
     sizes = _sizes(table)
@@ -91,15 +90,15 @@ def _stages(found: Sequence[Comparison], console: Console) -> Table:
     return _grid(table, console.width, bars=[*bars, Text()])
 
 
-def _differences(table: PageTable, width: int) -> Table:
+def _differences(table: PageTable, width: int) -> Group:
     """Return a table of differences; of two runs without the ratios, if there is no room."""
     return _grid(table, width, fold=(0,), drop=(_RATIO,) if len(table.columns) > _RATIO else ())
 
 
 def _grid(
     table: PageTable, width: int, fold: Sequence[int] = (), drop: Sequence[int] = (), bars: Sequence[Text] = ()
-) -> Table:
-    """Return a table for a terminal of *width* columns.
+) -> Group:
+    """Return a table for a terminal of *width* columns, below its title and above its note.
 
     Columns of *drop*, by number and in this order, are left out where they have no room; those of *fold* may break
     their cells, the others keep them whole.
@@ -111,7 +110,7 @@ def _grid(
     for at in drop:
         if sum(least[n] + gap for n in kept) - gap > width:
             kept.remove(at)
-    grid = empty_table(table.caption, [], [table.columns[at].name for at in kept] + [""] * bool(bars), gap)
+    grid = empty_table("", [], [table.columns[at].name for at in kept] + [""] * bool(bars), gap)
     for column, at in zip(grid.columns, kept, strict=False):
         column.justify = "right" if table.columns[at].number else "left"
         if at in fold:
@@ -121,5 +120,5 @@ def _grid(
     for number, row in enumerate(table.rows):
         cells: list[RenderableType] = [Text(row.cells[at].text) for at in kept]
         grid.add_row(*cells, *bars[number : number + 1], style="bold" if row.style == "sum" else "")
-    grid.caption, grid.caption_justify = (Text(table.note) if table.note else None), "left"
-    return grid
+    note = [Text(table.note)] if table.note else []
+    return Group(Text(table.caption, style="bold"), grid, *note)
