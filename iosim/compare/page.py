@@ -49,6 +49,7 @@ def _content(found: Sequence[Comparison], changed: Sequence[Change]) -> dict[str
     if not comparable:
         return content
     return content | {
+        "alone": len(comparable) == 1,
         "about": _about(comparable),
         "distributions": pictures.distributions(comparable),
         "percentiles": pictures.percentiles(comparable),
@@ -71,8 +72,10 @@ def _about(found: Sequence[Comparison]) -> str:
     if all(comparison.pairing.is_paired for comparison in found):
         n = {comparison.n for comparison in found}
         pairs = plural(n.pop(), "pair") if len(n) == 1 else "pairs"
-        return f"{text} Of {pairs} of requests: the same row of the same trace in both runs."
-    return f"{text} Where nothing is paired, of all that count in a run."
+        text += f" Of {pairs} of requests: the same row of the same trace in both runs."
+    else:
+        text += " Where nothing is paired, of all that count in a run."
+    return text + (f" The pictures have the first {pictures.MOST} others." if len(found) > pictures.MOST else "")
 
 
 def _facts(found: Comparison) -> list[tuple[str, str, str]]:
@@ -85,9 +88,10 @@ def _facts(found: Comparison) -> list[tuple[str, str, str]]:
     rate, exits = found.rates["requests/s"], found.per_request["exits"]
     facts.append(("requests/s", _much(rate), _ends(rate, three_digits)))
     facts.append(("exits per request", _much(exits), _ends(exits, three_digits)))
-    name, (first, other) = next(iter(found.busy.items()))
-    if first is not None and other is not None:
-        facts.append(("busiest", percent(other), f"{name}, was {percent(first)}"))
+    busiest = [(name, *shares) for name, shares in found.busy.items() if None not in shares][:1]
+    facts += [
+        ("busiest", percent(other or 0.0), f"{name}, was {percent(first or 0.0)}") for name, first, other in busiest
+    ]
     kind = "pairs of requests" if found.pairing.is_paired else "requests, not paired"
     facts.append((kind, f"{found.n:,}", f"of {found.pairing.base.n_counted:,} and {found.pairing.other.n_counted:,}"))
     return facts

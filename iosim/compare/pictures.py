@@ -28,10 +28,12 @@ def distributions(found: Sequence[Comparison]) -> list[Picture]:
 
 
 def percentiles(found: Sequence[Comparison]) -> list[Picture]:
-    """Draw for each other run how mean and percentiles differ."""
+    """Draw for each other run how mean and percentiles differ, if they do."""
     pictures = []
     for number, comparison in enumerate(found[:MOST]):
         rows = {"mean": comparison.mean} | {f"p{p}": d for p, d in comparison.percentiles.items()}
+        if not any(d is not None and d.value for d in rows.values()):
+            continue
         colours = [SERIES[number]] * len(rows)
         pictures.append(
             _differences(f"percentiles-{number}", "Mean and percentiles", rows, comparison, colours, _WIDTH)
