@@ -55,9 +55,10 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
 ) -> None:
     """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
     from iosim.report.page import write_all
 
-    raise typer.Exit(write_all(folders, typer.echo, complain))
+    raise typer.Exit(write_all(folders, typer.echo, screen.stderr(), complain))
 
 
 @app.command()
