@@ -9,6 +9,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.results import tables
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import spans
 from iosim.results.summary import summarise
@@ -85,6 +86,7 @@ def run_and_tabulate(
         requests=requests,
         exits=tables.exits(raw),
         resources=tables.resources(raw),
+        functions=functions(raw.functions, requests),
         spans=span_table,
         series=tables.series(raw, requests),
         events=tables.events(raw),
