@@ -74,7 +74,13 @@ def run_and_tabulate(
                     "requests": len(trace) * vm.count,
                 }
             )
-    described: dict[str, Any] = {"name": profile.name, "machine": profile.machine, "figures": profile.counts_by_kind()}
+    described: dict[str, Any] = {
+        "name": profile.name,
+        "machine": profile.machine,
+        "figures": profile.counts_by_kind(),
+        "sha256": profile.checksum(),
+        "costs_ns": profile.means_ns(),
+    }
     return Result(
         scenario=scenario,
         requests=requests,

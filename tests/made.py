@@ -54,7 +54,8 @@ def result(
         [(name, n, us * US, us * US / n / window, 0.0, 0) for name, n, us in resources],
         columns=["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"],
     )
-    profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0}}
+    profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0},
+               "sha256": "c0575", "costs_ns": {"kvm.handle_io": 1000.0}}  # fmt: skip
     summary = summarise(scenario, table, [], profile, end_ns, len(rows if slowest is None else slowest), {}, None)
     summary["requests"]["in_trace"] = len(rows) if in_trace is None else in_trace
     return Result(
