@@ -241,8 +241,19 @@ def test_nothing_limits_what_a_ring_has_in_flight(exact: bool) -> None:
     assert len(bench.done) == 300
 
 
-@pytest.mark.parametrize(("ring", "calls"), [(False, 1), (True, 2)])
-def test_plugged_requests_are_submitted_together(ring: bool, calls: int, exact: bool) -> None:
+@pytest.mark.parametrize(
+    ("ring", "first", "last"),
+    [
+        # Preparing takes 100 each, io_submit 100 and 100 for each page, its way back 100. The 32nd starts the first
+        # 32: 3,200 + 100 + 3,200, its own request without a wait. Four such batches end at 26,400; the last two are
+        # prepared at 26,500 and 26,600, and submitted by the unplugging: 100 + 200.
+        (False, [6_500 - 100 * n for n in range(1, 32)] + [0], [400, 300]),
+        # The 128th finds the ring full: 12,800 + 100 + 12,800. From then on each is submitted by itself.
+        (True, [25_700 - 100 * n for n in range(1, 128)] + [0], [0, 0]),
+    ],
+    ids=["native", "ring"],
+)
+def test_plugged_requests_are_submitted_together(ring: bool, first: list[int], last: list[int], exact: bool) -> None:
     bench = Bench(exact, max_events=1024, ring=ring)
 
     def plugged() -> Steps[None]:
@@ -251,14 +262,23 @@ def test_plugged_requests_are_submitted_together(ring: bool, calls: int, exact: 
         yield from bench.aio.io_unplug(bench.thread)
 
     bench.run(plugged())
-    # Preparing takes 100 each. io_submit takes all 130: 100, and 100 for each page. A ring takes 128 entries at once,
-    # the other two in a second call, after the first one's way back (100).
-    first = 130 if not ring else 128
-    submitted = 13_000 + 100 + first * 100
-    assert bench.waits(Stage.AIO_WAIT)[0] == submitted - 100
-    last = submitted if calls == 1 else submitted + 100 + 100 + 200
-    assert bench.waits(Stage.AIO_WAIT)[129] == last - 13_000
+    assert bench.waits(Stage.AIO_WAIT)[: len(first)] == first
+    assert bench.waits(Stage.AIO_WAIT)[128:] == last
     assert len(bench.done) == 130
+
+
+def test_the_batch_is_smaller_when_few_events_are_left(exact: bool) -> None:
+    bench = Bench(exact, max_events=3)
+
+    def plugged() -> Steps[None]:
+        bench.aio.io_plug()
+        yield from bench.submit(5)
+        yield from bench.aio.io_unplug(bench.thread)
+
+    bench.run(plugged())
+    # The third fills what the kernel takes: prepared at 300, submitted by 300 + 100 + 300. The others wait for it.
+    assert bench.waits(Stage.AIO_WAIT)[:3] == [600, 500, 0]
+    assert [ret for _, ret, _ in bench.done] == [0] * 5
 
 
 def test_completions_are_taken_in_their_order_in_one_turn(exact: bool) -> None:

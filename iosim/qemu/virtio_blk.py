@@ -110,6 +110,27 @@ class VirtIOBlock:
         """virtio_queue_host_notifier_aio_poll_ready: the polling event loop finds the ring not empty."""
         yield from self.handle_vq(self.loop.thread)
 
+    @property
+    def watch(self) -> Callable[[Request], None] | None:
+        """What is called when an element becomes available, while the loop polls."""
+        return self.vring.watch
+
+    @watch.setter
+    def watch(self, watch: Callable[[Request], None] | None) -> None:
+        self.vring.watch = watch
+
+    def io_poll(self) -> bool:
+        """virtio_queue_host_notifier_aio_poll: tell whether the ring is not empty."""
+        return bool(self.vring.avail)
+
+    def io_poll_begin(self) -> None:
+        """virtio_queue_host_notifier_aio_poll_begin: no kicks, please."""
+        self.vring.set_notification(False)
+
+    def io_poll_end(self) -> None:
+        """virtio_queue_host_notifier_aio_poll_end: kicks are wanted again."""
+        self.vring.set_notification(True)
+
     def access(
         self, thread: HostThread, register: int, access: Access | None = None, further: bool = False
     ) -> Steps[None]:
