@@ -221,6 +221,22 @@ def test_neighbours_are_merged_into_one_operation(exact: bool) -> None:
     assert busy_ns(result)["disk/sda"] == DISK
 
 
+def test_writes_submitted_together_are_complete_together_in_1_6(exact: bool) -> None:
+    # bdrv_aio_multiwrite: the disk serves one behind the other, both callbacks come behind the second. The two
+    # complete the same way, so the first has to wait for one service more.
+    result = run(exact, [WRITE, (1_000_000, "W", 1000, 8)], qemu="1.6")
+    first, second = (stages(result.requests.iloc[n]) for n in (0, 1))
+    assert (first["completion_wait"], second["completion_wait"]) == (COMPLETION_WAIT + DISK, COMPLETION_WAIT)
+    # poll, dispatch, bdrv_co_em_bh more than in 7.2. The second waits for the first's rw_complete, virtqueue_push,
+    # virtio_notify, irqfd_wakeup, deliver_edge, and finds the interrupt under way.
+    assert first["completion"] == COMPLETE + 3 * NS
+    assert second["completion"] == 2 * NS + 3 * NS + 5 * NS + 3 * NS
+    assert counts(result)[0][2] + counts(result)[1][2] == 1
+    assert times(result)[1][2] - times(result)[0][2] == 2 * NS  # guest.complete, virtqueue_get_buf
+    apart = times(run(exact, [WRITE, (1_000_000, "W", 1000, 8)], qemu="7.2"))
+    assert apart[1][2] - apart[0][2] == DISK
+
+
 def test_an_iothread_needs_no_bql_and_has_its_own_pool(exact: bool) -> None:
     result = run(exact, [WRITE], {"iothread": "io0"})
     # aio_poll finds the bottom half that spawns the worker without a system call: submit_return, dispatch, spawn,

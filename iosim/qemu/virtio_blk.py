@@ -202,14 +202,25 @@ class VirtIOBlock:
             batch.append(element)
 
     def _submit_multireq(self, thread: HostThread, batch: list[Element]) -> Steps[None]:
-        """virtio_blk_submit_multireq: sorted by sector, what is contiguous becomes one operation."""
-        elements = sorted(batch, key=lambda element: element.sector)
-        batch.clear()
-        for group in merged(elements) if self._conf.request_merging else [[element] for element in elements]:
-            yield from self._submit(thread, group)
+        """virtio_blk_submit_multireq: sorted by sector, what is contiguous becomes one operation.
 
-    def _submit(self, thread: HostThread, group: Sequence[Element]) -> Steps[None]:
-        """submit_requests: one operation of the block layer for *group*."""
+        Up to 1.6 (bdrv_aio_multiwrite) what overlaps as well, and all of the operations are done when the last one is.
+        """
+        asked = list(batch)
+        batch.clear()
+        elements = sorted(asked, key=lambda element: element.sector)
+        groups = [[element] for element in elements]
+        overlap = not self._version.virtio_merges_reads
+        if self._conf.request_merging:
+            groups = merged(elements, overlap)
+        multiwrite = Multiwrite(self, asked, len(groups)) if overlap and asked else None
+        for group in groups:
+            yield from self._submit(thread, group, multiwrite)
+
+    def _submit(
+        self, thread: HostThread, group: Sequence[Element], multiwrite: "Multiwrite | None" = None
+    ) -> Steps[None]:
+        """submit_requests: one operation of the block layer for *group*, in 1.6 one of the *multiwrite*'s."""
         yield SYNC
         now = thread.host.now_ns
         leader = group[0]
@@ -219,8 +230,9 @@ class VirtIOBlock:
             element.request.follow(leader.request)
         if leader.op == WRITE or (leader.op == READ and self._version.virtio_merges_reads):
             yield self._submit_path
-        io = (leader.op, leader.sector, sum(element.sectors for element in group))
-        yield from self._backend.blk_aio_prwv(thread, leader.request, io, partial(self._rw_complete, group))
+        io = (leader.op, leader.sector, group[-1].sector + group[-1].sectors - leader.sector)
+        complete = partial(self._rw_complete, group) if multiwrite is None else partial(multiwrite.done, group)
+        yield from self._backend.blk_aio_prwv(thread, leader.request, io, complete)
         yield SYNC
         thread.request = None
         leader.holder = None
@@ -239,13 +251,40 @@ class VirtIOBlock:
 
     def _rw_complete(self, group: Sequence[Element], ret: int) -> Steps[None]:
         """virtio_blk_rw_complete, virtio_blk_req_complete for each element: onto the used ring, interrupt if wanted."""
-        thread = self.loop.thread
         yield SYNC
+        self._part(group)
+        yield from self._complete(group, ret)
+
+    def multiwrite_cb(self, group: Sequence[Element]) -> None:
+        """Behind a SYNC: one operation of a multiwrite is done, others are not; *group* waits for them."""
+        self._set_aside(self.loop.thread, group[0], Stage.COMPLETION_WAIT)
+
+    def multiwrite_user_cb(
+        self, groups: Sequence[Sequence[Element]], asked: Sequence[Element], ret: int
+    ) -> Steps[None]:
+        """Behind a SYNC: the last operation of a multiwrite is done; its elements are, in the order of the ring."""
+        thread = self.loop.thread
         now = thread.host.now_ns
+        for group in groups:
+            self._part(group)
+            leader = group[0].request
+            if leader is not thread.request:
+                leader.stop_waiting(now)
+                leader.wait_in(Stage.COMPLETION, thread.name)
+        self._set_aside(thread, groups[-1][0], Stage.COMPLETION)
+        yield from self._complete(asked, ret)
+
+    def _part(self, group: Sequence[Element]) -> None:
+        """The operation of *group* is over: behind its first element, which is carried or waits, the others wait."""
+        thread = self.loop.thread
         for element in group[1:]:
-            element.request.stop_waiting(now)
+            element.request.stop_waiting(thread.host.now_ns)
             element.request.wait_in(Stage.COMPLETION, thread.name)
-        for element in group:
+
+    def _complete(self, elements: Sequence[Element], ret: int) -> Steps[None]:
+        """virtio_blk_rw_complete, virtio_blk_req_complete for each element."""
+        thread = self.loop.thread
+        for element in elements:
             if self.dead:
                 return
             element.ret = ret
@@ -372,13 +411,40 @@ class VirtIOBlock:
             thread.request = None
 
 
-def merged(elements: Sequence[Element]) -> list[list[Element]]:
-    """Return *elements*, sorted by sector, in groups of neighbours that may be one operation."""
+class Multiwrite:
+    """MultiwriteCB (1.6): writes that are submitted together are complete together, with the first error of any."""
+
+    def __init__(self, device: VirtIOBlock, asked: Sequence[Element], num_requests: int) -> None:
+        self._device = device
+        self._asked = asked
+        self._num_requests = num_requests
+        self._groups: list[Sequence[Element]] = []
+        self._error = 0
+
+    def done(self, group: Sequence[Element], ret: int) -> Steps[None]:
+        """multiwrite_cb."""
+        yield SYNC
+        self._error = self._error or ret
+        self._groups.append(group)
+        if self._device.dead:
+            return
+        if len(self._groups) < self._num_requests:
+            self._device.multiwrite_cb(group)
+        else:
+            yield from self._device.multiwrite_user_cb(self._groups, self._asked, self._error)
+
+
+def merged(elements: Sequence[Element], overlap: bool = False) -> list[list[Element]]:
+    """Return *elements*, sorted by sector, in groups of neighbours that may be one operation.
+
+    With *overlap* (multiwrite_merge of 1.6) those that overlap as well; a merged operation then has one segment less.
+    """
     groups: list[list[Element]] = []
     segments = end = 0
+    most = IOV_MAX - 1 if overlap else IOV_MAX
     for element in elements:
         pages = -(-element.sectors // PAGE_SECTORS)
-        if groups and element.sector == end and segments + pages <= IOV_MAX:
+        if groups and (element.sector <= end if overlap else element.sector == end) and segments + pages <= most:
             groups[-1].append(element)
             segments += pages
         else:
