@@ -101,8 +101,9 @@ def test_without_ioeventfd_the_vcpu_submits_in_its_exit(exact: bool) -> None:
     assert counts(result) == [[1, 1, 1, 0]]
 
 
-def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(exact: bool) -> None:
-    result = run(exact, [WRITE], {"transport": "pio", "irq": "line"})
+@pytest.mark.parametrize("ioeventfd", [True, False])
+def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(ioeventfd: bool, exact: bool) -> None:
+    result = run(exact, [WRITE], {"transport": "pio", "irq": "line", "ioeventfd": ioeventfd})
     isr = {
         "guest_run": NS,  # vp_interrupt
         "vm_exit": EXIT,
@@ -114,9 +115,25 @@ def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(exact: bool
     expected = {stage: ONE.get(stage, 0) + isr.get(stage, 0) for stage in {**ONE, **isr}}
     expected["kvm_exit_handling"] += NS  # the doorbell is a port
     expected["completion"] = (2 + 2 + 1 + 3) * NS  # virtio_notify; pci_set_irq, the first ioctl, deliver_edge
+    if ioeventfd:
+        # The guest notifier is an eventfd of the main loop's: event_notifier_set; poll, dispatch; guest_notifier_read.
+        expected["completion"] += 2 * NS
+        expected["completion_wait"] += 2 * NS
+    else:
+        expected["qemu_dispatch"] += 6 * NS  # as in test_without_ioeventfd_the_vcpu_submits_in_its_exit
+        expected["aio_wait"] = AIO_COLD_NEW
+        del expected["submit_wait"]
     assert stages(result.requests.iloc[0]) == expected
     # The kick, the ISR read; raised and lowered by two ioctls each. (The EOI comes behind the request.)
-    assert counts(result) == [[2, 1, 1, 4]]
+    assert counts(result) == [[2, 1 if ioeventfd else 2, 1, 4]]
+
+
+def test_one_signal_of_the_guest_notifier_serves_what_was_pushed_before_the_main_loop_reads_it(exact: bool) -> None:
+    # Two operations that two servers end at once. The pool completes the one first that was submitted last.
+    drive = {"transport": "pio", "irq": "line"}
+    disk = {"model": "constant", "service": "90us", "servers": 2}
+    result = run(exact, [WRITE, (1_000_000, "W", 1000, 8)], drive, disk=disk)
+    assert [row[2:] for row in counts(result)] == [[0, 0], [1, 4]]
 
 
 def test_qemu_1_6_and_linux_3_10(exact: bool) -> None:

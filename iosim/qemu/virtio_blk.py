@@ -33,6 +33,8 @@ QUEUE_NOTIFY, ISR = 0, 1
 class GuestNotifier(Protocol):
     """How the device interrupts the guest (`iosim.kvm.irqfd`)."""
 
+    is_irqfd: bool
+
     def notify(self, element: Element, left: Callable[[], None]) -> Steps[None]:
         """Raise the interrupt for *element*."""
 
@@ -77,6 +79,9 @@ class VirtIOBlock:
         self._aio = aio if version.laio_queues else None
         self._batches_notifications = version.virtio_notify_bh and conf.ioeventfd and not vring.event_idx
         self._to_notify: list[Element] = []
+        dataplane = version.virtio_notify_bh and conf.ioeventfd
+        self._notifies_main_loop = dataplane and not notifier.is_irqfd
+        self._signalled: list[Element] = []
         self._runstate = runstate
         runstate.add_vm_change_state_handler(self.dma_restart_cb)
         self._failed: list[Element] = []
@@ -91,8 +96,11 @@ class VirtIOBlock:
         self._rw_done = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
         flush_done = ("main_loop.virtio_blk_rw_complete", "virtio_blk_flush_complete")
         self._flush_done = path(flush_done, "main_loop.virtqueue_push")
-        notify = "virtio_notify_irqfd" if version.virtio_notify_bh and conf.ioeventfd else "virtio_notify"
+        notify = "virtio_notify_irqfd" if dataplane else "virtio_notify"
         self._virtio_notify = path(("main_loop.virtio_notify", notify))
+        self._event_notifier_set = path("main_loop.event_notifier_set")
+        read = ("main_loop.host_notifier_read", "virtio_queue_guest_notifier_read")
+        self._guest_notifier_read = path(read, stage=Stage.COMPLETION)
         self._pop_paths: dict[int, Path] = {}
 
     # Who tells the device
@@ -348,10 +356,39 @@ class VirtIOBlock:
         left = partial(self._set_aside, thread, element, Stage.IRQ_DELIVERY)
         yield self._virtio_notify
         yield SYNC
-        if not self.dead and self.vring.should_notify():
-            yield from self._notifier.notify(element, left)
-        else:
+        if self.dead or not self.vring.should_notify():
             left()
+        elif self._notifies_main_loop:
+            yield from self._signal_main_loop(element)
+        else:
+            yield from self._notifier.notify(element, left)
+
+    def _signal_main_loop(self, element: Element) -> Steps[None]:
+        """The guest notifier's eventfd, which KVM does not watch: the main loop raises the line in a later turn."""
+        yield self._event_notifier_set
+        yield SYNC
+        self._set_aside(self.loop.thread, element, Stage.COMPLETION_WAIT)
+        if not self.dead:
+            self._signalled.append(element)
+            self.loop.event_notifier_set(self.guest_notifier_read, element.request)
+
+    def guest_notifier_read(self) -> Steps[None]:
+        """virtio_queue_guest_notifier_read, virtio_irq: raise the line, once for all signals since then."""
+        thread = self.loop.thread
+        signalled, self._signalled = self._signalled, []
+        waiting = [element for element in signalled if element.where is Where.USED]
+        for element in waiting[1:]:
+            element.request.stop_waiting(thread.host.now_ns)
+            element.request.wait_in(Stage.IRQ_DELIVERY, thread.name)
+        if waiting:
+            self._take(thread, waiting[0])
+        yield self._guest_notifier_read
+        yield SYNC
+        if self.dead or not signalled:
+            self._put_down(thread)
+            return
+        first = (waiting or signalled)[0]
+        yield from self._notifier.notify(first, partial(self._set_aside, thread, first, Stage.IRQ_DELIVERY))
 
     def notify_guest_bh(self) -> Steps[None]:
         """notify_guest_bh: one notification for all that has been pushed since the last one."""
@@ -372,6 +409,7 @@ class VirtIOBlock:
         """The VM is no more: what is under way ends without anybody being told."""
         self.dead = True
         self._to_notify.clear()
+        self._signalled.clear()
         self._failed.clear()
 
     def system_reset(self) -> None:
