@@ -1,4 +1,4 @@
-"""The order within a turn of QEMU's event loops: bottom halves, then eventfds, whichever came first.
+"""The order within a turn of QEMU's event loops: bottom halves, the last first, then eventfds.
 
 Every cost is 100 ns (wake-up, poll, dispatch), each handler takes 1,000 ns.
 """
@@ -66,6 +66,13 @@ def test_bottom_halves_run_before_eventfds_that_were_signalled_before(exact: boo
     # Woken at 1,000: wake, dispatch; the first until 2,200; poll, dispatch.
     turns = Turns(exact, qemu).at((1_000, "fd0"), (1_500, "fd1"), (1_600, "bh"))
     assert turns.began == [("fd0", 1_200), ("bh", 2_400), ("fd1", 3_400)]
+
+
+def test_the_last_bottom_half_runs_first_and_one_scheduled_meanwhile_in_the_next_turn(exact: bool) -> None:
+    # bh1 is scheduled again while it waits in its turn; bh0 again when it has begun.
+    what = [(1_000, "fd0"), (1_500, "bh0"), (1_600, "bh1"), (1_700, "bh2"), (2_500, "bh1"), (4_500, "bh0")]
+    turns = Turns(exact).at(*what)
+    assert turns.began == [("fd0", 1_200), ("bh2", 2_400), ("bh1", 3_400), ("bh0", 4_400), ("bh0", 5_600)]
 
 
 def test_an_eventfd_signalled_behind_the_poll_waits_for_the_next_turn(exact: bool) -> None:

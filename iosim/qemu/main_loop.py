@@ -41,15 +41,17 @@ class AioHandler(Protocol):
 class MainLoop:
     """Waits in ppoll without the BQL, then takes it and runs what is ready.
 
-    First the bottom halves in order (aio_bh_poll), then the handlers of readable eventfds, then due timers. A bottom
-    half that is scheduled twice before it runs, runs once. What becomes ready while one turn runs belongs to the next.
+    First the bottom halves, the last scheduled first (aio_bh_poll), then the handlers of readable eventfds, then due
+    timers. A bottom half that is scheduled twice before it runs, runs once. What becomes ready while one turn runs
+    belongs to the next.
     """
 
     def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion) -> None:
         self.thread = thread
         self._keeps_bql = version.poll_keeps_bql
         self._alarm_timer = version.cpu_io
-        self._ready: deque[BottomHalf] = deque()
+        self._ready: list[BottomHalf] = []
+        self._slice: list[BottomHalf] = []
         self._readable: deque[EventHandler] = deque()
         self._timers: list[tuple[int, int, BottomHalf]] = []
         self._n_timers = 0
@@ -65,7 +67,7 @@ class MainLoop:
 
     def qemu_bh_schedule(self, bottom_half: BottomHalf, subject: Subject | None = None) -> None:
         """Make *bottom_half* ready and wake the thread (aio_notify); *subject* draws the cost of the wake-up."""
-        if bottom_half not in self._ready:
+        if bottom_half not in self._ready and bottom_half not in self._slice:
             self._ready.append(bottom_half)
         self._wake_up(subject)
 
@@ -157,8 +159,9 @@ class MainLoop:
         yield self._dispatch
         yield SYNC
         readable = len(self._readable)
-        for _ in range(len(self._ready)):
-            yield from self._ready.popleft()()
+        self._slice, self._ready = self._ready, []
+        while self._slice:
+            yield from self._slice.pop()()
             yield SYNC
         for _ in range(readable):
             yield from self._readable.popleft()()
