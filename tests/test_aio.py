@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from iosim.disk import ConstantDisk, Disk, HostFile
 from iosim.disk.bio import BioQueue
-from iosim.host import Host, HostThread, IoWq, Mutex
+from iosim.host import Host, HostThread, IoWq, Level, Mutex
 from iosim.model.draws import Subject
 from iosim.model.records import Request
 from iosim.model.stages import Stage
@@ -167,7 +167,8 @@ class Bench:
         self.binder = Binder(constant_profile())
         self.version = replace(VERSIONS[qemu], laio_max_events=max_events)
         self.bql = Mutex(self.host, "bql")
-        main = HostThread(self.host, 2049, "main", Subject(1))
+        self.busy = Level(self.host.timeline, "main:busy")
+        main = HostThread(self.host, 2049, "main", Subject(1), self.busy)
         self.main_loop = MainLoop(main, self.binder, self.bql, self.version)
         disk = Disk(self.host, "sda", ConstantDisk(DISK, DISK), 1000)
         self.file = HostFile(self.binder, disk, 0, bios=BioQueue(self.host, disk, 1024))
@@ -232,6 +233,15 @@ def test_request_beyond_the_limit_fails_in_1_6(exact: bool) -> None:
     bench = Bench(exact, qemu="1.6")
     bench.run(bench.submit(3))
     assert [(number, ret) for number, ret, _ in bench.done] == [(2, -5), (0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize(("qemu", "turns"), [("7.2", 2), ("1.6", 1)])
+def test_a_submission_wakes_the_main_loop_for_nothing_in_7_2(qemu: str, turns: int, exact: bool) -> None:
+    bench = Bench(exact, qemu=qemu)
+    bench.run(bench.submit(1))
+    bench.busy.set(bench.host.now_ns, 0)
+    # wake, dispatch; once more for the completion, with event and coroutine
+    assert bench.busy.area == turns * 200 + 200
 
 
 def test_nothing_limits_what_a_ring_has_in_flight(exact: bool) -> None:

@@ -262,8 +262,9 @@ def test_an_iothread_needs_no_bql_and_has_its_own_pool(exact: bool) -> None:
     busy = busy_ns(result)
     assert (busy["web/bql"], busy["web/main_loop"], busy["web/pool"]) == (0, 0, 0)
     assert busy["web/iothread/io0/pool"] > DISK
-    # NOTICE, TAKE, SUBMIT, submit_return; dispatch, spawn; wake, dispatch, COMPLETE.
-    assert busy["web/iothread/io0"] == (3 + 3 + 7 + 1 + 2 + 2 + 7) * NS
+    # NOTICE, TAKE, SUBMIT, submit_return; dispatch, spawn; wake, dispatch, COMPLETE; dispatch: the completion has
+    # scheduled a bottom half and cancelled it.
+    assert busy["web/iothread/io0"] == (3 + 3 + 7 + 1 + 2 + 2 + 7 + 1) * NS
 
 
 POLLED = {
@@ -307,11 +308,22 @@ def test_a_bottom_half_ends_poll_mode_and_with_event_indices_that_is_a_kick(exac
     assert counts(result) == [[1, 0, 1, 0]] * 12
 
 
-def test_completions_of_linux_aio_are_polled_and_leave_poll_mode_on(exact: bool) -> None:
-    drive = {"iothread": True, "aio": "native"}
+@pytest.mark.parametrize(("event_idx", "kicks"), [(True, [1, 1, 1, 1]), (False, [0, 0, 0, 0])])
+@pytest.mark.parametrize("aio", ["native", "io_uring"])
+def test_linux_aio_and_io_uring_schedule_a_bottom_half_too(
+    aio: str, event_idx: bool, kicks: list[int], exact: bool
+) -> None:
+    drive = {"iothread": True, "aio": aio, "event_idx": event_idx}
     result = run(exact, PERIODIC, drive, disk={"model": "constant", "service": "10us"})
-    assert [row[0] for row in counts(result)][-4:] == [0, 0, 0, 0]
+    assert [row[0] for row in counts(result)][-4:] == kicks
     assert busy_ns(result)["web/iothread/drive:0"] > 4 * 30_000
+
+
+def test_polled_completions_need_no_wake_up(exact: bool) -> None:
+    # The bottom half that is scheduled and cancelled costs a turn behind the submission and behind the completion.
+    drive = {"iothread": True, "aio": "native", "event_idx": False}
+    last = run(exact, PERIODIC, drive, disk={"model": "constant", "service": "10us"}).requests.iloc[-1]
+    assert last["completion_wait_ns"] == 2 * NS  # run_poll_handlers_once, dispatch
 
 
 def test_poll_max_ns_0_never_polls(exact: bool) -> None:

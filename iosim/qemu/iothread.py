@@ -5,7 +5,7 @@ from iosim.model.costs import Cost
 from iosim.model.draws import Subject
 from iosim.model.stages import Stage
 from iosim.model.steps import RESCHED, SYNC, Binder, Item, Mode, Op, Path, Steps
-from iosim.qemu.main_loop import AioHandler, BottomHalf, EventHandler, MainLoop
+from iosim.qemu.main_loop import AioHandler, EventHandler, MainLoop
 from iosim.qemu.versions import QemuVersion
 
 POLL_START_NS = 4000
@@ -18,8 +18,11 @@ class IOThread(MainLoop):
 
     `poll_ns` is how long it polls: 0 at first, 4 us once a wait was shorter than *poll_max_ns*, then doubled up to
     that; back to 0 by a longer wait. The rings want no kicks while it polls, and as long as polling is what finds
-    something (`_poll_started`): an eventfd that is signalled then is found by the next wait. A bottom half ends that;
-    with one pending there is neither polling nor a wait (8.0 and later leave the rings alone then, 816a430c51).
+    something (`_poll_started`): an eventfd that is signalled then is found by the next wait.
+
+    Any bottom half that is scheduled (`_notified`) ends that, also the one that every completion schedules and then
+    cancels: the next turn neither polls nor waits, and kicks are wanted again. (8.0 and later leave the rings alone
+    until the loop waits, 816a430c51.)
     """
 
     def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion, poll_max_ns: int) -> None:
@@ -28,6 +31,7 @@ class IOThread(MainLoop):
         self._poll_max_ns = poll_max_ns
         self._poll_started = False
         self._polling = False
+        self._notified = False
         self._handlers: list[AioHandler] = []
         self._signalled: list[EventHandler] = []
         self._poll_round = binder.path("iothread.run_poll_handlers_once")
@@ -38,13 +42,11 @@ class IOThread(MainLoop):
         """Look at *handler* while polling."""
         self._handlers.append(handler)
 
-    def qemu_bh_schedule(self, bottom_half: BottomHalf, subject: Subject | None = None) -> None:
-        """Make *bottom_half* ready; a polling loop sees it by itself (aio_notify)."""
-        super().qemu_bh_schedule(bottom_half, subject)
+    def aio_notify(self, subject: Subject | None = None) -> None:
+        """Behind a SYNC: a loop that waits or polls goes on, and one that does neither will not in its next turn."""
+        self._notified = True
+        super().aio_notify(subject)
         self._end_polling(subject)
-
-    def qemu_bh_cancel(self, bottom_half: BottomHalf) -> None:
-        """The loop has been notified: it makes one more turn all the same, in which *bottom_half* finds nothing."""
 
     def event_notifier_set(self, handler: EventHandler, subject: Subject | None = None) -> None:
         """An eventfd becomes readable; only a waiting loop notices."""
@@ -76,8 +78,10 @@ class IOThread(MainLoop):
             yield from self._run_poll_handlers(poll_ns)
         if not self._readable:
             self._poll_set_started(False)
-        if not self._has_work and not (self._timers and self._timers[0][0] <= host.now_ns):
+        due = self._timers and self._timers[0][0] <= host.now_ns
+        if not (self._has_work or due or self._notified):
             yield from self._wait()
+        self._notified = False
         self._adjust_polling(host.now_ns - start)
         yield from self._run_ready()
         self.thread.subject = self.thread.own_subject
@@ -88,7 +92,7 @@ class IOThread(MainLoop):
         What is found is put into `_readable`.
         """
         self._poll_set_started(True)
-        if not self._look_at_handlers():
+        if not self._look_at_handlers() and not self._notified:
             self._polling = True
             for handler in self._handlers:
                 handler.watch = self._end_polling
@@ -101,7 +105,7 @@ class IOThread(MainLoop):
             if self.thread.need_resched:
                 yield RESCHED
             self._look_at_handlers()
-        if self._has_work:
+        if self._has_work or self._notified:
             self.thread.subject = self._waker
             self._waker = self.thread.own_subject
             yield self._poll_round

@@ -110,7 +110,11 @@ class LinuxAio:
             yield from self._ioq_submit(thread)
 
     def _ioq_submit(self, thread: HostThread) -> Steps[None]:
-        """One system call after the other until the queue is empty or *max_events* are in flight."""
+        """One system call after the other until the queue is empty or *max_events* are in flight.
+
+        7.2 then looks for completions (docs/limits.md: for those of these requests alone); for as long it has a bottom
+        half scheduled, which wakes a loop that sleeps.
+        """
         while self.pending and self.in_flight < self._max_events:
             n = min(len(self.pending), self._batch, self._max_events - self.in_flight)
             batch = [self.pending.popleft() for _ in range(n)]
@@ -126,6 +130,8 @@ class LinuxAio:
                 self._start(aiocb)
             yield self._back
             yield SYNC
+        if self._queues:
+            self._main_loop.aio_notify(batch[-1].request)
 
     def _entering(self, batch: Sequence[Aiocb]) -> Path:
         """Return the path of the system call down to the disk's queue: it pins one page per 4 KiB."""
@@ -179,6 +185,7 @@ class LinuxAio:
         """qemu_laio_completion_cb, qemu_luring_completion_cb: resume the coroutines of complete requests in order."""
         main_loop = self._main_loop
         yield SYNC
+        main_loop.aio_notify()
         while self._completed:
             aiocb = self._completed.popleft()
             self.in_flight -= 1

@@ -66,15 +66,19 @@ class MainLoop:
         self._unlock = Unlock(bql)
 
     def qemu_bh_schedule(self, bottom_half: BottomHalf, subject: Subject | None = None) -> None:
-        """Make *bottom_half* ready and wake the thread (aio_notify); *subject* draws the cost of the wake-up."""
+        """Make *bottom_half* ready and wake the thread; *subject* draws the cost of the wake-up."""
         if bottom_half not in self._ready and bottom_half not in self._slice:
             self._ready.append(bottom_half)
-        self._wake_up(subject)
+        self.aio_notify(subject)
 
     def qemu_bh_cancel(self, bottom_half: BottomHalf) -> None:
         """Behind a SYNC: *bottom_half* does not run, if it was scheduled."""
         if bottom_half in self._ready:
             self._ready.remove(bottom_half)
+
+    def aio_notify(self, subject: Subject | None = None) -> None:
+        """Behind a SYNC: a loop that waits wakes up, also for a bottom half that is cancelled at once."""
+        self._wake_up(subject)
 
     def event_notifier_set(self, handler: EventHandler, subject: Subject | None = None) -> None:
         """An eventfd that the loop watches becomes readable: *handler* runs, once however often that happens."""
@@ -103,11 +107,12 @@ class MainLoop:
         """
         self._n_timers += 1
         heappush(self._timers, (at_ns, self._n_timers, callback))
-        if self._polls and self._timers[0][1] == self._n_timers:
-            if self._alarm_timer:
-                self.thread.wake_at(at_ns)
-            else:
-                self.thread.wake()
+        if self._timers[0][1] != self._n_timers:
+            return
+        if not self._alarm_timer:
+            self.aio_notify()
+        elif self._polls:
+            self.thread.wake_at(at_ns)
 
     def carry(self, request: Request) -> None:
         """Take *request* in hand: its wait for this turn ends, of which the wait for the BQL is bql_wait.

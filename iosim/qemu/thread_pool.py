@@ -134,6 +134,7 @@ class ThreadPool:
             yield from element.coroutine.enter(self.main_loop.thread)
             self.main_loop.put_down()
             yield SYNC
+            self.main_loop.aio_notify()
             self.main_loop.qemu_bh_cancel(self.thread_pool_completion_bh)
 
     # The workers
