@@ -20,11 +20,12 @@ LAYERS: dict[str, set[str]] = {
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
-    "scenario_file": {"model"},
+    "toml_file": {"model"},
+    "scenario_file": {"model", "toml_file"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "scenario_file"]
+NO_SIMULATION = ["model", "traces", "results", "toml_file", "scenario_file"]
 
 
 def modules() -> list[Path]:
