@@ -102,8 +102,8 @@ def file_names(scenario: Scenario) -> list[str]:
     return profile + tables + [drive.trace for vm in scenario.vm for drive in vm.drive]
 
 
-def renamed(scenario: Scenario, name: Callable[[str], str], place: str) -> Scenario:
-    """Return *scenario* with *name* of each of its file names in its place; *place* names it in errors."""
+def renamed(scenario: Scenario, name: Callable[[str], str]) -> dict[str, Any]:
+    """Return *scenario* as a parsed file, with *name* of each of its file names in its place."""
     data = scenario.model_dump(mode="json", exclude_none=True)
     if data["host"]["profile"].endswith(".toml"):
         data["host"]["profile"] = name(data["host"]["profile"])
@@ -113,7 +113,7 @@ def renamed(scenario: Scenario, name: Callable[[str], str], place: str) -> Scena
     for vm in data["vm"]:
         for drive in vm["drive"]:
             drive["trace"] = name(drive["trace"])
-    return check(data, place)
+    return data
 
 
 def relocated(scenario: Scenario, old: Path, new: Path) -> Scenario:
@@ -122,4 +122,4 @@ def relocated(scenario: Scenario, old: Path, new: Path) -> Scenario:
     def move(name: str) -> str:
         return name if os.path.isabs(name) else os.path.relpath(old / name, new)
 
-    return renamed(scenario, move, str(new))
+    return check(renamed(scenario, move), str(new))

@@ -17,7 +17,6 @@ from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import read_trace
 from iosim.traces.table import check_size
 
-
 TraceReader = Callable[[Path], Trace]
 """Path of a trace file -> trace. Raises TraceError."""
 

@@ -1,0 +1,126 @@
+"""Where finished runs are kept: one small file for each, under the hash of what it depends on."""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from iosim.model.errors import OutputError, reason
+from iosim.study.job import Job, Outcome
+from iosim.study.metrics import Measured
+
+RECORD_VERSION = 1
+JOURNAL = "journal.csv"
+_HEAD = "finished,digest,host,pid,seconds\n"
+_KEPT_MARK = "digest"
+"""A file of a kept result that says which run it is."""
+
+
+class Store:
+    """The finished runs of a study, in *folder*. One process at a time may write to it.
+
+    A run is either there as a whole or not at all, whenever the process ends: files are written in `unfinished`, forced
+    to the disk and renamed. `journal.csv` has one line for each run that was carried out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._beside = folder / "unfinished"
+        self._lock: int | None = None
+
+    def __enter__(self) -> "Store":
+        """Take the store for this process. Raises OutputError if another one has it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(self._beside, ignore_errors=True)
+            self._beside.mkdir()
+        except BlockingIOError:
+            self.__exit__(None, None, None)
+            raise OutputError(f"{self.folder.parent}: another iosim is at work there") from None
+        except OSError as error:
+            raise OutputError(f"{self.folder}: {reason(error)}") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let others have the store."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def get(self, job: Job) -> list[Measured] | None:
+        """Return the metrics of *job* if it is finished, its result folder included if it is to be kept."""
+        metrics = self._record(job.digest)
+        if metrics is None or (job.keep_in is not None and not _is_kept(job.keep_in, job.digest)):
+            return None
+        return metrics
+
+    def put(self, job: Job, outcome: Outcome) -> None:
+        """Keep what *job* came to. Raises OutputError."""
+        try:
+            if outcome.kept is not None:
+                assert job.keep_in is not None
+                self._write_folder(job.keep_in, {**outcome.kept, _KEPT_MARK: f"{job.digest}\n".encode()})
+            record = {"record": RECORD_VERSION, "digest": job.digest, "metrics": outcome.metrics}
+            path = self._path(job.digest)
+            path.parent.mkdir(exist_ok=True)
+            self._write_file(path, json.dumps(record).encode())
+            self._note(job, outcome)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: {reason(error)}") from None
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / digest[:2] / f"{digest}.json"
+
+    def _record(self, digest: str) -> list[Measured] | None:
+        """Return what the record of *digest* has; None if there is none that is whole."""
+        try:
+            record = json.loads(self._path(digest).read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or (record.get("record"), record.get("digest")) != (RECORD_VERSION, digest):
+            return None
+        return [Measured(metric, of, float(value)) for metric, of, value in record["metrics"]]
+
+    def _note(self, job: Job, outcome: Outcome) -> None:
+        """Add a line to the journal, in one write."""
+        journal = os.open(self.folder / JOURNAL, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        try:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            line = f"{now},{job.digest},{outcome.host},{outcome.pid},{outcome.seconds:.3f}\n"
+            os.write(journal, (line if os.fstat(journal).st_size else _HEAD + line).encode())
+        finally:
+            os.close(journal)
+
+    def _write_file(self, path: Path, content: bytes) -> None:
+        handle, made = tempfile.mkstemp(dir=self._beside)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(made, 0o644)
+        os.replace(made, path)
+
+    def _write_folder(self, folder: Path, files: dict[str, bytes]) -> None:
+        """Put the folder with *files* in its place; what was there goes away."""
+        made = Path(tempfile.mkdtemp(dir=self._beside))
+        made.chmod(0o755)
+        for name, content in files.items():
+            self._write_file(made / name, content)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+def _is_kept(folder: Path, digest: str) -> bool:
+    try:
+        return (folder / _KEPT_MARK).read_text(encoding="utf-8").strip() == digest
+    except (OSError, UnicodeDecodeError):
+        return False
