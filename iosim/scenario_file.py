@@ -54,6 +54,22 @@ def set_key(data: dict[str, Any], path: str, value: Any, place: str) -> None:
     _set(data, [key.strip() for key in path.split(".")], value, place)
 
 
+def values_at(data: dict[str, Any], path: str) -> list[Any]:
+    """Return the values of *data*, a parsed file, that --set would change at *path*; None stands for a missing key.
+
+    Raises ScenarioError if the path leads nowhere.
+    """
+    return _get(data, [key.strip() for key in path.split(".")], path)
+
+
+def _get(node: Any, keys: list[str], place: str) -> list[Any]:
+    if not keys:
+        return [node]
+    if isinstance(node, list):
+        return [value for element, rest in _elements(node, keys, place) for value in _get(element, rest, place)]
+    return _get(node.get(keys[0]), keys[1:], place) if isinstance(node, dict) else [None]
+
+
 def _set(node: Any, keys: list[str], value: Any, place: str) -> None:
     if isinstance(node, list):
         chosen = _elements(node, keys, place)

@@ -15,7 +15,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.traces import read_trace
 
-LIBRARIES = ("hdrhistogram", "numpy", "pandas", "scipy", "simpy")
+LIBRARIES = ("hdrhistogram", "numpy", "pandas", "pyarrow", "scipy", "simpy")
 """Libraries through which the figures of a run pass."""
 NOT_MEASURED = ("slowest", "window", "log")
 """Keys of [run] that change what is kept of a run, but none of its metrics."""

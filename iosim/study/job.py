@@ -22,6 +22,8 @@ from iosim.study.content import InputFile, environment
 from iosim.study.metrics import Measured, WarmupRule, measure
 from iosim.traces import read_trace
 
+_NAMES = {"code": "the hash of iosim's modules"}
+
 Locate = Callable[[InputFile], Path]
 """Where whoever runs a job finds the content of a file."""
 
@@ -70,8 +72,8 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
     if (here := environment()) != job.environment:
         name = next(name for name in {**job.environment, **here} if here.get(name) != job.environment.get(name))
         raise StudyError(
-            f"{platform.node()}: {name} must be {job.environment.get(name)} as where the study was started, "
-            f"got {here.get(name)}"
+            f"{platform.node()}: {_NAMES.get(name, name)} must be that of the machine where the study was started, "
+            f"{job.environment.get(name)}, got {here.get(name)}"
         )
     begin = time.monotonic()
     try:
@@ -89,7 +91,7 @@ def _simulated(job: Job, locate: Locate) -> Result:
     digests = {paths[file.name]: file.sha256 for file in job.files}
     for file in job.files:
         if file.name in _not_traces(job.scenario) and sha256(paths[file.name].read_bytes()).hexdigest() != file.sha256:
-            raise _changed(file.path)
+            raise changed(file.path)
     data = scenario_file.renamed(job.scenario, lambda name: str(paths[name]))
     if job.keep_in is None:
         data["run"]["slowest"] = 0
@@ -115,11 +117,12 @@ def _trace(path: Path, digest: str) -> Trace:
     """Return the trace in *path*; the last few stay in memory, as the points of a study share them."""
     trace = read_trace(path)
     if trace.sha256 != digest:
-        raise _changed(path)
+        raise changed(path)
     return trace
 
 
-def _changed(path: Path) -> StudyError:
+def changed(path: Path) -> StudyError:
+    """Return the error of a file whose content is no longer what the study was started with."""
     return StudyError(f"{path}: has changed since the study was started; run it again")
 
 

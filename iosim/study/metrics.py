@@ -13,13 +13,14 @@ from iosim.study.statistics import Truncation, mser5
 WarmupRule: TypeAlias = Literal["scenario", "mser-5"]
 """Which requests are left out: those of `run.warmup`, or also those that MSER-5 finds to be warm-up."""
 
+PER_REQUEST = ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
 PERCENTILES = ("50", "90", "95", "99", "99.9")
 UNITS = {
-    "requests_in": "",
-    "requests_done": "",
-    "requests_failed": "",
-    "requests_unfinished": "",
-    "requests_counted": "",
+    "requests_in": "count",
+    "requests_done": "count",
+    "requests_failed": "count",
+    "requests_unfinished": "count",
+    "requests_counted": "count",
     "end": "ns",
     "throughput": "1/s",
     "bandwidth": "B/s",
@@ -28,23 +29,19 @@ UNITS = {
     "latency_max": "ns",
     **{f"latency_p{p}": "ns" for p in PERCENTILES},
     "stage_mean": "ns",
-    "stage_share": "1",
-    "exits_per_request": "",
-    "userspace_exits_per_request": "",
-    "irqs_per_request": "",
-    "irq_line_ioctls_per_request": "",
-    "utilisation": "1",
-    "utilisation_max": "1",
-    "mean_queue": "",
-    "max_queue": "",
-    "page_cache": "",
-    "write_amplification": "1",
-    "mser5_cut": "",
-    "mser5_settled": "",
+    "stage_share": "share",
+    **{f"{name}_per_request": "count" for name in PER_REQUEST},
+    "utilisation": "share",
+    "utilisation_max": "share",
+    "mean_queue": "count",
+    "max_queue": "count",
+    "page_cache": "pages",
+    "write_amplification": "ratio",
+    "mser5_cut": "count",
+    "mser5_settled": "0 or 1",
     "warmup": "ns",
 }
-"""The metrics and their units; empty for counts."""
-PER_REQUEST = ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
+"""The metrics and their units."""
 
 
 class Measured(NamedTuple):

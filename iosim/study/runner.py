@@ -96,7 +96,7 @@ class Runner:
             files=files,
             warmup=self.warmup,
             environment=environment(),
-            folder=point.folder,
+            folder=point.folder.absolute(),
             keep_in=None if self.keep_in is None else self.keep_in / point.name / str(replication),
         )
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,14 @@ def run(
     wanted = points(study, path, options)
     folder = Path("reports") / path.stem if out is None else out
     check_folder(folder)
+
+    def note(text: str) -> None:
+        errors.print(Text(text), soft_wrap=True)
+
     keep_in = (folder / "points").absolute() if keep or study.output.keep else None
     with (
         Store(folder / "store") as store,
-        executor(workers, scheduler) as crew,
+        executor(workers, scheduler, note) as crew,
         progress_bar(errors) as bar,
     ):
         runner = Runner(store, crew, study.statistics.warmup, keep_in)
@@ -88,11 +92,20 @@ def progress_bar(errors: Console) -> Bar:
     return Bar(*columns, console=errors, transient=True, disable=not errors.is_terminal)
 
 
-def executor(workers: int | None, scheduler: str | None) -> Executor:
-    """Return who runs the jobs: *workers* processes here (default: one per CPU), or the cluster of *scheduler*."""
+def executor(workers: int | None, scheduler: str | None, note: Callable[[str], None]) -> Executor:
+    """Return who runs the jobs: *workers* processes here (default: one per CPU), or the cluster of *scheduler*.
+
+    *note* is called with what the user should know of the cluster. Raises StudyError without Dask.
+    """
     if scheduler is None:
         return local(usable_cpus() if workers is None else workers)
-    raise StudyError(f"{scheduler}: is not supported yet")
+    if workers is not None:
+        raise StudyError("--workers and --scheduler cannot be given together: the cluster has its own workers")
+    try:
+        from iosim.study.cluster import Cluster
+    except ImportError:
+        raise StudyError("--scheduler needs Dask: pip install 'iosim[cluster]'") from None
+    return Cluster(scheduler, note)
 
 
 def check_folder(folder: Path) -> None:

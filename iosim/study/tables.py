@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from iosim import scenario_file
 from iosim.study.metrics import UNITS
 from iosim.study.points import Point, value_text
 from iosim.study.runner import Run
@@ -32,16 +33,24 @@ def runs_table(points: Sequence[Point], runs: Sequence[Run]) -> pd.DataFrame:
             "value": np.array([row.value for row in metrics], dtype=np.float64),
         }
     )
-    return _with_changes(frame, points, "point")
+    return _with_keys(frame, points)
 
 
-def _with_changes(frame: pd.DataFrame, points: Sequence[Point], behind: str) -> pd.DataFrame:
-    """Return *frame* with a column for each key that any point changes, empty where the base's value holds."""
-    at = list(frame.columns).index(behind) + 1
+def _with_keys(frame: pd.DataFrame, points: Sequence[Point]) -> pd.DataFrame:
+    """Return *frame* with a column for each key that any point changes, behind that of the point: the value there.
+
+    It is empty where the key is left out, or is that of several tables that differ.
+    """
+    resolved = {point.name: point.scenario.model_dump(mode="json") for point in points}
     for key in reversed(dict.fromkeys(key for point in points for key in point.changes)):
-        values = {point.name: point.changes[key] for point in points if key in point.changes}
-        frame.insert(at, key, _typed(frame["point"].map(lambda name, of=values: of.get(name)), list(values.values())))
+        values = {name: _value(data, key) for name, data in resolved.items()}
+        frame.insert(1, key, _typed(frame["point"].map(values), [v for v in values.values() if v is not None]))
     return frame
+
+
+def _value(data: dict[str, Any], key: str) -> Any:
+    found = scenario_file.values_at(data, key)
+    return found[0] if all(value == found[0] for value in found) else None
 
 
 def _typed(column: "pd.Series[Any]", values: list[Any]) -> "pd.Series[Any]":
@@ -76,7 +85,7 @@ def summary_table(runs: pd.DataFrame, points: Sequence[Point], reference: str, c
     summary.loc[of_reference, ["difference", "difference_low", "difference_high"]] = np.nan
     summary.loc[of_reference, "pairs"] = 0
     summary = summary.iloc[np.argsort(summary["point"].map(order).to_numpy(), kind="stable")].reset_index(drop=True)
-    return _with_changes(summary, points, "point")
+    return _with_keys(summary, points)
 
 
 def _differences(values: dict[int, float], reference: dict[int, float]) -> dict[int, float]:
