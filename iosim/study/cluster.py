@@ -3,7 +3,9 @@
 Imported only for `--scheduler`; needs the extra `cluster` (distributed).
 """
 
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -13,7 +15,7 @@ from typing import Self
 
 from distributed import CancelledError, Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 
-from iosim.model.errors import StudyError
+from iosim.model.errors import StudyError, shown
 from iosim.study.content import InputFile
 from iosim.study.job import Job, Outcome, changed, execute
 
@@ -21,6 +23,7 @@ INPUTS = "iosim-inputs"
 """Folder within a worker's own folder where the contents of files are."""
 CONNECT_S = 10
 MAX_SHIPMENTS = 3
+_ADDRESS = re.compile(r"(tcp|tls)://[^/\s]+:\d{1,5}")
 
 
 class MissingInputError(Exception):
@@ -43,9 +46,13 @@ class Cluster:
 
     def __enter__(self) -> Self:
         """Connect to the scheduler. Raises StudyError if none answers."""
+        if not _ADDRESS.fullmatch(self._address):
+            raise StudyError(f"--scheduler must be tcp://host:port, got {shown(self._address)}")
+        # What a lost connection means is said in one line below.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError):
+        except OSError:
             raise StudyError(f"--scheduler {self._address}: no Dask scheduler answers there") from None
         if not self._client.scheduler_info()["workers"]:
             self._note(f"{self._address} has no workers yet; waiting for them")
