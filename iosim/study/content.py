@@ -78,11 +78,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def run_digest(scenario: Scenario, files: tuple[InputFile, ...], measured_with: dict[str, str]) -> str:
-    """Return the SHA-256 of everything that the metrics of a run of *scenario* depend on.
+def run_digest(scenario: Scenario, files: tuple[InputFile, ...], kind: str) -> str:
+    """Return the SHA-256 of everything that the outcome of a run of *scenario* depends on.
 
-    Files count by their content, so that a trace under another name is the same. *measured_with* are the settings of
-    the metrics.
+    Files count by their content, so that a trace under another name is the same. *kind* tells runs apart of which
+    different things are wanted.
     """
     by_name = {file.name: file.sha256 for file in files}
     data = scenario_file.renamed(scenario, by_name.__getitem__)
@@ -91,7 +91,7 @@ def run_digest(scenario: Scenario, files: tuple[InputFile, ...], measured_with: 
     profile = scenario.host.profile
     if not profile.endswith(".toml"):
         data["host"]["profile"] = _shipped_profile_digest(profile)
-    document = {"scenario": data, "measured_with": measured_with, "environment": environment()}
+    document = {"scenario": data, "kind": kind, "environment": environment()}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

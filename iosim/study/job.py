@@ -1,5 +1,6 @@
 """One run of a study, as it is sent to whoever runs it, and what comes back."""
 
+import io
 import os
 import platform
 import shutil
@@ -11,6 +12,8 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
+
 from iosim import scenario_file
 from iosim.model.errors import IosimError, StudyError
 from iosim.model.scenario import Scenario
@@ -19,7 +22,7 @@ from iosim.results import result as results
 from iosim.results.result import Result
 from iosim.simulation import simulate
 from iosim.study.content import InputFile, environment
-from iosim.study.metrics import Measured, WarmupRule, measure
+from iosim.study.metrics import Measured, batches, latencies, measure
 from iosim.traces import read_trace
 
 _NAMES = {"code": "the hash of iosim's modules"}
@@ -32,26 +35,30 @@ Locate = Callable[[InputFile], Path]
 class Job:
     """One replication of one point, with everything that it needs but the content of its files.
 
-    *name* is for messages; *digest* says what its metrics depend on (`iosim.study.content`). *keep_in* is the folder
+    *name* is for messages; *digest* says what its outcome depends on (`iosim.study.content`). *keep_in* is the folder
     for its whole result, None if only the metrics are wanted; file names of the kept scenario are relative to it, those
-    of *scenario* to *folder*.
+    of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics.
     """
 
     name: str
     digest: str
     scenario: Scenario
     files: tuple[InputFile, ...]
-    warmup: WarmupRule
     environment: dict[str, str]
     folder: Path
     keep_in: Path | None = None
+    pilot: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job came to: its metrics, the files of its whole result by name if it is kept, and where it ran."""
+    """What a job came to: its metrics, a table, the files of its whole result by name if it is kept, and where it ran.
+
+    *table* is a Parquet file: `metrics.latencies`, or `metrics.batches` of a pilot run.
+    """
 
     metrics: list[Measured]
+    table: bytes
     kept: dict[str, bytes] | None
     host: str
     pid: int
@@ -80,9 +87,24 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
         result = _simulated(job, locate)
     except IosimError as error:
         raise type(error)(f"{job.name}: {error}") from None
-    metrics = measure(result, job.warmup)
+    metrics = [] if job.pilot else measure(result)
+    table = _parquet(batches(result) if job.pilot else latencies(result))
     kept = None if job.keep_in is None else _packed(result, job)
-    return Outcome(metrics, kept, platform.node(), os.getpid(), time.monotonic() - begin)
+    return Outcome(metrics, table, kept, platform.node(), os.getpid(), time.monotonic() - begin)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    """Return *table* as a Parquet file; sorted times take about two bytes each."""
+    buffer = io.BytesIO()
+    times = [name for name in table.columns if name.endswith("_ns")]
+    table.to_parquet(
+        buffer,
+        index=False,
+        compression="zstd",
+        use_dictionary=[name for name in table.columns if name not in times],
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+    )
+    return buffer.getvalue()
 
 
 def _simulated(job: Job, locate: Locate) -> Result:

@@ -1,17 +1,16 @@
 """What one run is measured by: numbers with a name, taken from its tables (docs/studies.md has every one)."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, TypeAlias
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from iosim.model.stages import Stage
+from iosim.model.trace import OPS
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
-from iosim.study.statistics import Truncation, mser5
-
-WarmupRule: TypeAlias = Literal["scenario", "mser-5"]
-"""Which requests are left out: those of `run.warmup`, or also those that MSER-5 finds to be warm-up."""
+from iosim.study.statistics import BATCH
 
 PER_REQUEST = ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
 PERCENTILES = ("50", "90", "95", "99", "99.9")
@@ -20,7 +19,9 @@ UNITS = {
     "requests_done": "count",
     "requests_failed": "count",
     "requests_unfinished": "count",
+    "requests_warmup": "count",
     "requests_counted": "count",
+    "warmup": "ns",
     "end": "ns",
     "throughput": "1/s",
     "bandwidth": "B/s",
@@ -37,9 +38,6 @@ UNITS = {
     "max_queue": "count",
     "page_cache": "pages",
     "write_amplification": "ratio",
-    "mser5_cut": "count",
-    "mser5_settled": "0 or 1",
-    "warmup": "ns",
 }
 """The metrics and their units."""
 
@@ -52,59 +50,72 @@ class Measured(NamedTuple):
     value: float
 
 
-def measure(result: Result, warmup: WarmupRule = "scenario") -> list[Measured]:
-    """Return every metric of *result*, in a fixed order.
-
-    Numbers are those of `summary.json` and `resources`, unless *warmup* is "mser-5": then requests that arrive before
-    the cut are left out of what is counted by request, and resources are averaged over the whole bins of `series`
-    behind it.
-    """
+def measure(result: Result) -> list[Measured]:
+    """Return every metric of *result*, in a fixed order. Numbers are those of `summary.json` and `resources`."""
     table = counted(result.requests)
-    found, found_ns = find_warmup(table)
+    counts = result.summary["requests"]
     end_ns = int(result.summary["end_ns"])
     begin_ns = min(result.scenario.run.warmup, end_ns)
-    cut = warmup == "mser-5" and found_ns > begin_ns
-    if cut:
-        begin_ns = found_ns
-        table = table[table["arrival_ns"] >= begin_ns]
-    counts = result.summary["requests"]
     rows = [Measured(f"requests_{name}", "", counts[name]) for name in ("in", "done", "failed", "unfinished")]
-    rows += [Measured("requests_counted", "", len(table)), Measured("end", "", end_ns)]
-    for of, group in _groups(result, table):
-        rows += _requests(of, group, max(1, end_ns - begin_ns))
+    rows += [Measured("requests_warmup", "", counts["warmup"]), Measured("requests_counted", "", len(table))]
+    rows += [Measured("warmup", "", begin_ns), Measured("end", "", end_ns)]
+    vms = [vm.name for vm in result.scenario.vm]
+    cells = pd.DataFrame({"vm": vm_tables(table["vm"]), "op": table["op"].astype(str)})
+    for of in groups(cells, vms):
+        rows += _requests(of, table[in_group(cells, of)], max(1, end_ns - begin_ns))
     rows += _stages(table)
-    rows += _resources(result, begin_ns if cut else None)
+    rows += _resources(result.resources)
     rows += [Measured("page_cache", name, value) for name, value in (result.summary["page_cache"] or {}).items()]
     for disk, wear in result.summary["wear"].items():
         if wear["write_amplification"] is not None:
             rows.append(Measured("write_amplification", f"disk/{disk}", wear["write_amplification"]))
-    rows.append(Measured("mser5_cut", "", found.cut))
-    rows.append(Measured("mser5_settled", "", found.settled))
-    rows.append(Measured("warmup", "", begin_ns))
     return [Measured(row.metric, row.of, float(row.value)) for row in rows]
 
 
-def find_warmup(table: pd.DataFrame) -> tuple[Truncation, int]:
-    """Return what MSER-5 would leave out of the counted requests *table*, and the arrival of the first one it keeps.
+def vm_tables(names: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return the name of the [[vm]] table of each VM: clones are its name and a number."""
+    return names.astype(str).str.partition("#")[0]
 
-    The observations are latencies in the order of arrival, over all VMs and drives.
+
+def groups(cells: pd.DataFrame, vms: Sequence[str]) -> list[str]:
+    """Return what requests have numbers of their own: all, each operation and each [[vm]] table if there are several.
+
+    *cells* has columns op and vm.
     """
-    ordered = table.sort_values("arrival_ns", kind="stable")
-    found = mser5(ordered["latency_ns"].to_numpy())
-    return found, int(ordered["arrival_ns"].iloc[found.cut]) if found.cut else 0
+    found = [""]
+    ops = [op for op in OPS if (cells["op"] == op).any()]
+    found += [f"op={op}" for op in ops if len(ops) > 1]
+    return found + [f"vm={vm}" for vm in vms if len(vms) > 1]
 
 
-def _groups(result: Result, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the requests that have numbers of their own: all; each operation and each [[vm]] table if several."""
-    yield "", table
-    ops = [op for op in ("R", "W", "F") if (table["op"] == op).any()]
-    if len(ops) > 1:
-        for op in ops:
-            yield f"op={op}", table[table["op"] == op]
-    if len(result.scenario.vm) > 1:
-        names = table["vm"].astype(str).str.partition("#")[0]
-        for vm in result.scenario.vm:
-            yield f"vm={vm.name}", table[names == vm.name]
+def in_group(cells: pd.DataFrame, of: str) -> "pd.Series[bool]":
+    """Tell for each row of *cells* whether it belongs to the group *of*."""
+    column, _, value = of.partition("=")
+    return cells[column] == value if of else pd.Series(True, index=cells.index)
+
+
+def latencies(result: Result) -> pd.DataFrame:
+    """Return the latency of each counted request: columns vm (of its table), op, latency_ns, sorted by these."""
+    table = counted(result.requests)
+    frame = pd.DataFrame(
+        {"vm": vm_tables(table["vm"]), "op": table["op"].astype(str), "latency_ns": table["latency_ns"]}
+    )
+    return frame.sort_values(["vm", "op", "latency_ns"], ignore_index=True)
+
+
+def batches(result: Result) -> pd.DataFrame:
+    """Return the latencies in batches of 5 in the order of arrival, over all VMs: arrival_ns of the first, latency_ns.
+
+    The latter is their sum. An incomplete batch at the end is left out.
+    """
+    ordered = counted(result.requests).sort_values("arrival_ns", kind="stable")
+    n = len(ordered) // BATCH * BATCH
+    return pd.DataFrame(
+        {
+            "arrival_ns": ordered["arrival_ns"].to_numpy()[:n:BATCH],
+            "latency_ns": ordered["latency_ns"].to_numpy()[:n].reshape(-1, BATCH).sum(axis=1),
+        }
+    )
 
 
 def _requests(of: str, table: pd.DataFrame, window_ns: int) -> Iterator[Measured]:
@@ -139,28 +150,17 @@ def _mean(values: "pd.Series[int]") -> float:
     return int(values.sum()) / len(values)
 
 
-def _resources(result: Result, begin_ns: int | None) -> Iterator[Measured]:
-    """Yield use and queues of each resource, over the clones of a VM together; from *begin_ns* on if it is given."""
-    levels = result.resources
-    name = levels["resource"].str.replace(r"^([^/#]+)#\d+/", r"\1/", regex=True)
-    columns = {"utilisation": levels["utilisation"], "mean_queue": levels["mean_queue"]}
-    if begin_ns is not None:
-        bins = result.series[result.series["start_ns"] >= begin_ns]
-        width = bins["end_ns"] - bins["start_ns"]
-        if width.sum():
-            for column, prefix in (("utilisation", "utilisation"), ("mean_queue", "queue")):
-                columns[column] = pd.Series(
-                    [_weighted(bins, width, f"{prefix} {resource}") for resource in levels["resource"]]
-                )
-    frame = pd.DataFrame({"resource": name, **columns, "max_queue": levels["max_queue"]})
-    for resource, group in frame.groupby("resource", sort=False):
+def _average(values: "pd.Series[float]") -> float:
+    """Return the mean of numbers with a fraction, rounded once."""
+    return math.fsum(values) / len(values)
+
+
+def _resources(levels: pd.DataFrame) -> Iterator[Measured]:
+    """Yield use and queues of each resource, over the clones of a VM together."""
+    names = levels["resource"].str.replace(r"^([^/#]+)#\d+/", r"\1/", regex=True)
+    for resource, group in levels.groupby(names, sort=False):
         of = str(resource)
-        yield Measured("utilisation", of, float(group["utilisation"].mean()))
+        yield Measured("utilisation", of, _average(group["utilisation"]))
         yield Measured("utilisation_max", of, float(group["utilisation"].max()))
-        yield Measured("mean_queue", of, float(group["mean_queue"].mean()))
+        yield Measured("mean_queue", of, _average(group["mean_queue"]))
         yield Measured("max_queue", of, float(group["max_queue"].max()))
-
-
-def _weighted(bins: pd.DataFrame, width: "pd.Series[int]", column: str) -> float:
-    """Return the average of *column* over *bins* of *width*; 0 for a queue that is not counted."""
-    return float((bins[column] * width).sum() / width.sum()) if column in bins else 0.0

@@ -1,4 +1,4 @@
-"""Where finished runs are kept: one small file for each, under the hash of what it depends on."""
+"""Where finished runs are kept: two files for each, under the hash of what it depends on."""
 
 import fcntl
 import json
@@ -8,6 +8,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+
+import pandas as pd
 
 from iosim.model.errors import OutputError, reason
 from iosim.study.job import Job, Outcome
@@ -23,8 +25,9 @@ _KEPT_MARK = "digest"
 class Store:
     """The finished runs of a study, in *folder*. One process at a time may write to it.
 
-    A run is either there as a whole or not at all, whenever the process ends: files are written in `unfinished`, forced
-    to the disk and renamed. `journal.csv` has one line for each run that was carried out.
+    `DIGEST.json` has its metrics, `DIGEST.parquet` its table, which is written first. A run is either there as a whole
+    or not at all, whenever the process ends: files are written in `unfinished`, forced to the disk and renamed.
+    `journal.csv` has one line for each run that was carried out.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,6 +65,14 @@ class Store:
             return None
         return metrics
 
+    def table(self, digest: str) -> pd.DataFrame:
+        """Return the table of a finished run. Raises OutputError if it cannot be read."""
+        path = self._path(digest, "parquet")
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{path}: cannot be read: {error}; delete it and run the study again") from None
+
     def put(self, job: Job, outcome: Outcome) -> None:
         """Keep what *job* came to. Raises OutputError."""
         try:
@@ -69,23 +80,26 @@ class Store:
                 assert job.keep_in is not None
                 self._write_folder(job.keep_in, {**outcome.kept, _KEPT_MARK: f"{job.digest}\n".encode()})
             record = {"record": RECORD_VERSION, "digest": job.digest, "metrics": outcome.metrics}
-            path = self._path(job.digest)
+            path = self._path(job.digest, "json")
             path.parent.mkdir(exist_ok=True)
+            self._write_file(self._path(job.digest, "parquet"), outcome.table)
             self._write_file(path, json.dumps(record).encode())
             self._note(job, outcome)
         except OSError as error:
             raise OutputError(f"{self.folder}: {reason(error)}") from None
 
-    def _path(self, digest: str) -> Path:
-        return self.folder / digest[:2] / f"{digest}.json"
+    def _path(self, digest: str, ending: str) -> Path:
+        return self.folder / digest[:2] / f"{digest}.{ending}"
 
     def _record(self, digest: str) -> list[Measured] | None:
         """Return what the record of *digest* has; None if there is none that is whole."""
         try:
-            record = json.loads(self._path(digest).read_bytes())
+            record = json.loads(self._path(digest, "json").read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(record, dict) or (record.get("record"), record.get("digest")) != (RECORD_VERSION, digest):
+            return None
+        if not self._path(digest, "parquet").exists():
             return None
         return [Measured(metric, of, float(value)) for metric, of, value in record["metrics"]]
 

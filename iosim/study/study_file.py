@@ -1,7 +1,7 @@
 """Study files: what is varied, how often each point is run, and what is asked of the figures (docs/studies.md)."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from iosim import toml_file
 from iosim.model.errors import StudyError
 from iosim.model.scenario import FileName, Name
-from iosim.study.metrics import UNITS, WarmupRule
+from iosim.study.metrics import UNITS
 
 MAX_REPLICATIONS = 10_000
 
@@ -37,7 +37,7 @@ class StudyTable(_Table):
     """[study]: the base, and how often each point is run."""
 
     scenario: FileName
-    replications: Replications = 5
+    replications: Replications = 10
     seed: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
     reference: Name = "base"
 
@@ -71,7 +71,8 @@ class StatisticsTable(_Table):
     """[statistics]: what is said of the replications."""
 
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    warmup: WarmupRule = "scenario"
+    warmup: Literal["scenario", "mser-5"] = "scenario"
+    pilots: Annotated[int, Field(ge=1, le=1000)] = 5
     until: UntilTable | None = None
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from rich.text import Text
 from iosim.model.errors import IosimError, OutputError, StudyError, reason
 from iosim.results.result import is_result
 from iosim.study import study_file
-from iosim.study.content import environment
+from iosim.study.content import Inputs, environment
+from iosim.study.estimates import Sample
 from iosim.study.executors import Executor, local, usable_cpus
 from iosim.study.points import Point, points, value_text
-from iosim.study.runner import Run, Runner
+from iosim.study.runner import Run, Runner, Warmup, check_points, without_warmup
 from iosim.study.statistics import is_within
 from iosim.study.store import Store
 from iosim.study.study_file import Study, UntilTable
@@ -52,28 +53,38 @@ def run(
         errors.print(Text(text), soft_wrap=True)
 
     keep_in = (folder / "points").absolute() if keep or study.output.keep else None
-    with (
-        Store(folder / "store") as store,
-        executor(workers, scheduler, note) as crew,
-        progress_bar(errors) as bar,
-    ):
-        runner = Runner(store, crew, study.statistics.warmup, keep_in)
+    inputs = Inputs()
+    with progress_bar(errors) as bar:
         task = bar.add_task(f"{path.stem}: checking", total=len(wanted), what="points")
         try:
-            runner.check(wanted, lambda done, total: bar.update(task, completed=done, total=total))
+            check_points(wanted, inputs, lambda done, total: bar.update(task, completed=done, total=total))
         except IosimError as error:
             raise type(error)(f"{path}: {error}") from None
-        bar.reset(task, description=path.stem, what="runs")
+    with (
+        executor(workers, scheduler, note) as crew,
+        Store(folder / "store") as store,
+        progress_bar(errors) as bar,
+    ):
+        task = bar.add_task(path.stem, total=None, what="runs")
+        runner = Runner(store, crew, inputs, keep_in)
         runner.progress = lambda done, total: bar.update(task, completed=done, total=total)
         try:
+            warmups: dict[str, Warmup] = {}
+            if study.statistics.warmup == "mser-5":
+                bar.update(task, what="pilot runs")
+                found = runner.find_warmups(wanted, study.statistics.pilots)
+                warmups = dict(zip([point.name for point in wanted], found, strict=True))
+                wanted = [without_warmup(point, warmups[point.name]) for point in wanted]
+                bar.reset(task, what="runs")
             runs = run_until(runner, wanted, study)
         except KeyboardInterrupt:
             bar.stop()
-            errors.print(Text(f"What is finished is kept in {folder}/; the same command goes on from there."))
+            note(f"What is finished is kept in {folder}/; the same command goes on from there.")
             raise
+        samples = {name: Sample(own) for name, own in runs.items()}
         table = runs_table(wanted, runs)
-        summary = summary_table(table, wanted, study.study.reference, study.statistics.confidence)
-        facts = describe(study, wanted, runs)
+        summary = summary_table(wanted, samples, study.study.reference, study.statistics.confidence)
+        facts = describe(study, wanted, runs, samples, warmups)
         write(folder, table, summary, facts)
     show(console, path.stem, study, summary, facts)
     console.print(Text(f"Written to {folder}/"), soft_wrap=True)
@@ -123,21 +134,25 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: {reason(error)}") from None
 
 
-def run_until(runner: Runner, wanted: Sequence[Point], study: Study) -> list[Run]:
-    """Return the runs of all points: as many replications as the study says, or as its stop rule asks for.
+def run_until(runner: Runner, wanted: Sequence[Point], study: Study) -> dict[str, list[Run]]:
+    """Return the runs of each point: as many replications as the study says, or as its stop rule asks for.
 
     Which replications are added depends on what the ones before gave, not on who ran them or when.
     """
-    n = study.study.replications
-    runs = _by_point(runner.run_points(wanted, n))
+    runs = _by_point(runner.run_points(wanted, study.study.replications))
     until = study.statistics.until
     while until is not None:
-        short = [point for point in wanted if not _is_enough(runs[point.name], until, study.statistics.confidence)]
+        short = [
+            point
+            for point in wanted
+            if len(runs[point.name]) < until.max_replications
+            and not is_precise(Sample(runs[point.name]), point.name, until, study.statistics.confidence)
+        ]
         if not short:
             break
         counts = [min(len(runs[point.name]) + until.step, until.max_replications) for point in short]
         runs |= _by_point(runner.run_points(short, counts))
-    return [one for point in wanted for one in runs[point.name]]
+    return runs
 
 
 def _by_point(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -147,29 +162,26 @@ def _by_point(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return grouped
 
 
-def _is_enough(runs: Sequence[Run], until: UntilTable, confidence: float) -> bool:
-    return len(runs) >= until.max_replications or is_within(wanted_values(runs, until), until.within, confidence)
+def is_precise(sample: Sample, name: str, until: UntilTable, confidence: float) -> bool:
+    """Tell whether the stop rule *until* holds for the point *name*. Raises StudyError if it has no such metric."""
+    interval = sample.estimate(until.metric, until.of, confidence)
+    if interval is None:
+        of = f" of {until.of}" if until.of else ""
+        raise StudyError(
+            f"statistics.until: point {name} has no {until.metric}{of} with {len(sample.replications)} replications"
+        )
+    return is_within(interval, until.within)
 
 
-def wanted_values(runs: Sequence[Run], until: UntilTable) -> list[float]:
-    """Return what each of *runs* gave for the metric of the stop rule. Raises StudyError if one has none."""
-    found = []
-    for one in runs:
-        value = next((row.value for row in one.metrics if (row.metric, row.of) == (until.metric, until.of)), None)
-        if value is None:
-            of = f" of {until.of!r}" if until.of else ""
-            raise StudyError(
-                f"statistics.until: point {one.point.name}, replication {one.replication} has no {until.metric}{of}; "
-                "a percentile needs at least one request beyond it"
-            )
-        found.append(value)
-    return found
-
-
-def describe(study: Study, wanted: Sequence[Point], runs: Sequence[Run]) -> dict[str, Any]:
+def describe(
+    study: Study,
+    wanted: Sequence[Point],
+    runs: Mapping[str, Sequence[Run]],
+    samples: Mapping[str, Sample],
+    warmups: Mapping[str, Warmup],
+) -> dict[str, Any]:
     """Return what was done with which program, for `study.json`: nothing that depends on who ran it or when."""
     until = study.statistics.until
-    grouped = _by_point(runs)
     return {
         "study_version": STUDY_VERSION,
         **environment(),
@@ -178,11 +190,12 @@ def describe(study: Study, wanted: Sequence[Point], runs: Sequence[Run]) -> dict
             {
                 "name": point.name,
                 "changes": {key: value_text(value) for key, value in point.changes.items()},
-                "replications": len(grouped[point.name]),
+                "replications": len(runs[point.name]),
                 "precise": None
                 if until is None
-                else is_within(wanted_values(grouped[point.name], until), until.within, study.statistics.confidence),
-                "digests": [one.digest for one in grouped[point.name]],
+                else is_precise(samples[point.name], point.name, until, study.statistics.confidence),
+                "mser5": warmups[point.name]._asdict() if warmups else None,
+                "runs": [one.digest for one in runs[point.name]],
             }
             for point in wanted
         ],

@@ -1,25 +1,23 @@
 """The tables of a study: every metric of every run, and what the runs of each point say (docs/studies.md)."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from iosim import scenario_file
+from iosim.study.estimates import Sample
 from iosim.study.metrics import UNITS
 from iosim.study.points import Point, value_text
 from iosim.study.runner import Run
-from iosim.study.statistics import mean_intervals, quantile_ranks
-
-Floats = npt.NDArray[np.float64]
+from iosim.study.statistics import Interval, quantile_interval
 
 
-def runs_table(points: Sequence[Point], runs: Sequence[Run]) -> pd.DataFrame:
+def runs_table(points: Sequence[Point], runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     """Return one row per point, replication and metric, in the order of the study."""
-    number = {point.name: n for n, point in enumerate(points)}
-    ordered = sorted(runs, key=lambda run: (number[run.point.name], run.replication))
+    ordered = [run for point in points for run in runs[point.name]]
     sizes = [len(run.metrics) for run in ordered]
     metrics = [row for run in ordered for row in run.metrics]
     frame = pd.DataFrame(
@@ -64,48 +62,35 @@ def _typed(column: "pd.Series[Any]", values: list[Any]) -> "pd.Series[Any]":
     return column.map(value_text, na_action="ignore").astype("string")
 
 
-def summary_table(runs: pd.DataFrame, points: Sequence[Point], reference: str, confidence: float) -> pd.DataFrame:
-    """Return one row per point and metric: what the replications in *runs* say, and the difference from *reference*."""
-    order = {point.name: n for n, point in enumerate(points)}
-    keys = ["point", "metric", "of", "unit"]
-    groups: dict[tuple[str, str, str, str], dict[int, float]] = {}
-    columns = (runs[name].tolist() for name in (*keys, "replication", "value"))
-    for point, metric, of, unit, replication, value in zip(*columns, strict=True):
-        groups.setdefault((point, metric, of, unit), {})[replication] = value
-    summary = pd.DataFrame(list(groups), columns=keys)
-    for name, figures in _figures(list(groups.values()), confidence).items():
-        summary[name] = figures
-    summary["n"] = summary["n"].astype(np.int64)
-    pairs = [_differences(values, groups.get((reference, *key[1:]), {})) for key, values in groups.items()]
-    for name, figures in _figures(pairs, confidence).items():
-        if name in ("n", "mean", "low", "high"):
-            summary[{"n": "pairs", "mean": "difference"}.get(name, f"difference_{name}")] = figures
-    summary["pairs"] = summary["pairs"].astype(np.int64)
-    of_reference = summary["point"] == reference
-    summary.loc[of_reference, ["difference", "difference_low", "difference_high"]] = np.nan
-    summary.loc[of_reference, "pairs"] = 0
-    summary = summary.iloc[np.argsort(summary["point"].map(order).to_numpy(), kind="stable")].reset_index(drop=True)
-    return _with_keys(summary, points)
+SUMMARY = (
+    "point", "metric", "of", "unit",
+    "n", "estimate", "low", "high",
+    "mean", "sd", "median", "median_low", "median_high",
+    "pairs", "difference", "difference_low", "difference_high",
+)  # fmt: skip
+"""Columns of the summary; those of the changed keys come behind the first."""
 
 
-def _differences(values: dict[int, float], reference: dict[int, float]) -> dict[int, float]:
-    return {k: value - reference[k] for k, value in values.items() if k in reference}
+def summary_table(
+    points: Sequence[Point], samples: Mapping[str, Sample], reference: str, confidence: float
+) -> pd.DataFrame:
+    """Return one row per point and metric: what its replications say, and how far that is from *reference*."""
+    rows = [
+        _summary(point.name, samples[point.name], samples[reference], metric, of, confidence)
+        for point in points
+        for metric, of in samples[point.name].metrics()
+    ]
+    return _with_keys(pd.DataFrame(rows, columns=list(SUMMARY)), points)
 
 
-def _figures(samples: list[dict[int, float]], confidence: float) -> dict[str, Floats]:
-    """Return, for each sample, its size, mean, deviation, Student's interval, median and the exact interval for it."""
-    names = ("n", "mean", "sd", "low", "high", "median", "median_low", "median_high")
-    found = {name: np.full(len(samples), np.nan) for name in names}
-    sizes = np.array([len(sample) for sample in samples])
-    found["n"] = sizes.astype(np.float64)
-    for n in np.unique(sizes[sizes > 0]).tolist():
-        where = np.flatnonzero(sizes == n)
-        rows = np.array([list(samples[at].values()) for at in where.tolist()], dtype=np.float64)
-        found["mean"][where], found["low"][where], found["high"][where] = mean_intervals(rows, confidence).T
-        found["sd"][where] = rows.std(axis=1, ddof=1) if n > 1 else np.nan
-        ordered = np.sort(rows, axis=1)
-        found["median"][where] = np.median(ordered, axis=1)
-        if ranks := quantile_ranks(n, 0.5, confidence):
-            found["median_low"][where] = ordered[:, ranks.low - 1]
-            found["median_high"][where] = ordered[:, ranks.high - 1]
-    return found
+def _summary(point: str, sample: Sample, base: Sample, metric: str, of: str, confidence: float) -> tuple[Any, ...]:
+    """Return one row of the summary; a point is not compared to itself."""
+    values = list(sample.values(metric, of).values())
+    estimate = sample.estimate(metric, of, confidence)
+    assert estimate is not None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    middle = quantile_interval(values, 0.5, confidence)
+    compared = None if sample is base else sample.difference(base, metric, of, confidence)
+    difference, pairs = compared or (Interval(math.nan, math.nan, math.nan), 0)
+    mean = math.fsum(values) / len(values)
+    return (point, metric, of, UNITS[metric], len(values), *estimate, mean, deviation, *middle, pairs, *difference)

@@ -19,8 +19,6 @@ MOST_POINTS = 60
 """So many points are shown; the rest is in the tables."""
 MOST_KEYS = 3
 """So many keys have a column of their own."""
-LONG_WARMUP = 0.1
-"""A warm-up of this share of the requests is worth a word."""
 _NOT_BUSY = r"page_cache|cpu\d+"
 """Resources that are not candidates for the busiest: a full page cache is no bottleneck, and `cpus` stands for each."""
 
@@ -41,22 +39,25 @@ class Figures:
         self.points: list[str] = [point["name"] for point in facts["points"]]
         self.replications: dict[str, int] = {point["name"]: point["replications"] for point in facts["points"]}
         self.imprecise = [point["name"] for point in facts["points"] if point["precise"] is False]
+        self.unsettled = [
+            point["name"] for point in facts["points"] if point["mser5"] and not point["mser5"]["settled"]
+        ]
         self.keys = [key for key in summary.columns if "." in key]
         whole = _rows(summary[summary["of"] == ""])
         self._by_metric = {(row["point"], row["metric"]): row for row in whole}
         self.first = {row["point"]: row for row in reversed(whole)}
         busy = summary[(summary["metric"] == "utilisation_max") & ~summary["of"].str.fullmatch(_NOT_BUSY)]
-        ordered = busy.sort_values("mean", ascending=False, kind="stable").drop_duplicates("point")
-        self.busiest = {row["point"]: (row["of"], row["mean"]) for row in _rows(ordered)}
+        ordered = busy.sort_values("estimate", ascending=False, kind="stable").drop_duplicates("point")
+        self.busiest = {row["point"]: (row["of"], row["estimate"]) for row in _rows(ordered)}
 
     def get(self, point: str, metric: str) -> dict[str, Any] | None:
         """Return the row of *metric* at *point*, None if no run has it."""
         return self._by_metric.get((point, metric))
 
-    def mean(self, point: str, metric: str) -> float:
-        """Return the mean of *metric* at *point*, 0 if no run has it."""
+    def value(self, point: str, metric: str) -> float:
+        """Return the estimate of *metric* at *point*, 0 if no run has it."""
         row = self.get(point, metric)
-        return 0.0 if row is None else float(row["mean"])
+        return 0.0 if row is None else float(row["estimate"])
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def point_table(figures: Figures, study: Study, width: int) -> Table:
     Below a *width* of WIDE some intervals are left out. Names are folded where they are too long, numbers stay whole.
     """
     wide = width >= WIDE
-    unit = human_unit(float(np.median([figures.mean(point, "latency_mean") for point in figures.points])))
+    unit = human_unit(float(np.median([figures.value(point, "latency_mean") for point in figures.points])))
     keys = figures.keys if len(figures.keys) <= MOST_KEYS else []
     cut = study.statistics.warmup == "mser-5"
     texts = ("point", *short_names(keys))
@@ -108,7 +109,9 @@ def point_table(figures: Figures, study: Study, width: int) -> Table:
             percent(busy),
         ]
         if cut:
-            cells.append(human_time(figures.mean(point, "warmup")))
+            cells.append(
+                f"{figures.value(point, 'requests_warmup'):,.0f} ({human_time(figures.value(point, 'warmup'))})"
+            )
         grid.add_row(*cells)
     if len(figures.points) > MOST_POINTS:
         grid.add_row(f"... {len(figures.points) - MOST_POINTS:,} more")
@@ -136,7 +139,7 @@ def with_interval(row: dict[str, Any] | None, scale: float, interval: bool = Tru
     """Return ``177.0 ±0.32``: mean and half the width of its interval, which one replication does not have."""
     if row is None:
         return "-"
-    mean, half = row["mean"] / scale, (row["high"] - row["low"]) / 2 / scale
+    mean, half = row["estimate"] / scale, (row["high"] - row["low"]) / 2 / scale
     if not interval or np.isnan(half):
         return three_digits(mean)
     whole_digits = len(f"{abs(mean):.0f}")
@@ -146,7 +149,7 @@ def with_interval(row: dict[str, Any] | None, scale: float, interval: bool = Tru
 
 def relative(figures: Figures, point: str, reference: str, metric: str) -> str:
     """Return ``+12% ±3%``: the paired difference from the reference, of the reference's mean."""
-    row, base = figures.get(point, metric), figures.mean(reference, metric)
+    row, base = figures.get(point, metric), figures.value(reference, metric)
     if point == reference:
         return ""
     if row is None or not row["pairs"] or not base:
@@ -187,9 +190,12 @@ def cautions(figures: Figures, study: Study) -> list[str]:
             f"{_names(busy)}: the busiest resource is busy for {BUSY:.0%} of the time or more: requests queue, "
             "and their latency depends on the length of the run."
         )
-    found += _warmup(figures, study)
+    if figures.unsettled:
+        found.append(
+            f"{_names(figures.unsettled)}: latency does not settle within the run (MSER-5), or the run is very short."
+        )
     for metric, what in (("requests_failed", "failed"), ("requests_unfinished", "did not finish")):
-        if points := [point for point in figures.points if figures.mean(point, metric)]:
+        if points := [point for point in figures.points if figures.value(point, metric)]:
             found.append(f"{_names(points)}: requests {what}; the figures leave them out.")
     if points := [point for point in figures.points if figures.get(point, "latency_p99") is None]:
         found.append(f"{_names(points)}: too few requests for p99, which needs 100.")
@@ -199,28 +205,6 @@ def cautions(figures: Figures, study: Study) -> list[str]:
 def _is_constant(figures: Figures, point: str) -> bool:
     row = figures.get(point, "latency_mean")
     return row is not None and figures.replications[point] > 1 and row["sd"] == 0
-
-
-def _warmup(figures: Figures, study: Study) -> list[str]:
-    """Return what MSER-5 has found that the user should know."""
-    found = []
-    unsettled = [point for point in figures.points if figures.mean(point, "mser5_settled") < 0.5]
-    if unsettled:
-        found.append(f"{_names(unsettled)}: latency does not settle within the run (MSER-5), or the run is very short.")
-    if study.statistics.warmup == "mser-5":
-        return found
-    shares = {
-        point: figures.mean(point, "mser5_cut") / max(1.0, figures.mean(point, "requests_counted"))
-        for point in figures.points
-        if point not in unsettled
-    }
-    long = [point for point, share in shares.items() if share >= LONG_WARMUP]
-    if long:
-        found.append(
-            f"{_names(long)}: MSER-5 takes up to {max(map(shares.__getitem__, long)):.0%} of the requests for warm-up; "
-            'statistics.warmup = "mser-5" leaves them out.'
-        )
-    return found
 
 
 def _names(points: Sequence[str]) -> str:
