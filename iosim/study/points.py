@@ -77,7 +77,7 @@ class Base:
         data = copy.deepcopy(self._data)
         try:
             for key, value in changes.items():
-                scenario_file.set_key(data, key, copy.deepcopy(value), key)
+                scenario_file.set_key(data, key, copy.deepcopy(value), f"{name}: {key}")
             scenario = scenario_file.check(data, name)
         except ScenarioError as error:
             raise StudyError(f"{self._place}: point {error}") from None

@@ -21,7 +21,7 @@ def _table_rule(text: str) -> PydanticCustomError:
 
 def _metric(value: str) -> str:
     if value not in UNITS:
-        raise PydanticCustomError("rule", "{text}", {"text": f"must be a metric: one of {', '.join(UNITS)}"})
+        raise PydanticCustomError("rule", "{text}", {"text": "must be a metric of docs/studies.md"})
     return value
 
 
