@@ -28,6 +28,15 @@ replications = 3
 vm.web.count = [1, 2]
 vm.web.drive.interface = ["ide", "virtio-blk"]
 """
+SMALL = """\
+[study]
+scenario = "scenario.toml"
+replications = 1
+reference = "two"
+[[point]]
+name = "two"
+set = { vm.web.count = 2 }
+"""
 POINTS = ["base", "grid-1", "grid-2", "grid-3", "grid-4"]
 TABLES = ("runs.parquet", "summary.parquet", "study.json")
 

@@ -212,8 +212,8 @@ REFUSED = {
         HEAD + "[grid]\nvm.wbe.count = [1]\n", "study.toml: point grid-1: vm.wbe.count has no element 'wbe'"
     ),
     "values that do not fit together": Case(
-        HEAD
-        + '[grid]\nvm.web.qemu = ["7.2", "1.6"]\nvm.web.drive.interface = ["virtio-blk"]\nvm.web.drive.iothread = [true]\n',
+        HEAD + '[set]\nvm.web.drive = [{ trace = "trace.csv", interface = "virtio-blk", iothread = true }]\n'
+        '[grid]\nvm.web.qemu = ["7.2", "1.6"]\n',
         "study.toml: point grid-2: vm.web.drive.0.iothread needs qemu 7.2, got qemu '1.6'",
     ),
     "missing trace at one point": Case(
@@ -227,7 +227,8 @@ REFUSED = {
     ),
     "unknown profile at one point": Case(
         HEAD + '[grid]\nhost.profile = ["vmx"]\n',
-        "study.toml: point grid-1: host.profile must be one of pvm-nested, vmx-2013, vmx-2017, or a .toml file, got 'vmx'",
+        "study.toml: point grid-1: host.profile must be one of pvm-nested, vmx-2013, vmx-2017, or a .toml file, "
+        "got 'vmx'",
     ),
     "disk that cannot be built": Case(
         HEAD + '[grid]\nhost.disk.sda.capacity = ["1KiB"]\n',

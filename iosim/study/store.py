@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -26,8 +27,9 @@ class Store:
     """The finished runs of a study, in *folder*. One process at a time may write to it.
 
     `DIGEST.json` has its metrics, `DIGEST.parquet` its table, which is written first. A run is either there as a whole
-    or not at all, whenever the process ends: files are written in `unfinished`, forced to the disk and renamed.
-    `journal.csv` has one line for each run that was carried out.
+    or not at all, whenever the process ends: files are written in `unfinished` and renamed. What does not have the
+    checksum that it should, as after a power failure, is not there. `journal.csv` has one line for each run that was
+    carried out.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +81,8 @@ class Store:
             if outcome.kept is not None:
                 assert job.keep_in is not None
                 self._write_folder(job.keep_in, {**outcome.kept, _KEPT_MARK: f"{job.digest}\n".encode()})
-            record = {"record": RECORD_VERSION, "digest": job.digest, "metrics": outcome.metrics}
+            table = sha256(outcome.table).hexdigest()
+            record = {"record": RECORD_VERSION, "digest": job.digest, "table": table, "metrics": outcome.metrics}
             path = self._path(job.digest, "json")
             path.parent.mkdir(exist_ok=True)
             self._write_file(self._path(job.digest, "parquet"), outcome.table)
@@ -95,11 +98,12 @@ class Store:
         """Return what the record of *digest* has; None if there is none that is whole."""
         try:
             record = json.loads(self._path(digest, "json").read_bytes())
+            table = sha256(self._path(digest, "parquet").read_bytes()).hexdigest()
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or (record.get("record"), record.get("digest")) != (RECORD_VERSION, digest):
+        if not isinstance(record, dict):
             return None
-        if not self._path(digest, "parquet").exists():
+        if (record.get("record"), record.get("digest"), record.get("table")) != (RECORD_VERSION, digest, table):
             return None
         return [Measured(metric, of, float(value)) for metric, of, value in record["metrics"]]
 
@@ -117,8 +121,6 @@ class Store:
         handle, made = tempfile.mkstemp(dir=self._beside)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         os.chmod(made, 0o644)
         os.replace(made, path)
 
