@@ -22,19 +22,14 @@ from iosim.study.job import Job, Outcome, changed, execute
 INPUTS = "iosim-inputs"
 """Folder within a worker's own folder where the contents of files are."""
 CONNECT_S = 10
-MAX_SHIPMENTS = 3
 _ADDRESS = re.compile(r"(tcp|tls)://[^/\s]+:\d{1,5}")
-
-
-class MissingInputError(Exception):
-    """A worker has not been sent a file that it needs."""
 
 
 class Cluster:
     """Runs jobs on the workers of the scheduler at *address*.
 
-    The content of each file is sent to each worker once, and to those that join later; it is known by its SHA-256, so
-    that workers which have it keep it. A job whose worker is lost is run again by another one. *note* is called with
+    The content of each file is sent to each worker once, and to those that join later, and is known there by its
+    SHA-256. A job whose worker is lost is run again by another one. *note* is called with
     what the user should know.
     """
 
@@ -49,7 +44,8 @@ class Cluster:
         if not _ADDRESS.fullmatch(self._address):
             raise StudyError(f"--scheduler must be tcp://host:port, got {shown(self._address)}")
         # What a lost connection means is said in one line below.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
         except OSError:
@@ -72,21 +68,10 @@ class Cluster:
         """Yield each job with its outcome as they are finished."""
         assert self._client is not None
         self._ship(jobs)
-        futures = {self._submit(job, 0): (job, 0) for job in jobs}
-        completed = as_completed(futures, loop=self._client.loop)
+        futures = {self._submit(job): job for job in jobs}
         try:
-            for future in completed:
-                job, attempt = futures.pop(future)
-                try:
-                    yield job, future.result()
-                except MissingInputError:
-                    # Another study that used the file has ended, and with it the scheduler's copy.
-                    if attempt == MAX_SHIPMENTS:
-                        raise
-                    self._ship([job])
-                    again = self._submit(job, attempt + 1)
-                    futures[again] = (job, attempt + 1)
-                    completed.add(again)
+            for future in as_completed(list(futures), loop=self._client.loop):
+                yield futures.pop(future), future.result()
         except KilledWorker as error:
             raise StudyError(
                 f"{self._address}: a run was lost with each of {error.allowed_failures + 1} workers; "
@@ -97,33 +82,34 @@ class Cluster:
         finally:
             self._client.cancel(list(futures))
 
-    def _submit(self, job: Job, attempt: int) -> "Future[Outcome]":
+    def _submit(self, job: Job) -> "Future[Outcome]":
+        """Send *job*. Its key is its own, so that nothing else on the cluster is taken for it."""
         assert self._client is not None
-        key = f"iosim-{job.digest}-{job.keep_in is not None}-{attempt}-{self._client.id}"
+        key = f"iosim-{job.digest}-{'whole' if job.keep_in else 'metrics'}-{self._client.id}"
         return self._client.submit(execute_on_worker, job, key=key)
 
     def _ship(self, jobs: Sequence[Job]) -> None:
         """Send the content of the files of *jobs* to every worker that is, or will be, there."""
         assert self._client is not None
-        for file in dict.fromkeys(file for job in jobs for file in job.files):
+        files = {_stored_name(file): file for job in jobs for file in job.files}
+        for stored_name, file in files.items():
+            name = f"{INPUTS}-{self._client.id}-{stored_name}"
+            if name in self._shipped:
+                continue
             content = file.path.read_bytes()
             if sha256(content).hexdigest() != file.sha256:
                 raise changed(file.path)
-            plugin = InputPlugin(_stored_name(file), content)
             try:
-                self._client.register_plugin(plugin, name=plugin.name)
+                self._client.register_plugin(InputPlugin(stored_name, content), name=name)
             except ImportError as error:
                 raise StudyError(f"{self._address}: iosim must be installed on every worker: {error}") from None
-            self._shipped.add(plugin.name)
+            self._shipped.add(name)
 
 
 class InputPlugin(WorkerPlugin):
     """The content of one file, on its way to each worker's own folder."""
 
-    idempotent = True
-
     def __init__(self, stored_name: str, content: bytes) -> None:
-        self.name = f"{INPUTS}/{stored_name}"
         self._stored_name = stored_name
         self._content = content
 
@@ -145,13 +131,13 @@ def _stored_name(file: InputFile) -> str:
 
 
 def execute_on_worker(job: Job) -> Outcome:
-    """Run *job* on the Dask worker that this is. Raises MissingInputError if a file has not been shipped to it."""
+    """Run *job* on the Dask worker that this is, from the files that were shipped to it."""
     folder = Path(get_worker().local_directory) / INPUTS
 
     def locate(file: InputFile) -> Path:
         path = folder / _stored_name(file)
         if not path.exists():
-            raise MissingInputError(file.name)
+            raise StudyError(f"{path}: has been removed from the worker; run the study again")
         return path
 
     return execute(job, locate)

@@ -10,8 +10,9 @@ from iosim.model.stages import Stage
 from iosim.model.trace import OPS
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
-from iosim.study.statistics import BATCH
 
+BATCH = 5
+"""Observations of a batch in MSER-5."""
 PER_REQUEST = ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
 PERCENTILES = ("50", "90", "95", "99", "99.9")
 UNITS = {

@@ -20,9 +20,9 @@ from iosim.simulation import check
 from iosim.study.content import Inputs, environment, run_digest
 from iosim.study.executors import Executor
 from iosim.study.job import Job
-from iosim.study.metrics import Measured
+from iosim.study.metrics import BATCH, Measured
 from iosim.study.points import Point
-from iosim.study.statistics import BATCH, mser
+from iosim.study.statistics import mser
 from iosim.study.store import Store
 
 Progress = Callable[[int, int], None]

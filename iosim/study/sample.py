@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import qmc
 
 from iosim import toml_file
 from iosim.model import units
@@ -32,6 +31,8 @@ def latin_hypercube(ranges: Mapping[str, Any], size: int, seed: int, place: str)
     Each range is cut into *size* parts of equal probability, and each part has one point (McKay, Beckman and Conover,
     Technometrics 21(2), 1979). Raises StudyError, naming *place*.
     """
+    from scipy.stats import qmc
+
     values = {key: _value(given, f"{place}.{key}") for key, given in ranges.items()}
     rows = qmc.LatinHypercube(len(values), rng=np.random.default_rng(seed)).random(size).tolist()
     return [{key: value(u) for (key, value), u in zip(values.items(), row, strict=True)} for row in rows]

@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+
+from iosim.study.metrics import BATCH
 
 Floats = npt.NDArray[np.float64]
-
-BATCH = 5
-"""Observations of a batch in MSER-5."""
 
 
 class Interval(NamedTuple):
@@ -52,6 +50,8 @@ def _interval(sample: Floats, centre: float, confidence: float) -> Interval:
 
 @lru_cache
 def _student(p: float, freedom: int) -> float:
+    from scipy import stats
+
     return float(stats.t.ppf(p, freedom))
 
 
@@ -79,6 +79,8 @@ def quantile_ranks(n: int, p: float, confidence: float = 0.95) -> Ranks | None:
     Nonparametric Statistics, 3rd ed., section 3.2). Each side errs with at most half of 1 - *confidence*, so the
     interval covers at least as often as asked for.
     """
+    from scipy import stats
+
     tail = (1 - confidence) / 2
     low = int(stats.binom.ppf(tail, n, p))
     high = int(stats.binom.isf(tail, n, p)) + 1
