@@ -45,10 +45,10 @@ def sweep(capsys: pytest.CaptureFixture[str], *options: str, out: str = "out") -
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study of `tests.studies`, run by one process."""
+    """The study of `tests.studies`, run by a pool of two workers."""
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
-    command = [sys.executable, "-m", "iosim", "sweep", "study.toml", "--out", "out", *SERIAL]
+    command = [sys.executable, "-m", "iosim", "sweep", "study.toml", "--out", "out", "--workers", "2"]
     answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert answer.stderr == ""
     assert answer.stdout.endswith("\nWritten to out/\n")
@@ -160,16 +160,13 @@ def test_study_json_says_what_was_run(out: Path) -> None:
 # The same whoever runs it
 
 
-def test_pool_and_single_process_give_the_same_bytes(
-    out: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sweep(capsys, "--workers", "2")
-    assert tables(folder / "out") == tables(out)
-    hosts = pd.read_csv(folder / "out" / "store" / "journal.csv")
-    assert os.getpid() not in set(hosts["pid"])
+def test_runs_of_a_pool_are_those_of_its_workers(out: Path) -> None:
+    pids = pd.read_csv(out / "store" / "journal.csv")["pid"]
+    assert os.getpid() not in set(pids)
+    assert pids.nunique() <= 2
 
 
-def test_tables_do_not_depend_on_the_order_of_the_runs(
+def test_single_process_gives_the_bytes_of_the_pool_and_in_another_order(
     out: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "study.toml").write_text(STUDY.replace("[1, 2]", "[2]"))
