@@ -8,6 +8,7 @@ import pandas as pd
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import COLUMNS
 from iosim.results.summary import counted, summarise
@@ -67,6 +68,7 @@ def result(
         series=_series(table, end_ns, list(busy["resource"])),
         events=pd.DataFrame(columns=["time_ns", "vm", "drive", "request", "event", "why"]),
         accesses=None,
+        functions=functions([], table),
         summary=summary,
     )
 
