@@ -1,6 +1,7 @@
 """A result made by hand: tables of few rows and round numbers, so that what a report says of them can be redone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
-from iosim.results.functions import COLUMNS as FUNCTION_COLUMNS
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import COLUMNS
 from iosim.results.summary import counted, summarise
@@ -66,11 +67,23 @@ def result(
         resources=busy,
         spans=_spans(rows, slowest or ()),
         series=_series(table, end_ns, list(busy["resource"])),
-        functions=_functions(table),
         events=pd.DataFrame(columns=["time_ns", "vm", "drive", "request", "event", "why"]),
         accesses=None,
+        functions=functions([], table),
         summary=summary,
     )
+
+
+def with_functions(made: Result) -> Result:
+    """Return *made* with a split of each stage, from all requests: guest_run is main;in_guest_run, and so on."""
+    table = made.functions
+    return replace(made, functions=table.assign(
+        carrier="guest",
+        stack=[f"main;in_{stage}" for stage in table["stage"]],
+        sampled=counted(made.requests).groupby(["vm", "drive", "op"], observed=True).size().reindex(
+            pd.MultiIndex.from_frame(table[["vm", "drive", "op"]])
+        ).to_numpy(),
+    ))  # fmt: skip
 
 
 def _requests(rows: Sequence[Request], warmup_ns: int) -> pd.DataFrame:
@@ -113,17 +126,6 @@ def _spans(rows: Sequence[Request], slowest: Sequence[int]) -> pd.DataFrame:
             spans.append((rows[at].vm, rows[at].drive, at, "vcpu0", stage.label, "ide_dma_cb", start, start + us * US))
             start += us * US
     return pd.DataFrame(spans, columns=COLUMNS)
-
-
-def _functions(table: pd.DataFrame) -> pd.DataFrame:
-    """Each stage is one function, which is called by another: guest_run is main;in_guest_run."""
-    done = counted(table)
-    rows = []
-    for (vm, drive, op), group in done.groupby(["vm", "drive", "op"], observed=True):
-        for stage in Stage:
-            if total := int(group[f"{stage.label}_ns"].sum()):
-                rows.append((vm, drive, op, "guest", stage.label, f"main;in_{stage.label}", len(group), total))
-    return pd.DataFrame(rows, columns=FUNCTION_COLUMNS)
 
 
 def _series(table: pd.DataFrame, end_ns: int, resources: list[str]) -> pd.DataFrame:

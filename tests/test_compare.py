@@ -16,7 +16,7 @@ from iosim.compare.pairing import pair
 from iosim.model.costs import Cost, Profile
 from iosim.model.stages import Stage
 from iosim.results.result import Result
-from tests.made import US, Request, result
+from tests.made import US, Request, result, with_functions
 from tests.support import STAGES, Row, constant_profile, drawn_profile, scenario, simulate
 
 RUN, DISK, QUEUE = Stage.GUEST_RUN, Stage.DISK_SERVICE, Stage.GUEST_QUEUE
@@ -171,11 +171,12 @@ def test_functions_are_of_the_drives_that_have_pairs() -> None:
 
     def two(us: int, checksum: str) -> Result:
         rows = [Request(at, {RUN: 30 if at % 2 else us}, drive=at % 2) for at in range(8)]
-        return with_traces(result(rows, scenario([{}, {}])), {1: checksum})
+        return with_traces(with_functions(result(rows, scenario([{}, {}]))), {1: checksum})
 
     found = compared(two(10, "old"), two(15, "new"))
     assert found.functions == {Function("in_guest_run", "guest_run"): Difference(10 * US, 15 * US)}
-    unpaired = compared(two(10, "old"), result([Request(at, {RUN: 14}, vm="db") for at in range(3)]))
+    alone = with_functions(result([Request(at, {RUN: 14}, vm="db") for at in range(3)]))
+    unpaired = compared(two(10, "old"), alone)
     assert unpaired.functions == {Function("in_guest_run", "guest_run"): Difference(20 * US, 14 * US)}
 
 
