@@ -67,7 +67,7 @@ def several() -> Result:
     """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear, and one in PIO mode."""
     rng = np.random.default_rng(3)
     rows = [(at * 700_000, str(op), 0 if op == "F" else at * 8, 0 if op == "F" else 8)
-            for at, op in enumerate(rng.choice(list("RWWF"), 40))]  # fmt: skip
+            for at, op in enumerate(rng.choice(list("RWWF"), 24))]  # fmt: skip
     ssd = {"model": "ssd", "over_provisioning": 0.5, "filled": False, "capacity": "64MiB", "fault": [{"end": "3ms"}]}
     events = [{"at": "5ms", "kind": "stop"}, {"at": "9ms", "kind": "cont"}]
     vms = [{"name": "web", "count": 4, "event": events, "drive": [{"cache": "writeback"}, {"interface": "virtio-blk"}]}]
