@@ -18,6 +18,7 @@ LAYERS: dict[str, set[str]] = {
     "traces": {"model"},
     "results": {"model"},
     "exports": {"model", "results"},
+    "report": {"model", "results"},
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
@@ -25,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "exports", "scenario_file"]
+NO_SIMULATION = ["model", "traces", "results", "exports", "report", "scenario_file"]
 
 
 def modules() -> list[Path]:

@@ -7,13 +7,31 @@ import pandas as pd
 from iosim.model.records import WAITING_FUNCTION
 from iosim.model.stages import Stage
 
-WAITS = {stage.label: function for stage, function in WAITING_FUNCTION.items() if stage is not Stage.DISK_SERVICE}
-"""The function that the spans of a wait have, by the label of their stage."""
+_ALWAYS = {
+    stage.label
+    for stage in (
+        Stage.GUEST_QUEUE,
+        Stage.BQL_WAIT,
+        Stage.AIO_WAIT,
+        Stage.DISK_WAIT,
+        Stage.COMPLETION_WAIT,
+        Stage.CPU_WAIT,
+        Stage.SUBMIT_WAIT,
+        Stage.THROTTLE_WAIT,
+        Stage.DIRTY_WAIT,
+        Stage.PAUSED,
+    )
+}
+_AT_TIMES = {
+    stage.label: WAITING_FUNCTION[stage] for stage in (Stage.QEMU_SUBMIT, Stage.COMPLETION, Stage.IRQ_DELIVERY)
+}
+"""Stages in which a request waits only in this function."""
 
 
 def is_wait(spans: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Tell for each row of *spans* whether the request waits; being served by a disk is no wait."""
-    function = spans["function"].to_numpy(dtype=object)
-    awaited = spans["stage"].map(WAITS).to_numpy(dtype=object)
-    result: npt.NDArray[np.bool_] = np.equal(function, awaited).astype(bool)
-    return result
+    stage, function = spans["stage"], spans["function"]
+    waits = stage.isin(_ALWAYS)
+    for name, awaited in _AT_TIMES.items():
+        waits |= (stage == name) & (function == awaited)
+    return waits.to_numpy(dtype=bool)
