@@ -1,7 +1,7 @@
 """Tables as CSV and Parquet: what is read back is what the run gave."""
 
 import json
-from collections.abc import Hashable
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def test_csv_gives_back_every_table(result: Result, tmp_path: Path) -> None:
     assert "accesses" in result.tables()
     for name, table in result.tables().items():
         # As docs/exports.md says: no text stands for a missing value, and lists are JSON.
-        converters: dict[Hashable, Any] = {column: float for column in table.select_dtypes("float")}
+        converters: dict[str, Callable[[str], Any]] = dict.fromkeys(map(str, table.select_dtypes("float")), float)
         converters |= {column: json.loads for column in LISTS if column in table}
         again = pd.read_csv(tmp_path / "csv" / f"{name}.csv", keep_default_na=False, converters=converters)
         expected = plain(table)
