@@ -51,6 +51,25 @@ def run(
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+) -> None:
+    """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    from iosim.report.page import write_all
+
+    raise typer.Exit(write_all(folders, typer.echo, complain))
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="The result of an earlier run, a folder.")]) -> None:
+    """Tell the story of a result on the terminal: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
+    from iosim.report.text import show_all
+
+    show_all(folder, screen.stdout())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:

@@ -18,15 +18,15 @@ LAYERS: dict[str, set[str]] = {
     "traces": {"model"},
     "results": {"model"},
     "exports": {"model", "results"},
-    "report": {"model", "results"},
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
     "scenario_file": {"model"},
+    "report": {"model", "results"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "exports", "report", "scenario_file"]
+NO_SIMULATION = ["model", "traces", "results", "scenario_file", "exports", "report"]
 
 
 def modules() -> list[Path]:
