@@ -9,7 +9,7 @@ import pytest
 from iosim.exports import perfetto
 from iosim.exports.perfetto import write_perfetto
 from iosim.exports.selection import Choice
-from iosim.model.errors import OutputError
+from iosim.model.errors import ExportError
 from iosim.results.result import Result
 from tests import handmade, trace_rules
 from tests.handmade import WRITE
@@ -244,6 +244,6 @@ def test_a_window_has_what_touches_it_and_whole_requests(tmp_path: Path) -> None
     requests = [s for s in trace_rules.asynchronous(events) if s[2].startswith("drive ")]
     assert requests == [(1000, 11000, "drive 0 write")]
     with pytest.raises(
-        OutputError, match=r"^no request is under way in 11us..20us; spans are recorded of 2 requests, "
+        ExportError, match=r"^no request is under way in 11us..20us; spans are recorded of 2 requests, "
     ):
         events_of(result, tmp_path, Choice(window=(11_000, 20_000)))

@@ -45,7 +45,7 @@ _ARGUMENTS = (*KEY, "op", "sector", "sectors", "status", "latency_ns", "exits", 
 def write_perfetto(result: Result, path: Path, choice: Choice, say: Callable[[str], None]) -> None:
     """Write the requests of *choice* to *path*; *say* is told what is not there.
 
-    Raises OutputError if none of them has spans.
+    Raises ExportError if none of them has spans.
     """
     selected = select(result, choice)
     for note in selected.notes:

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from iosim.exports.selection import Choice
-from iosim.results.result import Result
+if TYPE_CHECKING:  # The names of the exports are asked for by --help, which answers at once.
+    from iosim.exports.selection import Choice
+    from iosim.results.result import Result
 
 Say = Callable[[str], None]
 """Is told in one line what an export lacks."""
 
 
 class Writer(Protocol):
-    """Writes a result to a path at which nothing is yet. Raises OutputError if there is nothing to write."""
+    """Writes a result to a path at which nothing is yet. Raises ExportError if there is nothing to write."""
 
-    def __call__(self, result: Result, path: Path, choice: Choice, say: Say) -> None:
+    def __call__(self, result: "Result", path: Path, choice: "Choice", say: Say) -> None:
         """Write what *choice* selects; *say* is told what lacks."""
 
 
@@ -34,31 +35,31 @@ class Export(NamedTuple):
         return f"{self.name}{self.suffix}"
 
 
-def _perfetto(result: Result, path: Path, choice: Choice, say: Say) -> None:
+def _perfetto(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.perfetto import write_perfetto
 
     write_perfetto(result, path, choice, say)
 
 
-def _fio(result: Result, path: Path, choice: Choice, say: Say) -> None:
+def _fio(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.fio import write_fio
 
     write_fio(result, path)
 
 
-def _blktrace(result: Result, path: Path, choice: Choice, say: Say) -> None:
+def _blktrace(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.blktrace import write_blktrace
 
     write_blktrace(result, path, say)
 
 
-def _csv(result: Result, path: Path, choice: Choice, say: Say) -> None:
+def _csv(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.tables import write_csv
 
     write_csv(result, path)
 
 
-def _parquet(result: Result, path: Path, choice: Choice, say: Say) -> None:
+def _parquet(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.tables import write_parquet
 
     write_parquet(result, path)

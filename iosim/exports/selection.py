@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from iosim.model.errors import OutputError, shown
+from iosim.model.errors import ExportError, shown
 from iosim.model.units import exact_time, human_time, parse_ns
 from iosim.results.result import Result
 from iosim.results.spans import MAX_ROWS
@@ -38,29 +38,29 @@ class Selected(NamedTuple):
 
 
 def parse_choice(slowest: int | None, window: str | None) -> Choice:
-    """Return the choice that the command line makes. Raises OutputError, worded as a rule."""
+    """Return the choice that the command line makes. Raises ExportError, worded as a rule."""
     if slowest is not None and window is not None:
-        raise OutputError("--slowest and --window exclude each other")
+        raise ExportError("--slowest and --window exclude each other")
     if slowest is not None and slowest < 1:
-        raise OutputError(f"--slowest must be at least 1, got {slowest}")
+        raise ExportError(f"--slowest must be at least 1, got {slowest}")
     return Choice(slowest, None if window is None else _parse_window(window))
 
 
 def _parse_window(text: str) -> tuple[int, int]:
     begin, dots, end = text.partition("..")
     if not dots:
-        raise OutputError(f"--window must be START..END, such as 1.5s..1.6s, got {shown(text)}")
+        raise ExportError(f"--window must be START..END, such as 1.5s..1.6s, got {shown(text)}")
     try:
         window = parse_ns(begin), parse_ns(end)
     except ValueError as error:
-        raise OutputError(f"--window: START and END {error}, got {shown(text)}") from None
+        raise ExportError(f"--window: START and END {error}, got {shown(text)}") from None
     if window[0] >= window[1]:
-        raise OutputError(f"--window must end after it starts, got {shown(text)}")
+        raise ExportError(f"--window must end after it starts, got {shown(text)}")
     return window
 
 
 def select(result: Result, choice: Choice) -> Selected:
-    """Return the requests of *choice* that have spans. Raises OutputError, which says what there is, if none has."""
+    """Return the requests of *choice* that have spans. Raises ExportError, which says what there is, if none has."""
     table = result.requests[result.requests["latency_ns"] > 0]  # What took no time has no spans.
     kept = _places(result.spans)
     if choice.window is not None:
@@ -75,7 +75,7 @@ def select(result: Result, choice: Choice) -> Selected:
     keys = list(wanted[KEY].itertuples(index=False, name=None))
     found = [key in kept for key in keys]
     if not any(found):
-        raise OutputError(_nothing(result, choice, len(wanted), len(kept)))
+        raise ExportError(_nothing(result, choice, len(wanted), len(kept)))
     notes = [] if all(found) else [_partly(result, choice, sum(found), len(found))]
     return Selected(wanted[found], [result.spans.iloc[kept[key]] for key in keys if key in kept], notes)
 

@@ -26,6 +26,10 @@ class OutputError(IosimError):
     """The folder for the result cannot be used."""
 
 
+class ExportError(IosimError):
+    """An export that is asked for is none, or what it is to show is not there."""
+
+
 class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 
