@@ -156,6 +156,19 @@ def test_an_operation_merged_from_two_requests_is_drawn_once(tmp_path: Path) -> 
     assert drawn == [("virtqueue_pop", 0), ("laio_io_submit", 0), ("write 0", 0)]
 
 
+@pytest.mark.parametrize(("merging", "n_operations"), [(True, 1), (False, 6)])
+def test_a_disk_serves_what_is_merged_once(tmp_path: Path, merging: bool, n_operations: int) -> None:
+    drives = [{"interface": "virtio-blk", "request_merging": merging}]
+    disks = [{"model": "constant", "service": "90us", "servers": 2}]
+    result = simulate(scenario(drives, disks), [(0, "W", 8 * k, 8) for k in range(6)])
+    assert result.resources.set_index("resource")["busy_ns"]["disk/sda"] == 90_000 * n_operations
+    events = events_of(result, tmp_path)
+    trace_rules.check(events)
+    assert [event["dur"] for event in events if event["ph"] == "X" and event["cat"] == "disk_service"] == [
+        90
+    ] * n_operations
+
+
 def test_two_operations_of_a_disk_at_the_same_time_are_both_drawn(tmp_path: Path) -> None:
     kept = []
     for number in range(2):
