@@ -176,7 +176,7 @@ class Vcpu:
     def vcpu_enter_guest(self) -> Steps[int]:
         """One entry and the exit that ends it. 1: go on in the kernel; 0: to userspace; negative: errno.
 
-        1. requests and events are looked at, up to the moment before the entry;
+        1. requests and events are looked at, until none is left the moment before the entry;
         2. vmx_vcpu_run;
         3. back in root mode: statistics, the host's interrupt handler for an external interrupt;
         4. vmx_handle_exit.
@@ -184,7 +184,7 @@ class Vcpu:
         yield self.enter
         exit_ = None
         while exit_ is None:
-            if (yield self.check):
+            while (yield self.check):
                 if self.signal_pending:
                     yield from self._cancel_for_signal()
                     return -errno.EINTR
