@@ -12,7 +12,7 @@ from iosim.results.spans import COLUMNS
 from tests.support import scenario, simulate
 
 Span = tuple[str, str, str, int]
-"""Thread, stage, function, end in ns; it begins where the one before ends."""
+"""Thread, stage, function, end in ns; it begins where the one before ends, and waits if its stage is but waiting."""
 
 WRITE: list[Span] = [
     ("vcpu0", "guest_queue", "blk_mq_sched_insert_request", 2000),
@@ -37,7 +37,8 @@ def spans(rows: list[Span], begin: int = 1000, vm: str = "web", drive: int = 0, 
     """The table `spans` of one request."""
     full = []
     for thread, stage, function, end in rows:
-        full.append((vm, drive, request, thread, stage, function, begin, end))
+        waits = stage.endswith("_wait") or stage in ("guest_queue", "paused")
+        full.append((vm, drive, request, thread, stage, function, begin, end, waits))
         begin = end
     return pd.DataFrame(full, columns=COLUMNS)
 

@@ -90,7 +90,7 @@ def test_tables_have_the_columns_of_the_contract(folder: Path, capsys: pytest.Ca
     assert list(tables["resources"]) == ["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"]
     assert tables["resources"]["resource"].is_unique
     assert list(tables["spans"]) == [
-        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns"
+        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns", "waits"
     ]  # fmt: skip
     assert list(tables["series"])[:4] == ["start_ns", "end_ns", "arrivals", "completions"]
 

@@ -105,7 +105,7 @@ def alternating(n: int) -> pd.DataFrame:
     one += [("vcpu0", "qemu_dispatch", "f", 2), ("vcpu0", "vm_entry", "VMRESUME", 1)]
     rows, at = [], 0
     for thread, stage, function, ns in [*one * n, ("disk sda", "disk_service", "submit_bio", n * 10)]:
-        rows.append(("web", 0, 0, thread, stage, function, at, at + ns))
+        rows.append(("web", 0, 0, thread, stage, function, at, at + ns, False))
         at += ns
     return pd.DataFrame(rows, columns=COLUMNS)
 

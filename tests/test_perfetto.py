@@ -121,6 +121,11 @@ def test_every_span_is_there_once(crowded: Result, tmp_path: Path) -> None:
     assert {wait["name"] for wait in waits} >= awaited - {"bql_wait"}
 
 
+def test_a_thread_does_one_thing_at_a_time(crowded: Result, tmp_path: Path) -> None:
+    events = events_of(crowded, tmp_path, Choice(slowest=1000))
+    assert {name for name in threads(events).values() if "(" in name} == {"disk sda (2)", "disk sda (3)"}
+
+
 def test_all_phases_of_a_request_add_up_to_its_latency(crowded: Result, tmp_path: Path) -> None:
     found = trace_rules.asynchronous(events_of(crowded, tmp_path, Choice(slowest=1000)))
     outer = [s for s in found if s[2].startswith("drive ")]

@@ -32,7 +32,6 @@ from iosim.exports.trace_events import (
 )
 from iosim.model.stages import Stage
 from iosim.results.result import Result
-from iosim.results.waits import is_wait
 
 HOST = "host"
 """The process whose tracks are the disks."""
@@ -106,7 +105,7 @@ def _add_requests(selected: Selected, pids: dict[str, int], events: Events) -> N
 
 def _phases(spans: pd.DataFrame) -> list[tuple[str, str, int, int]]:
     """Return (name, function it waits in, begin, end) of each wait, and of what is between: on a thread or disk."""
-    waiting = is_wait(spans)
+    waiting = spans["waits"].to_numpy()
     names = np.where(waiting, spans["stage"].to_numpy(dtype=object), "on " + spans["thread"].to_numpy(dtype=object))
     functions, starts, ends = (spans[name].tolist() for name in ("function", "start_ns", "end_ns"))
     cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
@@ -163,7 +162,7 @@ def _running(selected: Selected, window: tuple[int, int]) -> pd.DataFrame:
     spans = pd.concat(selected.spans, ignore_index=True)
     spans["number"] = np.repeat(np.arange(len(selected.spans)), [len(part) for part in selected.spans])
     touching = (spans["end_ns"] > window[0]) & (spans["start_ns"] < window[1])
-    spans = spans[touching & ~is_wait(spans)]
+    spans = spans[touching & ~spans["waits"]]
     served = spans["stage"] == Stage.DISK_SERVICE.label
     repeated = spans.duplicated(["vm", "drive", "thread", "function", "start_ns", "end_ns"])
     merged = spans.loc[repeated & ~served, "number"].unique()

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from iosim.model.stages import N_STAGES, Stage
-from iosim.results.waits import is_wait
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
@@ -84,7 +83,7 @@ class Journey:
         functions, function_names = pd.factorize(spans["function"])
         labels, stage_names = pd.factorize(spans["stage"])
         stage = np.array([Stage[name.upper()] for name in stage_names], dtype=np.int64)[labels]
-        waits = is_wait(spans)
+        waits = spans["waits"].to_numpy(dtype=bool)
         places, of = np.unique(threads * N_STAGES + stage, return_inverse=True)
         lanes = [_lane(thread_names[place // N_STAGES], Stage(place % N_STAGES)) for place in places]
         begin = spans["start_ns"].to_numpy(dtype=np.int64)
