@@ -73,9 +73,9 @@ def report(
     from iosim.report.page import write_all
 
     wish = command.parse(exports or [], slowest, window)
-    status = write_all(folders, typer.echo, complain)
+    status = write_all(folders, typer.echo, screen.stderr(), complain)
     if wish.exports:
-        status = max(status, command.write_all(folders, wish, typer.echo, remark, complain, screen.stderr()))
+        status = max(status, command.write_all(folders, wish, typer.echo, remark, screen.stderr(), complain))
     raise typer.Exit(status)
 
 

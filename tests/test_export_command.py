@@ -63,7 +63,7 @@ def export(
 
     wish = command.parse(wanted, slowest, window)
     status = command.write_all(
-        [Path(name) for name in folders], wish, said.append, notes.append, fails, Console(quiet=True)
+        [Path(name) for name in folders], wish, said.append, notes.append, Console(quiet=True), fails
     )
     return Answer(status, "\n".join(said), "\n".join(notes))
 
@@ -195,7 +195,7 @@ def test_what_is_being_written_is_shown_on_a_terminal(written: Path) -> None:
     said: list[str] = []
     console = Console(file=screen, force_terminal=True, width=80)
     wish = command.parse(["csv"], None, None)
-    assert command.write_all([written], wish, said.append, said.append, complain, console) == 0
+    assert command.write_all([written], wish, said.append, said.append, console, complain) == 0
     assert "writing csv" in screen.getvalue()
     assert said == ["Written to out/exports/csv/"]
 

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from iosim import scenario_file
 from iosim.model.stages import Stage
-from iosim.report import page_tables
+from iosim.report import page_tables, request_tables
 from iosim.report.doubts import doubts
 from iosim.report.findings import story
 from iosim.report.page import html
@@ -52,7 +53,7 @@ class Page(HTMLParser):
         if not self._silent:
             self._text.append(data)
 
-    @property
+    @cached_property
     def text(self) -> str:
         return " ".join("".join(self._text).split())
 
@@ -97,11 +98,11 @@ def test_the_page_has_every_section_every_table_and_every_word(several: Result, 
         page_tables.percentiles(several),
         page_tables.exits(several),
         page_tables.resources(several),
-        page_tables.slowest(several),
-        page_tables.drives(several),
-        page_tables.events(several),
-        page_tables.page_cache(several),
-        page_tables.wear(several),
+        request_tables.slowest(several),
+        request_tables.drives(several),
+        request_tables.events(several),
+        request_tables.page_cache(several),
+        request_tables.wear(several),
     ):
         assert table is not None
         assert table.rows

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from iosim.model.stages import Stage
-from iosim.report import page_tables
+from iosim.report import page_tables, request_tables
 from iosim.report.bands import bands
 from iosim.report.demand import KINDS, TITLES, demands, kind_of
 from iosim.report.inputs import differences, inputs
@@ -255,7 +255,7 @@ def test_exits_have_the_sums_and_only_a_single_vcpu_has_percentiles() -> None:
 
 
 def test_each_drive_has_its_row(mixed: Result) -> None:
-    table = page_tables.drives(mixed)
+    table = request_tables.drives(mixed)
     assert table is not None
     keys = list(zip(texts(table, "VM"), texts(table, "drive"), strict=True))
     assert sorted(keys) == [("db", "0"), *((f"web#{k}", str(d)) for k in range(5) for d in range(2))]
@@ -277,15 +277,28 @@ def test_each_drive_has_its_row(mixed: Result) -> None:
 
 
 def test_one_drive_needs_no_table_of_drives() -> None:
-    assert page_tables.drives(result([Request(0, {RUN: 1})])) is None
-    assert page_tables.drives(result([Request(0, {RUN: 1}), Request(1, {RUN: 1}, vm="db")])) is not None
+    assert request_tables.drives(result([Request(0, {RUN: 1})])) is None
+    assert request_tables.drives(result([Request(0, {RUN: 1}), Request(1, {RUN: 1}, vm="db")])) is not None
 
 
 def test_the_slowest_come_first(mixed: Result) -> None:
-    table = page_tables.slowest(mixed)
+    table = request_tables.slowest(mixed)
     slowest = mixed.requests[~mixed.requests["warmup"]].nlargest(30, "latency_ns")
     assert [cell.key for cell in column(table, "latency")] == list(slowest["latency_ns"])
     assert sorted(texts(table, "request")) == sorted(f"{n}" for n in slowest["request"])
+
+
+def test_of_very_many_drives_and_requests_the_slowest_are_shown() -> None:
+    rows = [Request(0, {RUN: 1 + at % 1001}, vm=f"web#{at}") for at in range(1002)]
+    described = scenario(vms=[{"name": "web", "count": 1002, "drive": [{}]}], run={"slowest": 1002})
+    made = result(rows, described, slowest=range(1002))
+    table = request_tables.drives(made)
+    assert table is not None
+    assert set(texts(table, "VM")) == {f"web#{at}" for at in range(1, 1001)}
+    assert table.note == "The slowest 1,000 of 1,002 drives; requests.parquet has them all."
+    requests = request_tables.slowest(made)
+    assert texts(requests, "VM") == [f"web#{at}" for at in range(1000, 900, -1)]
+    assert requests.note == "The slowest 100; spans.parquet has more."
 
 
 def test_latencies_over_time_are_exact(mixed: Result) -> None:
@@ -380,8 +393,8 @@ def test_sources_of_a_shipped_profile_cover_all_its_costs() -> None:
 
 def test_page_cache_and_wear_are_the_summarys() -> None:
     made = result([Request(0, {RUN: 1})])
-    assert page_tables.page_cache(made) is None
-    assert page_tables.wear(made) is None
+    assert request_tables.page_cache(made) is None
+    assert request_tables.wear(made) is None
     keys = ("pages", "read_hits", "read_misses", "filled", "dirtied", "written_back", "evicted")
     made.summary["page_cache"] = dict.fromkeys((*keys, "dirty_at_begin", "dirty_at_end"), 0) | {
         "read_hits": 300,
@@ -391,7 +404,7 @@ def test_page_cache_and_wear_are_the_summarys() -> None:
         "sda": {"pages_written": 10, "pages_programmed": 25, "blocks_erased": 2, "write_amplification": 2.5},
         "sdb": {"pages_written": 0, "pages_programmed": 0, "blocks_erased": 0, "write_amplification": None},
     }
-    cache, wear = page_tables.page_cache(made), page_tables.wear(made)
+    cache, wear = request_tables.page_cache(made), request_tables.wear(made)
     assert cache is not None
     assert wear is not None
     assert cache.note == "75.0% of the pages that were read were in the cache."
@@ -404,10 +417,10 @@ def test_page_cache_and_wear_are_the_summarys() -> None:
 
 def test_events_are_cut_where_there_are_too_many() -> None:
     made = result([Request(0, {RUN: 1})])
-    assert page_tables.events(made) is None
+    assert request_tables.events(made) is None
     rows = [(at * 1000, "web", -1 if at else 0, -1 if at else 7, "stop", "event") for at in range(300)]
     made = dataclasses.replace(made, events=pd.DataFrame(rows, columns=made.events.columns))
-    table = page_tables.events(made)
+    table = request_tables.events(made)
     assert table is not None
     assert [cell.text for cell in table.rows[0].cells] == ["0 ns", "web", "0", "7", "stop", "event"]
     assert [cell.text for cell in table.rows[1].cells] == ["1.00 us", "web", "-", "-", "stop", "event"]
@@ -419,8 +432,8 @@ def test_columns_that_sort_have_numbers_to_sort_by(mixed: Result) -> None:
     tables = [
         page_tables.resources(mixed),
         page_tables.exits(mixed),
-        page_tables.slowest(mixed),
-        page_tables.drives(mixed),
+        request_tables.slowest(mixed),
+        request_tables.drives(mixed),
     ]
     for table in tables:
         assert table is not None

@@ -84,7 +84,7 @@ def _show(bar: Status, name: str) -> None:
 
 
 def write_all(
-    folders: list[Path], wish: Wish, say: Say, note: Say, complain: Callable[[str], int], errors: Console
+    folders: list[Path], wish: Wish, say: Say, note: Say, errors: Console, complain: Callable[[str], int]
 ) -> int:
     """Write the exports of each result and return the worst exit status: 0, or what *complain* returned.
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
@@ -10,13 +11,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from rich.console import Console
+from rich.text import Text
 
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
-from iosim.report import course, distribution, doubts, findings, inputs, page_tables
+from iosim.report import course, distribution, doubts, findings, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.demand import demands
+from iosim.report.lanes import timeline
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -71,11 +75,11 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "utilisations": course.utilisations(result),
         "queues": course.queues(result),
         "heat_map": course.heat_map(result),
-        "slowest": page_tables.slowest(result),
-        "drives": page_tables.drives(result),
-        "events": page_tables.events(result),
-        "cache": page_tables.page_cache(result),
-        "wear": page_tables.wear(result),
+        "slowest": request_tables.slowest(result, timeline),
+        "drives": request_tables.drives(result),
+        "events": request_tables.events(result),
+        "cache": request_tables.page_cache(result),
+        "wear": request_tables.wear(result),
         "inputs": inputs.inputs(result),
         "doubts": doubts.doubts(result),
     }
@@ -152,15 +156,21 @@ def write(folder: Path) -> Path:
     return target
 
 
-def write_all(folders: list[Path], say: Callable[[str], object], complain: Callable[[str], int]) -> int:
+def write_all(
+    folders: list[Path], say: Callable[[str], object], errors: Console, complain: Callable[[str], int]
+) -> int:
     """Write the page of each result and return the worst exit status: 0, or what *complain* returned.
 
-    One that fails does not stop the others: *complain* is called with what is wrong.
+    One that fails does not stop the others: *complain* is called with what is wrong. On *errors*, if it is a terminal,
+    the result at work is shown.
     """
     status = 0
     for folder in folders:
         try:
-            say(f"Written to {write(folder)}")
+            with errors.status(Text(str(folder))) if errors.is_terminal else nullcontext():
+                path = write(folder)
         except IosimError as error:
             status = max(status, complain(str(error)))
+        else:
+            say(f"Written to {path}")
     return status

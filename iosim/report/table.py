@@ -19,13 +19,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, a *key* to sort by if the text is none, a *bar* (0 to 1), what a click on it *opens*."""
+    """A cell: its text, a *key* to sort by if the text is none, a *bar* (0 to 1).
+
+    A button if it *opens* something: the name of the element, and what that is *about*.
+    """
 
     text: str = ""
     key: float | str | None = None
     bar: float | None = None
     colour: str = ""
     opens: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Row:
     style: Literal["", "sum", "none"] = ""
     more: Markup | None = None
     more_id: str = ""
+    is_open: bool = False
 
 
 @dataclass

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT
-from iosim.report import page_tables
+from iosim.report import page_tables, request_tables
 from iosim.report.bands import bands
 from iosim.report.doubts import doubts
 from iosim.report.findings import story
@@ -65,8 +65,8 @@ def tell(result: Result, console: Console) -> None:
         _drives(result, console.width),
         _slowest(result, console.width),
         _events(result, console.width),
-        _plain(page_tables.page_cache(result), console.width),
-        _plain(page_tables.wear(result), console.width),
+        _plain(request_tables.page_cache(result), console.width),
+        _plain(request_tables.wear(result), console.width),
         _doubts(result),
     )
 
@@ -99,7 +99,7 @@ def _bands(result: Result, width: int) -> Table | None:
 
 
 def _drives(result: Result, width: int) -> Table | None:
-    table = page_tables.drives(result)
+    table = request_tables.drives(result)
     if table is None:
         return None
     return _for_terminal(
@@ -108,7 +108,7 @@ def _drives(result: Result, width: int) -> Table | None:
 
 
 def _slowest(result: Result, width: int) -> Table | None:
-    table = page_tables.slowest(result)
+    table = request_tables.slowest(result)
     if not table.rows:
         return None
     drop = ("sectors", "sector", "exits", "drive", "share", "arrival", "status")
@@ -116,7 +116,7 @@ def _slowest(result: Result, width: int) -> Table | None:
 
 
 def _events(result: Result, width: int) -> Table | None:
-    table = page_tables.events(result)
+    table = request_tables.events(result)
     return None if table is None else _for_terminal(table, width, ("request", "drive"), ("VM",), "", "events")
 
 

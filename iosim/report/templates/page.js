@@ -21,12 +21,13 @@ function sortTable(table, column, heading) {
     return sign * String(a).localeCompare(String(b), "en", { numeric: true });
   });
   table.append(...bodies.map(([, body]) => body));
-  for (const other of heading.parentElement.cells) other.setAttribute("aria-sort", "none");
+  for (const other of heading.parentElement.querySelectorAll("[aria-sort]")) other.setAttribute("aria-sort", "none");
   heading.setAttribute("aria-sort", order);
 }
 
 for (const table of document.querySelectorAll("table.sorts")) {
   [...table.tHead.rows[0].cells].forEach((heading, column) => {
+    if (!heading.textContent) return;
     const button = document.createElement("button");
     button.append(...heading.childNodes);
     heading.append(button);
