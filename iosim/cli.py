@@ -89,6 +89,20 @@ def show(folder: Annotated[Path, typer.Argument(help="The result of an earlier r
 
 
 @app.command()
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Results of earlier runs, each a folder; the first is the base.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the comparison as a page to this file too.")] = None,
+) -> None:
+    """Show how runs differ from the first one: by stage and percentile, with confidence, and what was changed."""
+    from iosim import screen
+    from iosim.compare.command import compare_all
+
+    compare_all(folders, out, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:

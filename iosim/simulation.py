@@ -9,6 +9,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.results import tables
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import spans
 from iosim.results.summary import summarise
@@ -73,12 +74,19 @@ def run_and_tabulate(
                     "requests": len(trace) * vm.count,
                 }
             )
-    described: dict[str, Any] = {"name": profile.name, "machine": profile.machine, "figures": profile.counts_by_kind()}
+    described: dict[str, Any] = {
+        "name": profile.name,
+        "machine": profile.machine,
+        "figures": profile.counts_by_kind(),
+        "sha256": profile.checksum(),
+        "costs_ns": profile.means_ns(),
+    }
     return Result(
         scenario=scenario,
         requests=requests,
         exits=tables.exits(raw),
         resources=tables.resources(raw),
+        functions=functions(raw.functions, requests),
         spans=span_table,
         series=tables.series(raw, requests),
         events=tables.events(raw),

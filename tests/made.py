@@ -8,6 +8,7 @@ import pandas as pd
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
+from iosim.results import functions
 from iosim.results.result import Result
 from iosim.results.spans import COLUMNS
 from iosim.results.summary import counted, summarise
@@ -54,7 +55,8 @@ def result(
         [(name, n, us * US, us * US / n / window, 0.0, 0) for name, n, us in resources],
         columns=["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"],
     )
-    profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0}}
+    profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0},
+               "sha256": "c0575", "costs_ns": {"kvm.handle_io": 1000.0}}  # fmt: skip
     summary = summarise(scenario, table, [], profile, end_ns, len(rows if slowest is None else slowest), {}, None)
     summary["requests"]["in_trace"] = len(rows) if in_trace is None else in_trace
     return Result(
@@ -62,6 +64,7 @@ def result(
         requests=table,
         exits=exit_table,
         resources=busy,
+        functions=pd.DataFrame(columns=functions.COLUMNS),
         spans=_spans(rows, slowest or ()),
         series=_series(table, end_ns, list(busy["resource"])),
         events=pd.DataFrame(columns=["time_ns", "vm", "drive", "request", "event", "why"]),

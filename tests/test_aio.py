@@ -122,7 +122,7 @@ def test_flush_with_io_uring_is_left_to_a_kernel_worker(exact: bool) -> None:
     assert flush["qemu_submit"] == 6 * NS
     # the kernel's worker wakes up; fdatasync in and out
     assert (flush["aio_wait"], flush["aio_worker"], flush["disk_service"]) == (NS, 2 * NS, DISK_FLUSH)
-    assert of_functions(result, 1, "handle_aiocb_flush") == [("handle_aiocb_flush", "iou-wrk0")]
+    assert of_functions(result, 1, "handle_aiocb_flush") == [("handle_aiocb_flush", "iou-wrk0")] * 2  # in and out
     assert result.resources.set_index("resource").loc["web/pool", "busy_ns"] == 0
 
 
@@ -136,7 +136,7 @@ def test_buffered_io_uring(exact: bool) -> None:
     # A read that hits is done by the submitting thread, its page copied instead of pinned.
     assert hit["qemu_submit"] == SUBMIT
     assert not {"aio_wait", "aio_worker", "disk_service"} & set(hit)
-    assert of_functions(result, 1, "bdrv_co_em_bh") == [("bdrv_co_em_bh", "main")]
+    assert of_functions(result, 1, "blk_aio_complete_bh") == [("blk_aio_complete_bh", "main")]
 
 
 def test_native_without_o_direct_means_threads_in_1_6(exact: bool) -> None:

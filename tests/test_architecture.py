@@ -23,10 +23,11 @@ LAYERS: dict[str, set[str]] = {
     "run": {"model", "host", "machine", "results"},
     "scenario_file": {"model"},
     "report": {"model", "results"},
+    "compare": {"model", "results", "report"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "scenario_file", "exports", "report"]
+NO_SIMULATION = ["model", "traces", "results", "scenario_file", "exports", "report", "compare"]
 
 
 def modules() -> list[Path]:

@@ -23,6 +23,7 @@ def blocks(language: str) -> list[str]:
     return [block for name, block in found if name == language]
 
 
+QUOTED = " ".join(re.findall(r"^> (.*)$", README, re.MULTILINE))
 LINES = [line for block in blocks("sh") for line in block.splitlines()]
 
 
@@ -54,7 +55,9 @@ def test_commands_run(line: str, beside_the_inputs: Path, capsys: pytest.Capture
     answer = run(capsys, *arguments)
     assert (answer.status, answer.err) == (0, "")
     if "--out" in arguments:
-        assert (beside_the_inputs / arguments[arguments.index("--out") + 1]).is_dir()
+        assert (beside_the_inputs / arguments[arguments.index("--out") + 1]).exists()
+    if arguments[0] == "compare":
+        assert QUOTED in " ".join(answer.out.split())
 
 
 def test_make_demo_is_the_example() -> None:

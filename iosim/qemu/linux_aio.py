@@ -53,7 +53,8 @@ class LinuxAio:
         self._completed: deque[Aiocb] = deque()
         self._prepare = binder.path(("qemu.laio_do_submit", "laio_submit") if version.cpu_io else self.prepare)
         self._back = binder.path(self.back)
-        self._completion = binder.path(self.completion)
+        completion = (self.completion, "qemu_laio_completion_cb") if version.cpu_io else self.completion
+        self._completion = binder.path(completion)
         resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
         self._resume = binder.path(("main_loop.coroutine_resume", resumed))
         self._enter_paths: dict[tuple[int, int], Path] = {}
@@ -83,7 +84,7 @@ class LinuxAio:
                 return aiocb.result
         if thread.request is request:
             thread.request = None
-            request.wait_in(Stage.AIO_WAIT, thread.name)
+            request.wait_in(Stage.AIO_WAIT, thread.name, "ioq_submit")
         yield QEMU_COROUTINE_YIELD
         yield self._resume
         assert aiocb.ret is not None

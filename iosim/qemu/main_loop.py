@@ -24,6 +24,7 @@ class MainLoop:
 
     def __init__(self, thread: HostThread, binder: Binder, bql: Mutex, version: QemuVersion) -> None:
         self.thread = thread
+        self.version = version
         self._keeps_bql = version.poll_keeps_bql
         self._alarm_timer = version.cpu_io
         self._ready: deque[BottomHalf] = deque()
@@ -73,7 +74,7 @@ class MainLoop:
         now = self.thread.host.now_ns
         if request.waiting in (Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT, Stage.THROTTLE_WAIT):
             asked, got, running = self._lock_wait
-            request.charge(request.waiting, min(asked, now), self.thread.name)
+            request.charge(request.waiting, min(asked, now), self.thread.name, request.waits_at)
             request.charge(Stage.BQL_WAIT, min(got, now), self.thread.name)
             request.charge(Stage.CPU_WAIT, min(running, now), self.thread.name)
         request.stop_waiting(now)

@@ -74,9 +74,11 @@ class ThreadPool:
         self._spawn_path = binder.path("pool.do_spawn_thread")
         self._wake_path = binder.path("pool.worker_wake")
         self._dequeue = binder.path("worker.dequeue")
-        self._notify = binder.path("worker.notify")
+        old = main_loop.version.cpu_io
+        self._notify = binder.path(("worker.notify", "event_notifier_set" if old else "qemu_bh_schedule"))
         self._notify_return = binder.path("worker.notify_return")
-        self._completion = binder.path("main_loop.thread_pool_completion")
+        completed = "event_notifier_ready" if old else "thread_pool_completion_bh"
+        self._completion = binder.path(("main_loop.thread_pool_completion", completed))
 
     # The submitting thread
 

@@ -85,7 +85,8 @@ class VirtIOBlock:
         path = binder.path
         self._notify_read = path("main_loop.host_notifier_read")
         self._doorbell = path("qemu.memory_region_dispatch", "qemu.virtio_queue_notify")
-        self._isr_read = path("qemu.memory_region_dispatch", "qemu.virtio_pci_isr_read")
+        read = ("qemu.memory_region_dispatch", "memory_region_dispatch_read")
+        self._isr_read = path(read, "qemu.virtio_pci_isr_read")
         submit = "virtio_blk_submit_multireq" if version.virtio_merges_reads else "virtio_submit_multiwrite"
         self._submit_path = path(("qemu.virtio_blk_submit_multireq", submit))
         self._rw_done = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
@@ -223,7 +224,7 @@ class VirtIOBlock:
         now = thread.host.now_ns
         for element in group[1:]:
             element.request.stop_waiting(now)
-            element.request.wait_in(Stage.COMPLETION, thread.name)
+            element.request.wait_in(Stage.COMPLETION, thread.name, "virtio_blk_rw_complete")
         for element in group:
             if self.dead:
                 return
@@ -237,7 +238,7 @@ class VirtIOBlock:
                 return
             self.vring.push(element)
             if self._batches_notifications:
-                self._set_aside(thread, element, Stage.COMPLETION)
+                self._set_aside(thread, element, Stage.COMPLETION, "qemu_bh_schedule")
                 self._to_notify.append(element)
                 self.loop.qemu_bh_schedule(self.notify_guest_bh, element.request)
             else:
@@ -250,7 +251,7 @@ class VirtIOBlock:
         action = self._backend.blk_get_error_action(element.op == READ, -element.ret)
         self._runstate.note(action.value, element.request, error)
         if action is BlockErrorAction.STOP:
-            self._set_aside(thread, element, Stage.PAUSED)
+            self._set_aside(thread, element, Stage.PAUSED, "")
             self._failed.append(element)
             self._runstate.vm_stop("io-error")
             return True
@@ -285,7 +286,7 @@ class VirtIOBlock:
     def _notify(self, element: Element) -> Steps[None]:
         """virtio_notify: an interrupt, if the driver wants one for what has been pushed."""
         thread = self.loop.thread
-        left = partial(self._set_aside, thread, element, Stage.IRQ_DELIVERY)
+        left = partial(self._set_aside, thread, element, Stage.IRQ_DELIVERY, "")
         yield self._virtio_notify
         yield SYNC
         if not self.dead and self.vring.should_notify():
@@ -337,10 +338,16 @@ class VirtIOBlock:
             request.stop_waiting(thread.host.now_ns)
             thread.request = thread.subject = request
 
-    def _set_aside(self, thread: HostThread, element: Element, stage: Stage = Stage.QEMU_SUBMIT) -> None:
-        """The thread works for something else now; the element waits for it, or for the guest."""
+    def _set_aside(
+        self,
+        thread: HostThread,
+        element: Element,
+        stage: Stage = Stage.QEMU_SUBMIT,
+        function: str = "virtio_blk_handle_vq",
+    ) -> None:
+        """The thread works for something else now; the element waits for it in *function*, or for the guest."""
         if thread.request is element.request:
-            element.request.wait_in(stage, thread.name)
+            element.request.wait_in(stage, thread.name, function)
             element.holder = None
         self._put_down(thread)
 

@@ -40,6 +40,7 @@ class Result:
     requests: pd.DataFrame
     exits: pd.DataFrame
     resources: pd.DataFrame
+    functions: pd.DataFrame
     spans: pd.DataFrame
     series: pd.DataFrame
     events: pd.DataFrame
@@ -52,6 +53,7 @@ class Result:
             "requests": self.requests,
             "exits": self.exits,
             "resources": self.resources,
+            "functions": self.functions,
             "spans": self.spans,
             "series": self.series,
             "events": self.events,
@@ -112,7 +114,7 @@ def read(folder: Path) -> Result:
         scenario = Scenario.model_validate(summary["scenario"])
     except ValidationError:
         raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
-    names = ["requests", "exits", "resources", "spans", "series", "events"]
+    names = ["requests", "exits", "resources", "functions", "spans", "series", "events"]
     tables = {name: _table(folder / f"{name}.parquet") for name in names}
     for name, columns in COLUMNS.items():
         if missing := [column for column in columns if column not in tables[name]]:
