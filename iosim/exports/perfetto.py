@@ -1,8 +1,8 @@
 """The timeline of requests as trace events, which Perfetto and chrome://tracing open.
 
-A VM is a process and its threads are tracks: a slice for each stay of a request on the thread, and within it one for
-each function. A request is an asynchronous track besides, because requests overlap: it has the waits, and between them
-says who runs for it. Arrows go from track to track as the request does.
+A VM is a process and its threads are tracks: a slice for each stay of a request on the thread, and within it the calls
+of functions, one within the other. A request is an asynchronous track besides, because requests overlap: it has the
+waits, and between them says who runs for it. Arrows go from track to track as the request does.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from iosim.exports.call_chains import CallChains, calls
 from iosim.exports.counters import add_counters, add_instants
 from iosim.exports.selection import KEY, Choice, Selected, select
 from iosim.exports.trace_events import (
@@ -35,7 +36,7 @@ from iosim.results.result import Result
 
 HOST = "host"
 """The process whose tracks are the disks."""
-MAX_SLICES = 1_000_000
+MAX_SPANS = 500_000
 """Whole requests are written up to so many spans: what a browser opens without trouble."""
 _OPERATIONS = {"R": "read", "W": "write", "F": "flush"}
 _ARGUMENTS = (*KEY, "op", "sector", "sectors", "status", "latency_ns", "exits", "userspace_exits")
@@ -55,7 +56,7 @@ def write_perfetto(result: Result, path: Path, choice: Choice, say: Callable[[st
     pids = {vm: tracks.process(f"VM {vm}", main="main") for vm in result.requests["vm"].unique() if vm in vms}
     window = choice.window or (0, int(result.summary["end_ns"]))
     _add_requests(selected, pids, events)
-    spans = _running(selected, window)
+    spans = _running(result, selected, window)
     stays = _stays(spans, pids, tracks)
     _add_threads(spans, stays, selected.requests, events)
     _add_arrows(spans, stays, events)
@@ -72,11 +73,11 @@ def write_perfetto(result: Result, path: Path, choice: Choice, say: Callable[[st
 
 
 def _limited(selected: Selected, say: Callable[[str], None]) -> Selected:
-    """Return as many whole requests, at least one, as `MAX_SLICES` allows."""
+    """Return as many whole requests, at least one, as `MAX_SPANS` allows."""
     sizes = np.cumsum([len(spans) for spans in selected.spans])
-    n = max(1, int(np.searchsorted(sizes, MAX_SLICES, side="right")))
+    n = max(1, int(np.searchsorted(sizes, MAX_SPANS, side="right")))
     if n < len(sizes):
-        say(f"only {n:,} of these {len(sizes):,} requests are shown: all have {sizes[-1]:,} spans, {MAX_SLICES:,} fit")
+        say(f"only {n:,} of these {len(sizes):,} requests are shown: all have {sizes[-1]:,} spans, {MAX_SPANS:,} fit")
     return Selected(selected.requests.iloc[:n], selected.spans[:n], [])
 
 
@@ -123,8 +124,8 @@ class _Stay(NamedTuple):
 
 
 def _add_threads(spans: pd.DataFrame, stays: list[_Stay], requests: pd.DataFrame, events: Events) -> None:
-    """Add a slice for each stay, and in it one for each function; at a disk there is but one."""
-    functions, stages, starts, ends = (spans[name].tolist() for name in ("function", "stage", "start_ns", "end_ns"))
+    """Add a slice for each stay, and in it one for each call of a function; at a disk there is but one."""
+    nodes, stages, starts, ends = (spans[name].tolist() for name in ("node", "stage", "start_ns", "end_ns"))
     rows = requests.to_dict("records")
     names = [text(f"{_OPERATIONS[row['op']]} {row['request']}") for row in rows]
     arguments = [compact({name: row[name] for name in _ARGUMENTS}) for row in rows]
@@ -135,10 +136,13 @@ def _add_threads(spans: pd.DataFrame, stays: list[_Stay], requests: pd.DataFrame
         extent = f'"ts":{us(starts[first])},"dur":{us(ends[behind - 1] - starts[first])},"pid":{pid},"tid":{tid}'
         what = f'"ph":"X","name":{names[number]},"cat":"{category}"'
         events.add(starts[first], SLICE, f'{what},{extent},"args":{arguments[number]}')
-        for k in range(first, first if served else behind):
-            extent = f'"ts":{us(starts[k])},"dur":{us(ends[k] - starts[k])},"pid":{pid},"tid":{tid}'
-            what = f'"ph":"X","name":{text(functions[k])},"cat":"{stages[k]}"'
-            events.add(starts[k], SLICE, f'{what},{extent},"args":{inner[number]}')
+        if served:
+            continue
+        bounds = [*starts[first:behind], ends[behind - 1]]
+        for name, stage, begin, end in calls(nodes[first:behind], stages[first:behind], bounds):
+            extent = f'"ts":{us(begin)},"dur":{us(end - begin)},"pid":{pid},"tid":{tid}'
+            what = f'"ph":"X","name":{text(name)},"cat":"{stage or "call"}"'
+            events.add(begin, SLICE, f'{what},{extent},"args":{inner[number]}')
 
 
 def _add_arrows(spans: pd.DataFrame, stays: list[_Stay], events: Events) -> None:
@@ -153,13 +157,17 @@ def _add_arrows(spans: pd.DataFrame, stays: list[_Stay], events: Events) -> None
             events.add(starts[at], FLOW, f'"ph":"{phase}","name":"handed over","cat":"flow","id":{arrow + 1},{where}')
 
 
-def _running(selected: Selected, window: tuple[int, int]) -> pd.DataFrame:
+def _running(result: Result, selected: Selected, window: tuple[int, int]) -> pd.DataFrame:
     """Return the spans that are no waits and touch *window*, by process, thread and time.
 
-    `number` counts the requests; `process` is the VM, or "" for a disk. The spans of an operation that QEMU has merged
-    are there once, with the first request of it.
+    `number` counts the requests; `process` is the VM, or "" for a disk; `node` is the place in the call chain. The
+    spans of an operation that QEMU has merged are there once, with the first request of it.
     """
+    chains = CallChains(result.scenario)
+    rows = selected.requests[["vm", "drive", "op"]].itertuples(index=False, name=None)
+    found = [chains.nodes(spans, *row) for spans, row in zip(selected.spans, rows, strict=True)]
     spans = pd.concat(selected.spans, ignore_index=True)
+    spans["node"] = pd.Series([node for nodes in found for node in nodes], dtype=object)
     spans["number"] = np.repeat(np.arange(len(selected.spans)), [len(part) for part in selected.spans])
     touching = (spans["end_ns"] > window[0]) & (spans["start_ns"] < window[1])
     spans = spans[touching & ~spans["waits"]]
