@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from iosim import api, scenario_file
-from iosim.batch import relocated
 from iosim.results.result import Result, write
 from iosim.results.summary import summarise
+from iosim.scenario_file import relocated
 
 _MOST_BINS = 1000
 

@@ -103,6 +103,32 @@ def compare(
 
 
 @app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
+) -> None:
+    """Run all points of a study, each with its replications; what is finished is not run again."""
+    from iosim import screen
+    from iosim.study import sweep as command
+
+    command.run(study, out, list(changes or []), workers, scheduler, keep, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:

@@ -223,6 +223,13 @@ def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tu
     }
 
 
+def build_machine(
+    scenario: Scenario, profile: Profile, traces: dict[tuple[int, int], Trace], folder: FilePath
+) -> Machine:
+    """Return the machine that `run_machine` would run, with nobody to collect its requests. Raises ScenarioError."""
+    return Machine(scenario, profile, traces, folder, Collector({}, scenario, None))
+
+
 def _start(machine: Machine, number: int, name: str, steps: Steps[None]) -> None:
     HostThread(machine.host, number, name, Subject(0), uses_cpu=False).start(steps)
 

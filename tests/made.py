@@ -8,7 +8,7 @@ import pandas as pd
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
-from iosim.results import functions
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import COLUMNS
 from iosim.results.summary import counted, summarise
@@ -64,11 +64,11 @@ def result(
         requests=table,
         exits=exit_table,
         resources=busy,
-        functions=pd.DataFrame(columns=functions.COLUMNS),
         spans=_spans(rows, slowest or ()),
         series=_series(table, end_ns, list(busy["resource"])),
         events=pd.DataFrame(columns=["time_ns", "vm", "drive", "request", "event", "why"]),
         accesses=None,
+        functions=functions([], table),
         summary=summary,
     )
 

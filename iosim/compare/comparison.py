@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.compare import intervals
+from iosim.compare.functions import Function, means_per_request
 from iosim.compare.intervals import Interval
 from iosim.compare.pairing import Drive, Pairing, pair
 from iosim.model.stages import Stage
@@ -68,7 +69,8 @@ class Comparison:
     """Two runs; times are in ns. Without a request on either side everything but *rates* and *busy* is empty.
 
     *mean*: of the latency; *by_operation*, *by_drive*: with the number of pairs (of the other run's requests if there
-    are no pairs); *busy*: utilisations, None where a run has no such resource.
+    are no pairs); *functions*: the mean time of a request in each function itself; *busy*: utilisations, None where a
+    run has no such resource.
     """
 
     base: Run
@@ -80,6 +82,7 @@ class Comparison:
     by_drive: dict[Drive, tuple[int, Difference]]
     n_drives: int
     stages: dict[Stage, Difference]
+    functions: dict[Function, Difference]
     per_request: dict[str, Difference]
     rates: dict[str, Difference]
     busy: dict[str, tuple[float | None, float | None]]
@@ -101,7 +104,7 @@ def compare(base: Run, other: Run) -> Comparison:
     }
     busy = _busy(base.result, other.result)
     if not len(pairing.base.rows) or not len(pairing.other.rows):
-        return Comparison(base, other, pairing, None, {}, {}, {}, 0, {}, {}, rates, busy, 1.0)
+        return Comparison(base, other, pairing, None, {}, {}, {}, 0, {}, {}, {}, rates, busy, 1.0)
     a, b = (side.column("latency_ns") for side in (pairing.base, pairing.other))
     by_drive, n_drives = _by_drive(pairing, a, b)
     return Comparison(
@@ -114,6 +117,7 @@ def compare(base: Run, other: Run) -> Comparison:
         by_drive,
         n_drives,
         {stage: _column(pairing, f"{stage.label}_ns") for stage in Stage},
+        _functions(pairing),
         {name: _column(pairing, name) for name in PER_REQUEST},
         rates,
         busy,
@@ -123,6 +127,11 @@ def compare(base: Run, other: Run) -> Comparison:
 
 def _column(pairing: Pairing, name: str) -> Difference:
     return _mean(pairing.base.column(name), pairing.other.column(name), pairing.is_paired)
+
+
+def _functions(pairing: Pairing) -> dict[Function, Difference]:
+    first, second = (means_per_request(side, pairing.is_paired) for side in (pairing.base, pairing.other))
+    return {key: Difference(first.get(key, 0.0), second.get(key, 0.0)) for key in {**first, **second}}
 
 
 def _mean(base: npt.NDArray[Any], other: npt.NDArray[Any], is_paired: bool) -> Difference:

@@ -21,7 +21,7 @@ from iosim.results.wording import percent, plural
 
 MARK = " – iosim compare</title>"
 """The head of a page has this, by which it is known and may be replaced."""
-MOST_DRIVES, MOST_RESOURCES = 200, 20
+MOST_FUNCTIONS, MOST_DRIVES, MOST_RESOURCES = 50, 200, 20
 _HEAD_CHARACTERS = 4000
 
 
@@ -56,6 +56,7 @@ def _content(found: Sequence[Comparison], changed: Sequence[Change]) -> dict[str
         "latency": tables.latency(comparable),
         "stage_bars": pictures.stages(comparable),
         "stages": tables.stages(comparable),
+        "functions": tables.functions(comparable, MOST_FUNCTIONS),
         "drives": tables.drives(comparable, MOST_DRIVES),
         "figures": tables.figures(comparable),
     }

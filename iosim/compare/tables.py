@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 from iosim.compare.changes import Change
 from iosim.compare.comparison import PER_REQUEST, Comparison, Difference, Run
 from iosim.compare.findings import signed_percent
+from iosim.compare.functions import n_sampled
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_unit, three_digits
 from iosim.report.table import Cell, Column, Table
@@ -17,6 +18,7 @@ from iosim.results.wording import common_unit, figure, percent
 Key = TypeVar("Key")
 EACH_PAIR = "each pair"
 INTERVAL = "95% interval"
+_COLOUR_OF = {stage.label: colour for stage, colour in COLOURS.items()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,34 @@ def stages(found: Sequence[Comparison]) -> Table:
     table = _times(titles, [Column("stage", number=False, code=True)], lines, found, "share")
     table.sorts = True
     table.note = f"No time in any of the runs: {', '.join(idle)}." if idle else ""
+    return table
+
+
+def functions(found: Sequence[Comparison], most: int) -> Table:
+    """Return the *most* functions whose own time differs most, those that differ at all."""
+    keys = _keys([comparison.functions for comparison in found])
+    sizes = {key: max(abs(c.functions[key].value) for c in found if key in c.functions) for key in keys}
+    differing = sorted((key for key in keys if sizes[key]), key=lambda key: -sizes[key])
+    lines = [
+        Line(
+            (Cell(key.name), Cell(key.stage, colour=_COLOUR_OF.get(key.stage, ""))),
+            tuple(comparison.functions.get(key, Difference(0.0, 0.0)) for comparison in found),
+        )
+        for key in differing[:most]
+    ]
+    heads = [Column("function", number=False, code=True), Column("stage", number=False, code=True)]
+    titles = (
+        "Functions by difference: mean time of their own",
+        "Functions of {}, and differences: mean time of their own",
+    )
+    table = _times(titles, heads, lines, found, "share", intervals=False)
+    table.sorts, table.tall = True, len(lines) > 24
+    notes = [f"The first {len(lines):,} of {len(differing):,} functions."] if len(differing) > len(lines) else []
+    sides = [(found[0].base, found[0].pairing.base), *((c.other, c.pairing.other) for c in found)]
+    sampled = [f"{n:,} of {run.name}" for run, side in sides if (n := n_sampled(side)) is not None]
+    if sampled:
+        notes.append(f"Stages are split into functions by a sample of the requests: {', '.join(sampled)}.")
+    table.note = " ".join(notes)
     return table
 
 
@@ -172,6 +202,7 @@ def _times(
     lines: list[Line],
     found: Sequence[Comparison],
     last: Literal["latency", "share"],
+    intervals: bool = True,
 ) -> Table:
     """Return a table of times: values in one unit, differences in one, which is a smaller one if they are small."""
     known = [d for line in lines for d in line.differences if d is not None]
@@ -189,6 +220,7 @@ def _times(
         last,
         lambda ns: figure(ns / NS_PER_UNIT[unit]),
         lambda ns: _signed(ns / NS_PER_UNIT[small]),
+        intervals,
     )
 
 
@@ -201,6 +233,7 @@ def _table(
     last: Literal["latency", "share"],
     value: Callable[[float], str],
     signed: Callable[[float], str],
+    intervals: bool = True,
 ) -> Table:
     """Return the table of *lines*: both runs in full, or the base and the differences of several others.
 
@@ -211,23 +244,26 @@ def _table(
     table = Table([*head, Column(name)], label=title, caption=f"{title}{unit}")
     if len(found) == 1:
         shown = "share" if last == "share" else "%"
-        table.columns += [Column(found[0].other.name), Column("difference"), Column(shown), Column(INTERVAL)]
+        table.columns += [Column(found[0].other.name), Column("difference"), Column(shown)]
+        table.columns += [Column(INTERVAL)] * intervals
     else:
         for comparison in found:
-            table.columns += [Column(comparison.other.name, help="difference from the base"), Column(INTERVAL)]
+            table.columns += [Column(comparison.other.name, help="difference from the base")]
+            table.columns += [Column(INTERVAL)] * intervals
     for line in lines:
         base = next((d.base for d in line.differences if d is not None), None)
         cells = [Cell("-", "") if base is None else Cell(value(base), base)]
         for comparison, difference in zip(found, line.differences, strict=True):
             if difference is None:
-                cells += [Cell("-", "")] * (4 if len(found) == 1 else 2)
+                cells += [Cell("-", "")] * ((3 if len(found) == 1 else 1) + intervals)
                 continue
             if len(found) == 1:
                 cells.append(Cell(value(difference.other), difference.other))
             cells.append(Cell(signed(difference.value), difference.value))
             if len(found) == 1:
                 cells.append(_share(difference, comparison.mean) if last == "share" else _ratio(difference))
-            cells.append(_interval(difference, signed))
+            if intervals:
+                cells.append(_interval(difference, signed))
         table.add(*line.head, *cells, style=line.style)
     return table
 

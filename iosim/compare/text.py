@@ -32,7 +32,7 @@ def show(found: Sequence[Comparison], changed: Sequence[Change], console: Consol
     ]
     if comparable := [comparison for comparison in found if comparison.mean is not None]:
         for part in _parts(comparable, width):
-            blocks += [_stages(part, console), _differences(tables.latency(part), width)]
+            blocks += [_stages(part, console), _functions(part, width), _differences(tables.latency(part), width)]
             drives = tables.drives(part, MOST_ROWS)
             blocks.append(None if drives is None else _differences(drives, width))
             blocks.append(_differences(tables.figures(part), width))
@@ -88,6 +88,11 @@ def _stages(found: Sequence[Comparison], console: Console) -> Group:
         for value in differences
     ]
     return _grid(table, console.width, bars=[*bars, Text()])
+
+
+def _functions(found: Sequence[Comparison], width: int) -> Group | None:
+    table = tables.functions(found, MOST_ROWS)
+    return _grid(table, width, fold=(0,)) if table.rows else None
 
 
 def _differences(table: PageTable, width: int) -> Group:

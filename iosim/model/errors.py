@@ -30,6 +30,10 @@ class ExportError(IosimError):
     """An export that is asked for is none, or what it is to show is not there."""
 
 
+class StudyError(IosimError):
+    """A study file breaks a rule, or a study cannot be run as asked."""
+
+
 class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 

@@ -12,10 +12,8 @@ from iosim.report.demand import kind_of
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.terminal import OPERATIONS
-from iosim.results.wording import plural
+from iosim.results.wording import BUSY, plural
 
-BUSY = 0.9
-"""Utilisation from which on a resource is said to be busy."""
 PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 """Percentiles that a run is expected to resolve."""
 ENOUGH_BEYOND = 10

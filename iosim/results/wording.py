@@ -2,6 +2,9 @@
 
 from iosim.model.units import three_digits
 
+BUSY = 0.9
+"""From this utilisation on a resource makes requests queue for long."""
+
 
 def percent(share: float, decimals: int = 1) -> str:
     """Return *share* in percent; what is above 0 never reads as 0."""
