@@ -1,6 +1,7 @@
 """A result made by hand: tables of few rows and round numbers, so that what a report says of them can be redone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +72,18 @@ def result(
         functions=functions([], table),
         summary=summary,
     )
+
+
+def with_functions(made: Result) -> Result:
+    """Return *made* with a split of each stage, from all requests: guest_run is main;in_guest_run, and so on."""
+    table = made.functions
+    return replace(made, functions=table.assign(
+        carrier="guest",
+        stack=[f"main;in_{stage}" for stage in table["stage"]],
+        sampled=counted(made.requests).groupby(["vm", "drive", "op"], observed=True).size().reindex(
+            pd.MultiIndex.from_frame(table[["vm", "drive", "op"]])
+        ).to_numpy(),
+    ))  # fmt: skip
 
 
 def _requests(rows: Sequence[Request], warmup_ns: int) -> pd.DataFrame:

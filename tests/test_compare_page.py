@@ -74,7 +74,7 @@ def test_the_page_has_every_section_every_table_and_every_word(
 ) -> None:
     found, page = several[:n], Page(texts[n])
     ids = page.values("id")
-    expected = [*SECTIONS[:3], "drives", *SECTIONS[3:]]
+    expected = [*SECTIONS[:3], "functions", "drives", *SECTIONS[3:]]
     assert [name for name in ids if name in expected] == expected
     for sentence in (*(s for comparison in found for s in finding(comparison)), *doubts(found)):
         assert " ".join(sentence.split()) in page.text
@@ -82,8 +82,16 @@ def test_the_page_has_every_section_every_table_and_every_word(
     assert drives is not None
     everybody = [found[0].base, *(comparison.other for comparison in found)]
     changed = tables.changes(changes([run.result for run in everybody]), [run.name for run in everybody])
-    shown = (tables.latency(found), tables.stages(found), drives, tables.figures(found), tables.busy(found, 20),
-             tables.runs(everybody), changed)  # fmt: skip
+    shown = (
+        tables.latency(found),
+        tables.stages(found),
+        tables.functions(found, 50),
+        drives,
+        tables.figures(found),
+        tables.busy(found, 20),
+        tables.runs(everybody),
+        changed,
+    )
     for table in shown:
         assert table.rows
         for row in table.rows:

@@ -33,16 +33,18 @@ def comparable(side: Side, is_paired: bool) -> tuple[pd.DataFrame, int]:
     chosen = {(str(vms.categories[key // n_drives]), int(key % n_drives)) for key in paired}
     table = result.functions
     places = zip(table["vm"].astype(str), table["drive"], strict=True)
-    return table[[place in chosen for place in places]], int(np.isin(keys[rows], paired).sum())
+    kept = np.array([place in chosen for place in places], dtype=bool)
+    return table[kept], int(np.isin(keys[rows], paired).sum())
 
 
 def means_per_request(side: Side, is_paired: bool) -> dict[Function, float]:
     """Return the mean time in ns that a request is in each function itself, not in those that it calls."""
     table, n = comparable(side, is_paired)
-    names = table["stack"].astype(str).str.rpartition(";")[2]
-    keys = pd.MultiIndex.from_arrays([names, table["stage"].astype(str)])
-    totals = table["total_ns"].groupby(keys).sum()
-    return {Function(*key): float(total) / n for key, total in zip(totals.index.tolist(), totals, strict=True)}
+    names = table["stack"].astype(str).str.rpartition(";")[2] if len(table) else table["stack"]
+    own = pd.DataFrame({"name": names, "stage": table["stage"].astype(str), "ns": table["total_ns"]})
+    sums = own.groupby(["name", "stage"], as_index=False)["ns"].sum()
+    rows = zip(sums["name"], sums["stage"], sums["ns"], strict=True)
+    return {Function(str(name), str(stage)): float(ns) / n for name, stage, ns in rows}
 
 
 def n_sampled(side: Side) -> int | None:
