@@ -27,9 +27,10 @@ from tests.browser import browser, complaints, needs_browser, requested, view
 from tests.commandline import run
 from tests.made import Request, result
 from tests.support import drawn_profile, scenario, simulate
+from tests.test_flame import frame_of, shown
 
 RUN, DISK = Stage.GUEST_RUN, Stage.DISK_SERVICE
-SECTIONS = ["latency", "stages", "exits", "limits", "time", "slowest", "inputs", "doubts"]
+SECTIONS = ["latency", "stages", "calls", "exits", "limits", "time", "slowest", "inputs", "doubts"]
 
 
 class Page(HTMLParser):
@@ -63,14 +64,16 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def several() -> Result:
-    """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear."""
+    """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear, and one in PIO mode."""
     rng = np.random.default_rng(3)
     rows = [(at * 700_000, str(op), 0 if op == "F" else at * 8, 0 if op == "F" else 8)
             for at, op in enumerate(rng.choice(list("RWWF"), 40))]  # fmt: skip
     ssd = {"model": "ssd", "over_provisioning": 0.5, "filled": False, "capacity": "64MiB", "fault": [{"end": "3ms"}]}
     events = [{"at": "5ms", "kind": "stop"}, {"at": "9ms", "kind": "cont"}]
     vms = [{"name": "web", "count": 4, "event": events, "drive": [{"cache": "writeback"}, {"interface": "virtio-blk"}]}]
-    return simulate(scenario(disks=[ssd], vms=vms, host={"cpus": 2}), rows, drawn_profile())
+    vms.append({"name": "old", "drive": [{"transfer": "pio"}]})
+    traces = [rows, rows, [(9_000_000, "W", 0, 1), (9_000_000, "R", 8, 1)]]
+    return simulate(scenario(disks=[ssd], vms=vms, host={"cpus": 2}), traces, drawn_profile())
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +252,18 @@ def test_tables_sort_on_click_and_by_the_keyboard(page: Chrome, several: Result)
 
 
 @needs_browser
+def test_the_call_chain_zooms_and_finds_functions(page: Chrome) -> None:
+    before = shown(page)
+    assert 0 < before["disk_service"] < 100
+    frame_of(page, "disk_service").click()
+    assert shown(page)["disk_service"] == 100
+    page.find_element(By.CSS_SELECTOR, "#calls .flame-tools button").click()
+    page.find_element(By.CSS_SELECTOR, "#calls .flame-tools input").send_keys("^ide_sector_write$")
+    assert page.find_element(By.CSS_SELECTOR, "#calls .flame-tools output").text.startswith("1 frame: ")
+    assert complaints(page) == []
+
+
+@needs_browser
 def test_colours_follow_the_system_until_the_button_chooses(page: Chrome) -> None:
     def colours() -> tuple[str, str]:
         return tuple(
@@ -352,7 +367,7 @@ def hostile() -> Result:
 def test_hostile_names_are_text(hostile: Result) -> None:
     page = Page(html(hostile, HOSTILE[1]))
     tags = Counter(tag for tag, _ in page.elements)
-    assert tags["script"] == 2
+    assert tags["script"] == 3
     assert tags["style"] == 1
     assert tags["img"] == 0
     for name in HOSTILE:
