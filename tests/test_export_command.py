@@ -20,7 +20,7 @@ from iosim.model.errors import ExportError
 from iosim.results.result import read, write
 from tests.commandline import SCENARIO, Answer, run, write_inputs
 
-FILES = ["blktrace", "csv", "fio.json", "parquet", "perfetto.json"]
+FILES = ["blktrace", "csv", "fio.json", "folded.txt", "parquet", "perfetto.json", "speedscope.json"]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,8 @@ def test_all_exports_are_written_beside_the_page_and_named(written: Path, capsys
     assert answer.out.splitlines() == [
         "Written to out/report.html",
         "Written to out/exports/perfetto.json",
+        "Written to out/exports/folded.txt",
+        "Written to out/exports/speedscope.json",
         "Written to out/exports/fio.json",
         "Written to out/exports/blktrace/",
         "Written to out/exports/csv/",
@@ -95,7 +97,10 @@ def test_an_export_replaces_that_of_an_earlier_call_and_no_other(written: Path) 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--export", "fo"], "--export must be one of perfetto, fio, blktrace, csv, parquet, all, got 'fo'"),
+        (
+            ["--export", "fo"],
+            "--export must be one of perfetto, folded, speedscope, fio, blktrace, csv, parquet, all, got 'fo'",
+        ),
         (["--export", "fio", "--slowest", "3"], "--slowest and --window choose the requests of --export perfetto"),
         (["--window", "0s..1s"], "--slowest and --window choose the requests of --export perfetto"),
         (["--export", "perfetto", "--slowest", "0"], "--slowest must be at least 1, got 0"),

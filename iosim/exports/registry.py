@@ -41,6 +41,18 @@ def _perfetto(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     write_perfetto(result, path, choice, say)
 
 
+def _folded(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
+    from iosim.exports.stacks import write_folded
+
+    write_folded(result, path)
+
+
+def _speedscope(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
+    from iosim.exports.stacks import write_speedscope
+
+    write_speedscope(result, path)
+
+
 def _fio(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
     from iosim.exports.fio import write_fio
 
@@ -67,6 +79,8 @@ def _parquet(result: "Result", path: Path, choice: "Choice", say: Say) -> None:
 
 _ALL = (
     Export("perfetto", ".json", "timeline of requests, for ui.perfetto.dev and chrome://tracing", _perfetto, True),
+    Export("folded", ".txt", "call stacks of all requests with their time, for flamegraph.pl and inferno", _folded),
+    Export("speedscope", ".json", "the same for speedscope.app", _speedscope),
     Export("fio", ".json", "latencies as fio --output-format=json+ has them, a job per drive", _fio),
     Export("blktrace", "", "Q2D, D2C, Q2C of each request, and the text of blkparse", _blktrace),
     Export("csv", "", "every table as CSV", _csv),
