@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from iosim.model.errors import TraceError
-from iosim.traces import read_trace
+from iosim.traces import ReadOptions, read_trace
 from iosim.traces.reader import format_of
 
 TEXT = "time_us,op,sector,sectors\n0,W,8,1\n0.5,R,268435455,256\n1000.001,F,0,0\n"
@@ -25,7 +25,7 @@ COLUMNS: dict[str, list[Any]] = {
 
 
 def rows(path: Path, format_name: str | None = None) -> list[tuple[int, str, int, int]]:
-    trace = read_trace(path, format_name)
+    trace = read_trace(path, ReadOptions(format=format_name))
     return list(trace.rows(0))
 
 
@@ -153,7 +153,7 @@ def test_csv_is_no_parquet(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(TEXT)
     with pytest.raises(TraceError) as error:
-        read_trace(path, "parquet")
+        read_trace(path, ReadOptions(format="parquet"))
     assert str(error.value) == f"{path}: is a damaged Parquet file"
 
 
@@ -201,5 +201,5 @@ def test_log_of_two_drives_is_refused(tmp_path: Path) -> None:
     path.write_text(log((5, 0x1F6, 0xA0), (6, 0x1F7, 0xE7), (50, 0x1F6, 0xB0), (60, 0x1F7, 0xE7)))
     with pytest.raises(TraceError) as error:
         read_trace(path)
-    expected = f"{path}: shows requests of several drives (0x1f0 master, 0x1f0 slave); only one is supported yet"
+    expected = f"{path}: has requests of several devices (0x1f0 master, 0x1f0 slave): choose one with --device"
     assert str(error.value) == expected

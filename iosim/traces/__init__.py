@@ -1,6 +1,7 @@
 """Traces: readers that yield the canonical table, checks, and what a trace is like."""
 
-from iosim.traces.reader import read_trace
+from iosim.traces.reader import TraceStream, read_trace
+from iosim.traces.reading import ReadOptions
 from iosim.traces.table import TraceTable, to_trace
 
-__all__ = ["TraceTable", "read_trace", "to_trace"]
+__all__ = ["ReadOptions", "TraceStream", "TraceTable", "read_trace", "to_trace"]

@@ -1,0 +1,107 @@
+"""Traces converted into canonical ones, changed and merged on the way."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from rich.console import Console
+
+from iosim.model.errors import IosimError, OutputError, TraceError, shown
+from iosim.model.units import SECTOR_BYTES, human_time, parse_bytes, parse_ns
+from iosim.trace_view import skipped
+from iosim.traces import ReadOptions, TraceStream, TraceTable
+from iosim.traces.statistics import Statistics
+from iosim.traces.transform import Scaled, Window, merged, stacked
+from iosim.traces.writer import suffix_of, write_trace
+
+
+class OptionError(IosimError):
+    """An option of the command has a value that it cannot have."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of the requests: a window of each trace's own time, scaling, and a range for each trace."""
+
+    window: Window
+    scaled: Scaled
+    stack_sectors: int | None
+
+    @classmethod
+    def parsed(cls, begin: str, end: str | None, scale_time: str, scale_address: str, stack: str | None) -> "Change":
+        """Return the change that the options' texts ask for. Raises OptionError."""
+        begin_ns = _value("--from", parse_ns, begin)
+        end_ns = None if end is None else _value("--to", parse_ns, end)
+        if end_ns is not None and end_ns <= begin_ns:
+            raise OptionError(f"--to must be later than --from, got {shown(end)}")
+        scaled = Scaled(_factor("--scale-time", scale_time), _factor("--scale-address", scale_address))
+        size = None if stack is None else _value("--stack", parse_bytes, stack) // SECTOR_BYTES
+        return cls(Window(begin_ns, end_ns), scaled, size)
+
+    def applied(self, stream: Iterable[TraceTable], number: int, path: str) -> Iterator[TraceTable]:
+        """Yield the requests of the trace *number* in *path* as they are to be."""
+        tables: Iterable[TraceTable] = stream
+        if self.window != Window():
+            tables = self.window.applied(tables)
+        if self.scaled != Scaled():
+            tables = self.scaled.applied(tables)
+        if self.stack_sectors is not None:
+            tables = stacked(tables, number * self.stack_sectors, self.stack_sectors, path)
+        return iter(tables)
+
+
+def convert(console: Console, progress: Console, paths: list[Path], options: ReadOptions, change: Change) -> None:
+    """Write the requests of all *paths* but the last to that one, and say what was written.
+
+    Raises TraceError for a trace that cannot be read, OutputError for one that cannot be written.
+    """
+    if len(paths) < 2:
+        raise OptionError("trace convert needs the trace to read and the one to write")
+    *sources, target = paths
+    suffix_of(target)
+    for path in sources:
+        if path.exists() and target.exists() and path.samefile(target):
+            raise OutputError(f"{target}: is a trace that is to be read; choose another name")
+    statistics = Statistics()
+    with ExitStack() as open_:
+        streams = [open_.enter_context(TraceStream(path, options)) for path in sources]
+        changed = [change.applied(stream, number, stream.reading.path) for number, stream in enumerate(streams)]
+        tables = changed[0] if len(changed) == 1 else merged(changed)
+        write_trace(_counted(tables, statistics, sources), target)
+    console.print(
+        f"{target}: {statistics.n:,} requests over {human_time(statistics.span_ns)}", soft_wrap=True, highlight=False
+    )
+    for stream in streams:
+        if stream.reading.n_late:
+            console.print(
+                f"{stream.reading.path}: {stream.reading.n_late:,} requests were put in order", soft_wrap=True
+            )
+        for line in skipped(stream.reading):
+            console.print(f"{stream.reading.path}: skipped {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _counted(tables: Iterable[TraceTable], statistics: Statistics, paths: list[Path]) -> Iterator[TraceTable]:
+    for table in tables:
+        statistics.add(table)
+        yield table
+    if not statistics.n:
+        raise TraceError(f"{', '.join(map(str, paths))}: no requests are left in the window of time")
+
+
+def _value(option: str, parse: Callable[[object], int], text: str) -> int:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise OptionError(f"{option} {error}, got {shown(text)}") from None
+
+
+def _factor(option: str, text: str) -> Fraction:
+    try:
+        factor = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(f"{option} must be a number such as 0.5 or 1/3, got {shown(text)}") from None
+    if not 0 < factor <= 1_000_000_000 or factor.denominator > 1_000_000_000:
+        raise OptionError(f"{option} must be above 0 and at most 10^9, got {shown(text)}")
+    return factor

@@ -1,0 +1,91 @@
+"""One reading of a trace file: what is asked of it, and what is found in it besides the requests."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from iosim.model.errors import TraceError
+from iosim.traces.source import Source
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader is asked for.
+
+    *format*: the name of the format; None: by content. *device*: the device whose requests are wanted, by the name
+    that the format has for it. *skip*: count what cannot be used instead of refusing the file. *sort*: put requests in
+    order of time also where the format wants them in order.
+    """
+
+    format: str | None = None
+    device: str | None = None
+    skip: bool = False
+    sort: bool = False
+
+
+@dataclass
+class Skipped:
+    """What was skipped for one reason: how often, and where first."""
+
+    count: int
+    line: int
+
+
+@dataclass
+class Reading:
+    """A file that is being read, and the account of it: every line is a request, beside one, or skipped.
+
+    *beside*: what the format has besides requests, by its name. *skipped*: what cannot be used, by the rule that it
+    breaks. *devices*: requests of each device. *n_late*: requests that stood behind later ones and were put in order.
+    """
+
+    source: Source
+    options: ReadOptions
+    format: str
+    n_requests: int = 0
+    n_late: int = 0
+    beside: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    devices: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The file, as errors name it."""
+        return self.source.path
+
+    @property
+    def n_skipped(self) -> int:
+        """Everything that was skipped."""
+        return sum(entry.count for entry in self.skipped.values())
+
+    def refuse(self, line: int, rule: str, got: str = "") -> None:
+        """*line* cannot be used because it breaks *rule*: raise TraceError, or count it if asked to skip."""
+        if not self.options.skip:
+            raise TraceError(f"{self.path}:{line}: {rule}{f', got {got}' if got else ''}")
+        self._skip(rule, 1, line)
+
+    def refuse_rows(self, at: npt.NDArray[np.intp], lines: npt.NDArray[np.int64], rule: str, got: str) -> None:
+        """Refuse the rows *at* of a table whose lines are *lines*; *got* is the value of the first one."""
+        self.refuse(int(lines[at[0]]), rule, got)
+        self.skipped[rule].count += len(at) - 1
+
+    def _skip(self, rule: str, count: int, line: int) -> None:
+        entry = self.skipped.setdefault(rule, Skipped(0, line))
+        entry.count += count
+
+    def takes(self, device: str, n: int = 1) -> bool:
+        """Count *n* requests of *device*, and tell whether they are wanted."""
+        self.devices[device] += n
+        return self.options.device is None or device == self.options.device
+
+    def check_devices(self, at_end: bool) -> None:
+        """Raise TraceError if requests are of several devices and none was chosen, or the chosen one has none."""
+        names = ", ".join(sorted(self.devices))
+        if self.options.device is None and len(self.devices) > 1:
+            raise TraceError(f"{self.path}: has requests of several devices ({names}): choose one with --device")
+        if at_end and self.options.device is not None and self.options.device not in self.devices:
+            found = f"has {names}" if names else "names no device"
+            raise TraceError(f"{self.path}: has no requests of the device {self.options.device!r}: it {found}")
