@@ -18,12 +18,21 @@ Device = Annotated[
 ]
 Skip = Annotated[bool, typer.Option("--skip", help="Count what cannot be used instead of refusing the file.")]
 Sort = Annotated[bool, typer.Option("--sort", help="Put requests in order of time also in a canonical trace.")]
+Clock = Annotated[
+    str | None, typer.Option("--clock", help="Rate of the clock of a kernel trace without seconds, such as 2.6GHz.")
+]
+Threads = Annotated[
+    str | None,
+    typer.Option("--threads", help="Threads or processes of the guest that is meant, in a kernel trace: 812,813."),
+]
 
 
-def _options(format_name: str | None, device: str | None, skip: bool, sort: bool) -> "ReadOptions":
-    from iosim.traces import ReadOptions
+def _options(
+    format_name: str | None, device: str | None, skip: bool, sort: bool, clock: str | None, threads: str | None
+) -> "ReadOptions":
+    from iosim.traces.reading import parsed_options
 
-    return ReadOptions(format_name, device, skip, sort)
+    return parsed_options(format_name, device, skip, sort, clock, threads)
 
 
 @trace_app.command("check")
@@ -33,12 +42,14 @@ def trace_check(
     device: Device = None,
     skip: Skip = False,
     sort: Sort = False,
+    clock: Clock = None,
+    threads: Threads = None,
 ) -> None:
     """Check traces against the rules; say for each that it is fine, or the first line that is not."""
     from iosim.cli import complain
     from iosim.trace_view import check
 
-    raise typer.Exit(check(paths, _options(format_name, device, skip, sort), complain))
+    raise typer.Exit(check(paths, _options(format_name, device, skip, sort, clock, threads), complain))
 
 
 @trace_app.command("info")
@@ -48,12 +59,14 @@ def trace_info(
     device: Device = None,
     skip: Skip = False,
     sort: Sort = False,
+    clock: Clock = None,
+    threads: Threads = None,
 ) -> None:
     """Say what a trace is like: requests, rates, sizes, addresses, and what else stands in the file."""
     from iosim import screen
     from iosim.trace_view import info
 
-    info(screen.stdout(), path, _options(format_name, device, skip, sort))
+    info(screen.stdout(), path, _options(format_name, device, skip, sort, clock, threads))
 
 
 @trace_app.command("convert")
@@ -70,6 +83,8 @@ def trace_convert(
     device: Device = None,
     skip: Skip = False,
     sort: Sort = False,
+    clock: Clock = None,
+    threads: Threads = None,
     begin: Annotated[str, typer.Option("--from", help="Leave out what is earlier; times count from here.")] = "0s",
     end: Annotated[str | None, typer.Option("--to", help="Leave out what is at this time or later.")] = None,
     scale_time: Annotated[str, typer.Option("--scale-time", help="Multiply times by this, such as 0.5 or 1/3.")] = "1",
@@ -83,4 +98,4 @@ def trace_convert(
     from iosim.trace_convert import Change, convert
 
     change = Change.parsed(begin, end, scale_time, scale_address, stack)
-    convert(screen.stdout(), screen.stderr(), paths, _options(format_name, device, skip, sort), change)
+    convert(screen.stdout(), screen.stderr(), paths, _options(format_name, device, skip, sort, clock, threads), change)

@@ -76,9 +76,8 @@ def _facts(path: Path, reading: Reading, statistics: Statistics, sha256: str) ->
     yield "sha256", sha256
     for note in reading.notes:
         yield "note", note
-    for device, n in sorted(reading.devices.items()):
-        taken = reading.options.device in (None, device)
-        yield "device", f"{device}{'' if taken else f': not taken, {n:,} requests'}"
+    for device in sorted(reading.devices):
+        yield "device", f"{device}{'' if reading.options.device in (None, device) else ': not taken'}"
     yield "requests", f"{statistics.n:,}"
     yield "first at", human_time(statistics.first_ns or 0)
     yield "span", human_time(statistics.span_ns)

@@ -243,4 +243,4 @@ def test_a_trace_of_which_nothing_is_left_is_refused(folder: Path) -> None:
     path = write(folder / "a.csv", "0,D,0,8")
     with pytest.raises(TraceError) as error:
         read_trace(path, ReadOptions(skip=True))
-    assert str(error.value) == f"{path}: has no requests; 1 were skipped"
+    assert str(error.value) == f"{path}: has no requests; 1 were skipped, first at line 2: op must be R, W or F"

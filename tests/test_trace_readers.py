@@ -1,6 +1,7 @@
 """Readers: the same requests from every form of a trace, and the line or row of what is wrong in one line."""
 
 import gzip
+import hashlib
 import io
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from pyarrow import parquet
 
 from iosim.model.errors import TraceError
-from iosim.traces import ReadOptions, read_trace
+from iosim.traces import ReadOptions, TraceStream, read_trace
 from iosim.traces.reader import format_of
 
+ROOT = Path(__file__).resolve().parents[1]
 TEXT = "time_us,op,sector,sectors\n0,W,8,1\n0.5,R,268435455,256\n1000.001,F,0,0\n"
 ROWS = [(0, "W", 8, 1), (500, "R", 268_435_455, 256), (1_000_001, "F", 0, 0)]
 COLUMNS: dict[str, list[Any]] = {
@@ -203,3 +205,34 @@ def test_log_of_two_drives_is_refused(tmp_path: Path) -> None:
         read_trace(path)
     expected = f"{path}: has requests of several devices (0x1f0 master, 0x1f0 slave): choose one with --device"
     assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(("end", "notes"), [("\n", 0), ("", 1)])
+def test_a_last_line_without_an_end_is_noted(tmp_path: Path, end: str, notes: int) -> None:
+    """The 8 may have been an 80."""
+    path = tmp_path / "trace.csv"
+    path.write_text(f"time_us,op,sector,sectors\n0,W,0,8{end}")
+    with TraceStream(path) as stream:
+        list(stream)
+    assert len(stream.reading.notes) == notes
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"])
+def test_a_checksum_is_that_of_the_file_as_it_lies_there(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    contents = {"a.csv": TEXT.encode(), "a.csv.gz": gzip.compress(TEXT.encode()), "a.csv.zst": zst(TEXT)}
+    path.write_bytes(contents.get(name) or as_parquet(COLUMNS))
+    assert read_trace(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_line_longer_than_a_mebibyte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(TEXT + "1" * 6_000_000)
+    with pytest.raises(TraceError, match=r"trace\.csv:5: the line is longer than 1 MiB$"):
+        read_trace(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert rows(path) == ROWS

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from iosim.model.errors import TraceError, shown
-from iosim.traces import canonical, parquet, qemu_log
+from iosim.traces import (
+    blkparse,
+    block_events,
+    canonical,
+    kernel_text,
+    kvm,
+    parquet,
+    qemu_log,
+)
 from iosim.traces.reading import Reading
 from iosim.traces.table import TraceTable
 
@@ -13,54 +21,79 @@ from iosim.traces.table import TraceTable
 class Format:
     """A format: *fits* tells whether the begin of a file looks like it, *read* yields its requests.
 
-    *strict*: times may not go back in the file; otherwise requests are put in order. *empty* is what is missing in a
-    file without requests.
+    *strict*: times may not go back in the file; otherwise requests are put in order. *from_first*: times count from the
+    first line, or from the earliest request if that is earlier. *empty* is what is missing in a file without requests.
     """
 
     name: str
-    title: str
     fits: Callable[[bytes], bool]
     read: Callable[[Reading], Iterator[TraceTable]]
     strict: bool = False
+    from_first: bool = False
     empty: str = "has no requests"
 
 
 FORMATS = {
     format_.name: format_
     for format_ in (
-        Format("csv", "canonical CSV", canonical.fits, canonical.read, strict=True),
-        Format("parquet", "canonical Parquet", parquet.fits, parquet.read, strict=True),
-        Format("qemu-log", "QEMU's trace log", qemu_log.fits, qemu_log.read, empty=qemu_log.EMPTY),
-        Format(
-            "simpletrace", "simpletrace.py's text", qemu_log.fits_simple, qemu_log.read_simple, empty=qemu_log.EMPTY
-        ),
+        Format("csv", canonical.fits, canonical.read, strict=True),
+        Format("parquet", parquet.fits, parquet.read, strict=True),
+        Format("qemu-log", qemu_log.fits, qemu_log.read, from_first=True, empty=qemu_log.EMPTY),
+        Format("simpletrace", qemu_log.fits_simple, qemu_log.read_simple, from_first=True, empty=qemu_log.EMPTY),
+        Format("kvm", kvm.fits, kvm.read, from_first=True, empty=kvm.EMPTY),
+        Format("block", block_events.fits, block_events.read, from_first=True, empty=block_events.EMPTY),
+        Format("blkparse", blkparse.fits, blkparse.read, empty=blkparse.EMPTY),
     )
 }
 """The formats by their name."""
 
+GROUPS = {
+    "perf-script": ("kvm", "block"),
+    "trace-cmd": ("kvm", "block"),
+    "ftrace": ("kvm", "block"),
+}
+"""Names for several formats of one tool: which of them it is shows the content."""
 
-def known(name: str) -> Format:
-    """Return the format *name*. Raises TraceError."""
-    if name not in FORMATS:
-        raise TraceError(f"--format must be one of {', '.join(FORMATS)}, got {shown(name)}")
-    return FORMATS[name]
+
+def check_name(name: str) -> None:
+    """Raise TraceError if there is no format *name*."""
+    if name not in FORMATS and name not in GROUPS:
+        raise TraceError(f"--format must be one of {', '.join([*FORMATS, *GROUPS])}, got {shown(name)}")
 
 
-def recognise(head: bytes, path: str) -> Format:
-    """Return the format that *head*, the begin of a file, looks like. Raises TraceError for none or several."""
-    found = [format_ for format_ in FORMATS.values() if format_.fits(head)]
+def recognise(head: bytes, path: str, name: str | None = None) -> Format:
+    """Return the format *name*, or the one that *head*, the begin of a file, looks like, of all or of a group *name*.
+
+    Raises TraceError if it looks like none or several.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    among = FORMATS if name is None else GROUPS[name]
+    found = [FORMATS[one] for one in among if FORMATS[one].fits(head)]
     if len(found) == 1:
         return found[0]
+    if not found and len(kernel_text.kinds(head)) > 1:
+        raise TraceError(
+            f"{path}: has port accesses of a guest (kvm_pio) and requests of block devices: "
+            "choose one of them with --format kvm or --format block"
+        )
     if found:
         names = ", ".join(format_.name for format_ in found)
         raise TraceError(f"{path}: may be any of {names}: say which it is with --format")
-    if b"\0" in head:
-        raise TraceError(f"{path}: is not a text file")
+    raise TraceError(_unknown(head, path, name))
+
+
+def _unknown(head: bytes, path: str, name: str | None) -> str:
+    first = head.split(b"\n", 1)[0]
     try:
-        first = head.split(b"\n", 1)[0].decode("utf-8")
+        text = shown(first.decode("utf-8").strip())
     except UnicodeDecodeError:
-        raise TraceError(f"{path}: is not a text file") from None
-    raise TraceError(
+        text = ""
+    if b"\0" in head or not text:
+        return f"{path}: is not a text file"
+    if name is not None:
+        return f"{path}:1: is none of {', '.join(GROUPS[name])}, got {text}"
+    return (
         f"{path}:1: is no known trace: a canonical CSV begins with {canonical.HEADER}, "
-        f"a QEMU log has ide_ events, got {shown(first.strip())}"
+        f"others are {', '.join(list(FORMATS)[2:])}, got {text}"
     )

@@ -8,24 +8,30 @@ from iosim.traces.reading import Reading
 from iosim.traces.table import TraceTable, broken
 
 MOST_LATE = 65_536
-"""A request may stand behind at most this many that are later; one that is farther behind breaks the rule of time."""
+"""So many places further back in the file a request may stand than its time would have it."""
+_TOO_LATE = f"time must not go back over {MOST_LATE:,} requests"
 
 
 def in_order(tables: Iterable[TraceTable], reading: Reading) -> Iterator[TraceTable]:
     """Yield the requests of *tables* in order of time, those of one time in order of the file.
 
-    As many as MOST_LATE are held back. Counts those that stood behind a later one in `reading.n_late`.
+    A request must not be earlier than one that stands MOST_LATE places or more before it: such a one is refused. Holds
+    MOST_LATE requests back. Counts those that stood behind a later one in `reading.n_late`.
     """
     held = TraceTable.of_rows([])
-    latest_ns: int | None = None
+    newest = np.full(MOST_LATE, np.iinfo(np.int64).min)
     for table in tables:
         if not len(table):
             continue
-        newest = np.maximum.accumulate(table.times_ns)
-        if latest_ns is not None:
-            newest = np.maximum(newest, latest_ns)
-        reading.n_late += int((table.times_ns < newest).sum())
-        latest_ns = int(newest[-1])
+        # The latest time up to each place, and MOST_LATE places before it.
+        newest = np.maximum.accumulate(np.r_[newest, table.times_ns])
+        too_late = table.times_ns < newest[: len(table)]
+        reading.n_late += int((table.times_ns < newest[MOST_LATE:]).sum() - too_late.sum())
+        newest = newest[-MOST_LATE:]
+        if too_late.any():
+            at = np.flatnonzero(too_late)
+            reading.refuse_rows(at, table.lines, _TOO_LATE, f"{table.times_ns[at[0]] / 1000:.3f} us")
+            table = table[~too_late]
         held = TraceTable.joined([held, table])
         if (held.times_ns[1:] < held.times_ns[:-1]).any():
             held = held[np.argsort(held.times_ns, kind="stable")]

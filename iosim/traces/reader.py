@@ -5,7 +5,7 @@ from pathlib import Path
 
 from iosim.model.errors import TraceError
 from iosim.model.trace import Trace
-from iosim.traces.formats import known, recognise
+from iosim.traces.formats import check_name, recognise
 from iosim.traces.order import checked, from_zero, in_order
 from iosim.traces.reading import Reading, ReadOptions
 from iosim.traces.source import Source
@@ -21,10 +21,11 @@ class TraceStream:
 
     def __init__(self, path: str | Path, options: ReadOptions | None = None) -> None:
         options = options or ReadOptions()
-        named = None if options.format is None else known(options.format)
+        if options.format is not None:
+            check_name(options.format)
         self._source = Source(path)
         try:
-            self._format = named or recognise(self._source.head, str(path))
+            self._format = recognise(self._source.head, str(path), options.format)
         except TraceError:
             self._source.close()
             raise
@@ -40,12 +41,15 @@ class TraceStream:
         reading = self.reading
         tables = self._of_one_device(self._format.read(reading))
         if not self._format.strict or reading.options.sort:
-            tables = from_zero(in_order(tables, reading))
+            tables = in_order(tables, reading)
+        if self._format.from_first:
+            tables = from_zero(tables)
         yield from checked(tables, reading)
         reading.check_devices(at_end=True)
+        if self._source.no_newline:
+            reading.notes.append("the last line has no newline at its end: the file may have been cut there")
         if not reading.n_requests:
-            skipped = f"; {reading.n_skipped:,} were skipped" if reading.n_skipped else ""
-            raise TraceError(f"{reading.path}: {self._format.empty}{skipped}")
+            raise TraceError(f"{reading.path}: {self._format.empty}{reading.why_nothing()}")
 
     def _of_one_device(self, tables: Iterator[TraceTable]) -> Iterator[TraceTable]:
         for table in tables:

@@ -75,6 +75,8 @@ class Source:
         self.packed = begin[:2] == _GZIP or begin == _ZSTD
         self._file = self._unpacked(begin)
         self.head = self._read(HEAD_BYTES)
+        self.no_newline = False
+        """Whether the last line had no end, once it was read."""
         if not self.head.strip() and len(self.head) < HEAD_BYTES:
             self.close()
             raise TraceError(f"{path}: is empty")
@@ -129,6 +131,7 @@ class Source:
             if len(rest) > LONGEST_LINE:
                 raise TraceError(f"{self.path}:{first}: the line is longer than 1 MiB")
         if rest:
+            self.no_newline = True
             yield Block.of(first, rest + b"\n")
 
     def _unpacked(self, begin: bytes) -> IO[bytes]:
