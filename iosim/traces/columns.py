@@ -4,11 +4,13 @@ Where something in a block is out of the ordinary its lines are read one by one:
 the value of what is wrong.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
@@ -17,6 +19,8 @@ from iosim.traces.cells import CellError, Column, Ints
 from iosim.traces.reading import Reading
 from iosim.traces.source import Block
 
+_BLANKS = re.compile(rb"[ \t]+")
+_OUTER_BLANK = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _PIECE_BYTES = 1 << 16
 """A block that does not read at once is tried again in pieces of about this size."""
 
@@ -33,6 +37,14 @@ class Rows:
 
     def __getitem__(self, name: str) -> Any:
         return self.columns[name]
+
+    def chosen(self, which: npt.NDArray[np.bool_]) -> "Rows":
+        """Return the rows where *which* is true."""
+        return Rows({name: values[which] for name, values in self.columns.items()}, self.lines[which])
+
+    def with_columns(self, columns: dict[str, Any]) -> "Rows":
+        """Return the rows with these columns instead of the ones of their names, or beside the others."""
+        return Rows(self.columns | columns, self.lines)
 
 
 def _no_header(line: str) -> bool:
@@ -66,6 +78,8 @@ class Layout:
                 line, _, rest = block.text.partition(b"\n")
                 if self.header(line.rstrip(b"\r").decode("utf-8", "backslashreplace")):
                     block = Block(2, rest, block.n - 1)
+            if self.delimiter == " ":
+                block = _squeezed(block)
             if block.n:
                 yield from self._block(block, reading)
 
@@ -145,6 +159,15 @@ def _check_utf8(block: Block, reading: Reading) -> None:
         block.text.decode("utf-8")
     except UnicodeDecodeError:
         raise TraceError(f"{reading.path}: is not a text file") from None
+
+
+def _squeezed(block: Block) -> Block:
+    """Return the lines of *block* with one blank between two fields, and none outside of them."""
+    text = block.text
+    if b"\t" in text or any(twice in b"\n" + text for twice in (b"  ", b"\n ", b" \n", b" \r")):
+        text = _BLANKS.sub(b" ", text)
+        return Block(block.first, _OUTER_BLANK.sub(b"", text), block.n)
+    return block
 
 
 def _pieces(block: Block) -> Iterator[Block]:

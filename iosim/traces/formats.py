@@ -5,13 +5,22 @@ from dataclasses import dataclass
 
 from iosim.model.errors import TraceError, shown
 from iosim.traces import (
+    alibaba,
     blkparse,
     block_events,
     canonical,
+    fio_iolog,
+    fio_log,
+    fiu,
     kernel_text,
     kvm,
+    msr,
     parquet,
     qemu_log,
+    simulators,
+    spc,
+    tencent,
+    vscsi,
 )
 from iosim.traces.reading import Reading
 from iosim.traces.table import TraceTable
@@ -43,6 +52,18 @@ FORMATS = {
         Format("kvm", kvm.fits, kvm.read, from_first=True, empty=kvm.EMPTY),
         Format("block", block_events.fits, block_events.read, from_first=True, empty=block_events.EMPTY),
         Format("blkparse", blkparse.fits, blkparse.read, empty=blkparse.EMPTY),
+        Format("fio-iolog", fio_iolog.fits, fio_iolog.read),
+        Format("fio-lat", fio_log.fits, fio_log.read_latencies),
+        Format("fio-bw", fio_log.fits, fio_log.read_others),
+        Format("msr", msr.fits, msr.read, from_first=True),
+        Format("alibaba", alibaba.fits, alibaba.read, from_first=True),
+        Format("tencent", tencent.fits, tencent.read, from_first=True),
+        Format("spc", spc.fits, spc.read),
+        Format("fiu", fiu.fits, fiu.read, from_first=True),
+        Format("vscsi", vscsi.fits, vscsi.read, from_first=True),
+        Format("disksim", simulators.fits, simulators.read_disksim),
+        Format("mqsim", simulators.fits_whole, simulators.read_mqsim),
+        Format("heimdall", simulators.fits, simulators.read_heimdall),
     )
 }
 """The formats by their name."""
@@ -51,6 +72,7 @@ GROUPS = {
     "perf-script": ("kvm", "block"),
     "trace-cmd": ("kvm", "block"),
     "ftrace": ("kvm", "block"),
+    "fio": ("fio-iolog", "fio-lat", "fio-bw"),
 }
 """Names for several formats of one tool: which of them it is shows the content."""
 
