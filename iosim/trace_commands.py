@@ -1,4 +1,4 @@
-"""The trace commands of the command line: check, info and convert."""
+"""The trace commands of the command line: check, info, convert and synth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,3 +99,44 @@ def trace_convert(
 
     change = Change.parsed(begin, end, scale_time, scale_address, stack)
     convert(screen.stdout(), screen.stderr(), paths, _options(format_name, device, skip, sort, clock, threads), change)
+
+
+@trace_app.command("synth")
+def trace_synth(
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="The trace to write: .csv, .csv.gz, .csv.zst, .parquet.")
+    ],
+    n: Annotated[int | None, typer.Option("--requests", help="How many requests.")] = None,
+    duration: Annotated[str | None, typer.Option("--duration", help="How long, such as 60s.")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Requests a second, Poisson (default: 1000).")] = None,
+    on: Annotated[str | None, typer.Option("--on", help="Mean length of bursts, in which --rate holds.")] = None,
+    off: Annotated[str | None, typer.Option("--off", help="Mean time between bursts.")] = None,
+    reads: Annotated[
+        float | None, typer.Option("--reads", help="Share of reads among reads and writes (default: 0.5).")
+    ] = None,
+    flushes: Annotated[float | None, typer.Option("--flushes", help="Share of flushes among all (default: 0).")] = None,
+    sizes: Annotated[
+        str | None, typer.Option("--sizes", help="Sizes and their weights: 4KiB or 4KiB:3,64KiB:1 (default: 4KiB).")
+    ] = None,
+    sequential: Annotated[
+        float | None, typer.Option("--sequential", help="Share that goes on where the last of its kind ended.")
+    ] = None,
+    span: Annotated[str | None, typer.Option("--span", help="Size of the drive (default: 1GiB).")] = None,
+    align: Annotated[
+        str | None, typer.Option("--align", help="What random addresses are multiples of (default: 4KiB).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 1,
+    given: Annotated[Path | None, typer.Option("--like", help="Make a trace with the statistics of this one.")] = None,
+    format_name: FormatName = None,
+    device: Device = None,
+    skip: Skip = False,
+    sort: Sort = False,
+    clock: Clock = None,
+    threads: Threads = None,
+) -> None:
+    """Make up a trace: Poisson or bursts, a mix of operations, sizes and addresses; or one like a given trace."""
+    from iosim import screen
+    from iosim.trace_synth import Wish, synth
+
+    wish = Wish(n, duration, rate, on, off, reads, flushes, sizes, sequential, span, align)
+    synth(screen.stdout(), target, wish, seed, given, _options(format_name, device, skip, sort, clock, threads))

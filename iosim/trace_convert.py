@@ -1,24 +1,20 @@
 """Traces converted into canonical ones, changed and merged on the way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
 
-from iosim.model.errors import IosimError, OutputError, TraceError, shown
+from iosim.model.errors import OutputError, TraceError, shown
 from iosim.model.units import SECTOR_BYTES, human_time, parse_bytes, parse_ns
+from iosim.trace_options import OptionError, factor_of, value_of
 from iosim.trace_view import skipped
 from iosim.traces import ReadOptions, TraceStream, TraceTable
 from iosim.traces.statistics import Statistics
 from iosim.traces.transform import Scaled, Window, merged, stacked
 from iosim.traces.writer import suffix_of, write_trace
-
-
-class OptionError(IosimError):
-    """An option of the command has a value that it cannot have."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +28,12 @@ class Change:
     @classmethod
     def parsed(cls, begin: str, end: str | None, scale_time: str, scale_address: str, stack: str | None) -> "Change":
         """Return the change that the options' texts ask for. Raises OptionError."""
-        begin_ns = _value("--from", parse_ns, begin)
-        end_ns = None if end is None else _value("--to", parse_ns, end)
+        begin_ns = value_of("--from", parse_ns, begin)
+        end_ns = None if end is None else value_of("--to", parse_ns, end)
         if end_ns is not None and end_ns <= begin_ns:
             raise OptionError(f"--to must be later than --from, got {shown(end)}")
-        scaled = Scaled(_factor("--scale-time", scale_time), _factor("--scale-address", scale_address))
-        size = None if stack is None else _value("--stack", parse_bytes, stack) // SECTOR_BYTES
+        scaled = Scaled(factor_of("--scale-time", scale_time), factor_of("--scale-address", scale_address))
+        size = None if stack is None else value_of("--stack", parse_bytes, stack) // SECTOR_BYTES
         return cls(Window(begin_ns, end_ns), scaled, size)
 
     def applied(self, stream: Iterable[TraceTable], number: int, path: str) -> Iterator[TraceTable]:
@@ -88,20 +84,3 @@ def _counted(tables: Iterable[TraceTable], statistics: Statistics, paths: list[P
         yield table
     if not statistics.n:
         raise TraceError(f"{', '.join(map(str, paths))}: no requests are left in the window of time")
-
-
-def _value(option: str, parse: Callable[[object], int], text: str) -> int:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise OptionError(f"{option} {error}, got {shown(text)}") from None
-
-
-def _factor(option: str, text: str) -> Fraction:
-    try:
-        factor = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise OptionError(f"{option} must be a number such as 0.5 or 1/3, got {shown(text)}") from None
-    if not 0 < factor <= 1_000_000_000 or factor.denominator > 1_000_000_000:
-        raise OptionError(f"{option} must be above 0 and at most 10^9, got {shown(text)}")
-    return factor

@@ -71,7 +71,7 @@ def test_layers_have_no_cycle() -> None:
 
 def test_every_part_of_the_package_is_known() -> None:
     above = {"__init__", "__main__", "api", "batch", "cli", "profile_view", "screen", "simulation"}
-    above |= {"trace_commands", "trace_convert", "trace_view"}
+    above |= {"trace_commands", "trace_convert", "trace_options", "trace_synth", "trace_view"}
     assert {part(path) for path in modules()} == {*LAYERS, *above}
 
 

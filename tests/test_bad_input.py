@@ -477,7 +477,7 @@ TRACES = {
     ),
     "sum of two huge numbers": trace(
         "0,W,4611686018427387904,4611686018427387904\n",
-        "trace.csv:2: sectors must end at or before 2^48, got 9223372036854775808",
+        "trace.csv:2: sector must be at most 2^48, got '4611686018427387904'",
     ),
     "beyond LBA48": trace(
         "0,W,281474976710655,8\n", "trace.csv:2: sectors must end at or before 2^48, got 281474976710663"

@@ -83,8 +83,11 @@ class Decoder:
     def requests(self, accesses: Iterable[Access]) -> TraceTable:
         """Return the requests whose commands are among *accesses*, which are in order of time."""
         rows = []
-        for at_ns, _, write, port, _, _, value, _, _, line in accesses:
+        for at_ns, _, write, port, size, _, value, _, _, line in accesses:
             if not write or port not in DISK_PORTS or port in BASES:
+                continue
+            if size != 1:
+                self._reading.refuse(line, "a register write must be of 1 byte", f"{size} to 0x{port:x}")
                 continue
             if value == UNKNOWN:
                 self._reading.refuse(line, UNKNOWN_VALUE)

@@ -16,8 +16,8 @@ _LAYOUT = Layout(
     (
         text("device_id"),
         choice("opcode", {"R": READ, "W": WRITE}, "R or W"),
-        whole("offset", 1 << 57, "2^57"),
-        whole("length", 1 << 57, "2^57"),
+        whole("offset", 57),
+        whole("length", 57),
         time("timestamp", 1000, "microseconds"),
     ),
     header=lambda line: line.startswith("device_id,"),

@@ -17,12 +17,12 @@ from iosim.traces.table import TraceTable
 
 EMPTY = "has no requests (Q, D or I events)"
 _LINE = re.compile(
-    rb"\s*(\d+,\d+)\s+\d+\s+\d+\s+(\d+)\.(\d{9})\s+\d+\s+([A-Za-z]{1,2})\s+([A-Z]+)"
-    rb"(?: (\d+) \+ (\d+)(?: \(\s*\d+\))?| (\d+ \(.*\)))? \[.*\]"
+    rb"\s*(\d+,\d+)\s+\d+\s+\d+\s+(\d{1,9})\.(\d{9})\s+\d+\s+([A-Za-z]{1,2})\s+([A-Z]+)"
+    rb"(?: (\d{1,20}) \+ (\d{1,10})(?: \(\s*\d+\))?| (\d+ \(.*\)))? \[.*\]"
 )
 _NO_REQUEST = re.compile(rb"\s*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d{9}\s+\d+\s+([A-Za-z]{1,2})(?:\s.*)?")
 _BEGIN_OF_SUMMARY = re.compile(rb"(?:CPU\d+|Total) \(.*\):|Throughput \(R/W\): .*|Events \(.*\): \d+ entries")
-_SKIPS = re.compile(rb"Skips: (\d+) forward \((\d+) -\s+[\d.]+%\)")
+_SKIPS = re.compile(rb"Skips: (\d{1,18}) forward \((\d{1,18}) -\s+[\d.]+%\)")
 _INPUT = re.compile(rb"Input file .* added")
 _LOOK = re.compile(rb"^\s*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d{9}\s+\d+\s+[A-Z]{1,2}\s", re.MULTILINE)
 

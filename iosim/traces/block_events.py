@@ -15,7 +15,7 @@ from iosim.traces.table import TraceTable
 
 EMPTY = "has no requests (block_bio_queue, block_rq_issue or block_rq_insert)"
 _KINDS = {b"block_bio_queue": "Q", b"block_rq_issue": "D", b"block_rq_insert": "I"}
-_ARGUMENTS = re.compile(rb"(\d+,\d+) ([A-Z]+) (?:\d+ \((.*?)\) )?(\d+) \+ (\d+)(?: \S+,\d+,\d+)? \[.*\]")
+_ARGUMENTS = re.compile(rb"(\d+,\d+) ([A-Z]+) (?:\d+ \((.*?)\) )?(\d{1,20}) \+ (\d{1,10})(?: \S+,\d+,\d+)? \[.*\]")
 _PIO = b"kvm_pio"
 
 

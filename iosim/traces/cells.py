@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from iosim.model.errors import shown
 from iosim.model.units import MAX_NS
-from iosim.traces.table import MAX_SECTOR
 
 Ints = npt.NDArray[np.int64]
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -40,9 +39,9 @@ class Column:
     dtype: type = np.int64
 
 
-def whole(name: str, limit: int = MAX_SECTOR, limit_text: str = "2^48") -> Column:
-    """Return a column of whole numbers; *limit*, in words *limit_text*, bounds their size."""
-    return Column(name, pa.int64(), _as_it_is, partial(_one_whole, name, limit, limit_text))
+def whole(name: str, power: int = 48) -> Column:
+    """Return a column of whole numbers, at most 2 to the *power*."""
+    return Column(name, pa.int64(), partial(_small, 1 << power), partial(_one_whole, name, power))
 
 
 def time(name: str, unit_ns: int, unit: str, exact: bool = False) -> Column:
@@ -66,7 +65,7 @@ def text(name: str) -> Column:
 
 def ignored(name: str) -> Column:
     """Return a column that is not used; nothing in it is checked."""
-    return Column(name, pa.null(), _as_it_is, str)
+    return Column(name, pa.null(), _texts, str)
 
 
 def decimals(column: Any) -> Ints | None:
@@ -82,8 +81,9 @@ def decimals(column: Any) -> Ints | None:
     return np.concatenate(parts)
 
 
-def _as_it_is(column: Any) -> Ints:
-    return np.asarray(column, dtype=np.int64)
+def _small(limit: int, column: Any) -> Ints | None:
+    values: Ints = np.asarray(column, dtype=np.int64)
+    return None if ((values > limit) | (values < -limit)).any() else values
 
 
 def _texts(column: Any) -> npt.NDArray[np.object_]:
@@ -98,12 +98,12 @@ def _chosen(codes: dict[str, int], column: Any) -> Ints | None:
     return np.asarray(values[np.asarray(found)])
 
 
-def _one_whole(name: str, limit: int, limit_text: str, cell: str) -> int:
+def _one_whole(name: str, power: int, cell: str) -> int:
     if not _WHOLE.fullmatch(cell.strip()):
         raise CellError(f"{name} must be a whole number", shown(cell))
     value = Decimal(cell.strip())
-    if abs(value) > limit:
-        raise CellError(f"{name} must be at most {limit_text}", shown(cell))
+    if abs(value) > 1 << power:
+        raise CellError(f"{name} must be at most 2^{power}", shown(cell))
     return int(value)
 
 

@@ -17,7 +17,7 @@ from iosim.traces.reading import Reading
 from iosim.traces.source import Block
 from iosim.traces.table import TraceTable
 
-_HEADER = re.compile(rb"\s*fio version (\d+) iolog\s*")
+_HEADER = re.compile(rb"\s*fio version (\d{1,4}) iolog\s*")
 _ACTIONS = {
     b"read": OPS.index("R"),
     b"write": OPS.index("W"),

@@ -26,10 +26,10 @@ from iosim.traces.table import TraceTable
 _TRIM = 2
 _COLUMNS = (
     time("time", 1_000_000, "milliseconds"),
-    whole("value", 1 << 62, "2^62"),
+    whole("value", 62),
     choice("direction", {" 0": READ, " 1": WRITE, " 2": _TRIM, "0": READ, "1": WRITE, "2": _TRIM}, "0, 1 or 2"),
-    whole("block size", 1 << 57, "2^57"),
-    whole("offset", 1 << 57, "2^57"),
+    whole("block size", 57),
+    whole("offset", 57),
     ignored("priority"),
     time("issue time", 1, "nanoseconds"),
 )

@@ -19,16 +19,17 @@ from iosim.traces.reading import Reading
 from iosim.traces.source import Block
 
 _LINE = re.compile(
-    rb"\s*(.*?)(?:-|\s+)(?:(\d+)/)?(\d+)\s+(?:\(\s*([\d-]+)\)\s+)?(?:\[\d+\]\s+)?(?:[^\d\s]\S*\s+)?"
-    rb"(\d+)(?:\.(\d+))?:\s+(?:\d+\s+)?(?:[\w-]+:)?([\w-]+):(?:\s+(.*))?"
+    rb"\s*(.*?)(?:-|\s+)(?:(\d{1,10})/)?(\d{1,10})\s+(?:\(\s*([\d-]{1,10})\)\s+)?(?:\[\d+\]\s+)?(?:[^\d\s]\S*\s+)?"
+    rb"(\d{1,19})(?:\.(\d{1,9}))?:\s+(?:\d+\s+)?(?:[\w-]+:)?([\w-]+):(?:\s+(.*))?"
 )
 _LOST = re.compile(
-    rb"CPU:\d+ \[(?:LOST )?(?P<ftrace>\d+) EVENTS(?: DROPPED)?\]"
-    rb"|.*PERF_RECORD_LOST(?:_SAMPLES)?:? lost:? ?(?P<perf>\d+).*"
-    rb"|Processed \d+ events and lost (?P<report>\d+) (?:chunks|events)!.*"
+    rb"CPU:\d+ \[(?:LOST )?(?P<ftrace>\d{1,18}) EVENTS(?: DROPPED)?\]"
+    rb"|.*PERF_RECORD_LOST(?:_SAMPLES)?:? lost:? ?(?P<perf>\d{1,18}).*"
+    rb"|Processed \d+ events and lost (?P<report>\d{1,18}) (?:chunks|events)!.*"
 )
-_WRITTEN = re.compile(rb"#\s*entries-in-buffer/entries-written:\s*(\d+)/(\d+).*")
+_WRITTEN = re.compile(rb"#\s*entries-in-buffer/entries-written:\s*(\d{1,18})/(\d{1,18}).*")
 _OTHER = re.compile(rb"#.*|cpus=\d+|version = \d+|CPU \d+ is empty|-+|Check IO/CPU overload!")
+_MICROSECONDS = 6
 LOST = b"lost"
 """The name of an event that stands for events that were lost."""
 _LOOK = re.compile(rb"[ :](kvm_pio|block_(?:bio_queue|rq_issue|rq_insert)): ")
@@ -86,7 +87,7 @@ class KernelText:
                 continue
             self._last_ns = at_ns - self._first_ns
             if abs(self._last_ns) >= MAX_NS:
-                self._reading.refuse(number, "time must be below 146 years", f"{shown(whole.decode())} s")
+                self._reading.refuse(number, "time must be below 146 years", _text(line))
                 continue
             told = int(process) if process else int(group) if group and group.isdigit() else None
             events.append(Event(self._last_ns, number, int(thread), told, name, arguments or b""))
@@ -97,6 +98,8 @@ class KernelText:
     def _ns(self, number: int, whole: bytes, fraction: bytes | None) -> int | None:
         """Return the nanoseconds of a time stamp, None if it was refused."""
         if fraction is not None:
+            if len(fraction) == _MICROSECONDS:
+                return int(whole + fraction) * 1000
             return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
         rate = self._reading.options.clock_hz
         if rate is None:

@@ -8,6 +8,7 @@ several CPUs are put in order of time before anything is decoded.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from iosim.model.errors import TraceError, shown
 from iosim.traces.accesses import DISK_PORTS, UNKNOWN, Access, AccessTable, Decoder
@@ -18,11 +19,11 @@ from iosim.traces.table import TraceTable
 
 EMPTY = "has no read, write or flush command among its port accesses (kvm_pio to 0x1f7 or 0x177)"
 _PIO = re.compile(
-    rb"pio_(read|write) +at 0x([0-9a-f]+) size ([124]) count (\d+)(?: val 0x([0-9a-f]+)(?: \(\.\.\.\))?)? *"
+    rb"pio_(read|write) +at 0x([0-9a-f]{1,4}) size ([124]) count (\d{1,9})(?: val 0x([0-9a-f]{1,8})(?: \(\.\.\.\))?)? *"
 )
-_VCPU = re.compile(rb"vcpu (\d+)")
+_VCPU = re.compile(rb"vcpu (\d{1,6})")
 _HALT = re.compile(rb"(?:vcpu \d+ )?reason (?:HLT|hlt)\b")
-_THREAD = re.compile(rb"CPU (\d+)/KVM")
+_THREAD = re.compile(rb"CPU (\d{1,6})/KVM")
 _EVENTS = (b"kvm_pio", b"kvm_entry", b"kvm_exit")
 
 
@@ -97,16 +98,12 @@ def accesses(reading: Reading) -> Iterator[list[Access]]:
     done_ns: int | None = None
     for events in text.blocks():
         held += events if done_ns is None else _since(done_ns, events, reading)
-        held.sort(key=_time)
+        held.sort(key=attrgetter("at_ns"))
         if len(held) > 2 * MOST_LATE:
             done_ns = held[-MOST_LATE - 1].at_ns
             yield from _decoded(held[:-MOST_LATE], guest, reading)
             held = held[-MOST_LATE:]
     yield from _decoded(held, guest, reading)
-
-
-def _time(event: Event) -> int:
-    return event.at_ns
 
 
 def _since(done_ns: int, events: list[Event], reading: Reading) -> list[Event]:
@@ -153,7 +150,7 @@ def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[l
             event.line,
         )
         vcpu.guest_ns, vcpu.halted = UNKNOWN, False
-        if access.port in DISK_PORTS:
+        if not vcpu.disk and access.port in DISK_PORTS:
             guest.uses_disk(vcpu, event)
         found.append(access)
     guest.check()

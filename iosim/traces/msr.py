@@ -7,21 +7,24 @@ the names of the files: ``hm_0``.
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
+from iosim.model.units import MAX_NS
 from iosim.traces.cells import choice, ignored, text, whole
 from iosim.traces.columns import Layout
 from iosim.traces.reading import Reading
-from iosim.traces.requests import READ, WRITE, Origin, in_sectors, of_device, table
+from iosim.traces.requests import READ, WRITE, Origin, in_sectors, of_device, table, without
 from iosim.traces.table import TraceTable
 
 _OPS = {"Read": READ, "Write": WRITE, "read": READ, "write": WRITE}
 _LAYOUT = Layout(
     (
-        whole("timestamp", 1 << 62, "2^62"),
+        whole("timestamp", 62),
         text("host"),
         text("disk"),
         choice("type", _OPS, "Read or Write"),
-        whole("offset", 1 << 57, "2^57"),
-        whole("size", 1 << 57, "2^57"),
+        whole("offset", 57),
+        whole("size", 57),
         ignored("response time"),
     ),
     header=lambda line: line.lower().startswith("timestamp,"),
@@ -40,5 +43,7 @@ def read(reading: Reading) -> Iterator[TraceTable]:
     origin = Origin()
     for rows in _LAYOUT.rows(reading):
         rows = rows.with_columns({"timestamp": origin.since(rows["timestamp"])})
+        far = np.abs(rows["timestamp"]) >= MAX_NS // _TICK_NS
+        rows = without(rows, reading, far, "time must be below 146 years", "timestamp", "{} ticks after the first")
         rows = in_sectors(of_device(rows, reading, ("host", "disk"), "{}_{}"), reading, "offset", "size")
         yield table(rows["timestamp"] * _TICK_NS, rows, "type", "offset", "size")

@@ -13,6 +13,7 @@ from functools import lru_cache
 from iosim.model.errors import shown
 from iosim.model.trace import OPS
 from iosim.traces.reading import Reading
+from iosim.traces.table import MAX_SECTOR
 
 Row = tuple[int, int, int, int, int]
 """Time in ns, operation, first sector, sectors, line: what `TraceTable.of_rows` takes."""
@@ -58,7 +59,9 @@ class BlockRequests:
         operation, before, behind = _decoded(rwbs)
         if before:
             rows.append((at_ns, _F, 0, 0, line))
-        if operation in ("R", "W") and (sectors or not before):
+        if operation in ("R", "W") and sector > MAX_SECTOR:
+            reading.refuse(line, "sector must be at most 2^48", f"{sector}")
+        elif operation in ("R", "W") and (sectors or not before):
             rows.append((at_ns, _R if operation == "R" else _W, sector, sectors, line))
         elif operation == "F" and not before:
             rows.append((at_ns, _F, 0, 0, line))

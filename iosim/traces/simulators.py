@@ -27,8 +27,8 @@ _HEIMDALL = Layout(
     (
         time("time", 1_000_000, "milliseconds"),
         text("device"),
-        whole("offset", 1 << 57, "2^57"),
-        whole("size", 1 << 57, "2^57"),
+        whole("offset", 57),
+        whole("size", 57),
         _FLAG,
     ),
     delimiter=" ",

@@ -17,7 +17,7 @@ _LAYOUT = Layout(
     (
         text("ASU"),
         whole("LBA"),
-        whole("size", 1 << 57, "2^57"),
+        whole("size", 57),
         choice("opcode", {"R": READ, "r": READ, "W": WRITE, "w": WRITE}, "R or W"),
         time("timestamp", 1_000_000_000, "seconds"),
     )
