@@ -14,8 +14,7 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/iosim run scenarios/linux-ext4.toml --out reports/demo
-	@echo
-	@echo "Pictures: reports/demo/latency.png and reports/demo/stages.png"
+	$(BIN)/iosim report reports/demo
 
 test: lint types $(STAMP)
 	$(BIN)/python -m pytest

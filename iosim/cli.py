@@ -51,6 +51,66 @@ def run(
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+) -> None:
+    """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
+    from iosim.report.page import write_all
+
+    raise typer.Exit(write_all(folders, typer.echo, screen.stderr(), complain))
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="The result of an earlier run, a folder.")]) -> None:
+    """Tell the story of a result on the terminal: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
+    from iosim.report.text import show_all
+
+    show_all(folder, screen.stdout())
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Results of earlier runs, each a folder; the first is the base.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the comparison as a page to this file too.")] = None,
+) -> None:
+    """Show how runs differ from the first one: by stage and percentile, with confidence, and what was changed."""
+    from iosim import screen
+    from iosim.compare.command import compare_all
+
+    compare_all(folders, out, screen.stdout(), screen.stderr())
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
+) -> None:
+    """Run all points of a study, each with its replications; what is finished is not run again."""
+    from iosim import screen
+    from iosim.study import sweep as command
+
+    command.run(study, out, list(changes or []), workers, scheduler, keep, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:

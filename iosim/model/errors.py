@@ -26,6 +26,10 @@ class OutputError(IosimError):
     """The folder for the result cannot be used."""
 
 
+class StudyError(IosimError):
+    """A study file breaks a rule, or a study cannot be run as asked."""
+
+
 class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 

@@ -567,6 +567,7 @@ class VmTable(_Table):
     name: Name
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
+    phase: Time = 0
     vcpus: Annotated[int, Field(ge=1, le=MAX_VCPUS)] = 1
     irq_vcpu: VcpuNumber = 0
     load: LoadTable | None = None
@@ -685,10 +686,16 @@ class VmTable(_Table):
 
     @model_validator(mode="after")
     def _clones_start_in_time(self) -> "VmTable":
-        if self.offset * (self.count - 1) >= units.MAX_NS:
+        last = self.offset * (self.count - 1)
+        if last >= units.MAX_NS:
             raise _table_rule(
                 f"offset times the clones before the last must be shorter than 146 years, "
                 f"got {units.exact_time(self.offset)} times {self.count - 1}"
+            )
+        if last + self.phase >= units.MAX_NS:
+            raise _table_rule(
+                f"phase behind the last clone's offset must be shorter than 146 years, "
+                f"got {units.exact_time(self.phase)} and {units.exact_time(last)}"
             )
         return self
 

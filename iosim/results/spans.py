@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from iosim.model.costs import Int64Array
-from iosim.model.records import WAITING_FUNCTION
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 from iosim.results.raw import KeptLog
@@ -80,9 +79,9 @@ def _expand(rows: _Rows, entry: tuple[Any, ...]) -> None:
     assert isinstance(start, int)
     assert isinstance(thread, str)
     if isinstance(what, Stage):
-        _, _, _, end = entry
+        _, _, _, end, function = entry
         assert isinstance(end, int)
-        rows.add(thread, what, WAITING_FUNCTION.get(what, ""), start, end)
+        rows.add(thread, what, function, start, end)
     elif isinstance(what, Item):
         _, _, _, end, delivering = entry
         assert isinstance(end, int)
