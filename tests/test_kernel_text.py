@@ -346,16 +346,16 @@ def test_block_events_to_requests(tmp_path: Path, lines: list[str], expected: li
 def test_requests_of_several_disks_need_a_choice(tmp_path: Path) -> None:
     lines = [f"q-1 [000] 1.{n}: block_bio_queue: 8,{n} R 8 + {n + 1} [q]" for n in (0, 16)]
     path = written(tmp_path, lines)
-    assert refused(path) == ": has requests of several devices (8,0, 8,16): choose one with --device"
+    assert refused(path) == ": has requests of several devices (8,0, 8,16): choose one by --device or trace_device"
     assert requests(path, device="8,16") == [("R", 8, 17)]
     assert refused(path, device="8,32") == ": has no requests of the device '8,32': it has 8,0, 8,16"
 
 
 def test_a_trace_of_guest_and_disk_needs_a_choice(tmp_path: Path) -> None:
     path = written(tmp_path, [*command("1", 1.0), "q 1 [000] 2.0: block:block_bio_queue: 8,0 R 8 + 8 [q]"])
-    expected = ": has port accesses of a guest (kvm_pio) and requests of block devices: choose one of them with "
+    expected = ": has port accesses of a guest (kvm_pio) and requests of block devices: choose one by "
     for name in (None, "perf-script"):
-        assert refused(path, format=name) == f"{expected}--format kvm or --format block"
+        assert refused(path, format=name) == f"{expected}--format or trace_format"
     assert requests(path, format="kvm") == [("F", 0, 0)]
     assert requests(path, format="block") == [("R", 8, 8)]
 

@@ -127,7 +127,10 @@ def test_two_virtio_devices_need_a_choice(tmp_path: Path) -> None:
         tmp_path,
         log(*((n, f"virtio_blk_handle_read vdev 0x{n} req 0xc sector {n} nsectors 8") for n in (1, 2))),
     )
-    assert refused(path) == ": has requests of several devices (vdev 0x1, vdev 0x2): choose one with --device"
+    assert (
+        refused(path)
+        == ": has requests of several devices (vdev 0x1, vdev 0x2): choose one by --device or trace_device"
+    )
     assert requests(path, device="vdev 0x2") == [("R", 2, 8)]
 
 

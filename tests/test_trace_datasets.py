@@ -92,7 +92,7 @@ def test_a_header_is_no_request(tmp_path: Path, name: str) -> None:
     [(DISKSIM, "disksim, heimdall"), (MQSIM, "disksim, mqsim, heimdall"), (FIO_LOG, "fio-lat, fio-bw")],
 )
 def test_lines_that_do_not_say_their_units_need_a_name(tmp_path: Path, line: str, names: str) -> None:
-    assert refused(written(tmp_path, [line])) == f": may be any of {names}: say which it is with --format"
+    assert refused(written(tmp_path, [line])) == f": may be any of {names}: say which by --format or trace_format"
 
 
 def test_every_group_names_formats() -> None:
@@ -152,7 +152,9 @@ def test_every_line_is_a_request_or_counted(tmp_path: Path, name: str) -> None:
 def test_devices_of_a_dataset_need_a_choice(tmp_path: Path) -> None:
     lines = [MSR, MSR.replace("hm,0", "hm,1").replace("7014912", "512"), MSR.replace("hm,0", "prn,1")]
     path = written(tmp_path, lines)
-    assert refused(path) == ": has requests of several devices (hm_0, hm_1, prn_1): choose one with --device"
+    assert (
+        refused(path) == ": has requests of several devices (hm_0, hm_1, prn_1): choose one by --device or trace_device"
+    )
     assert list(read_trace(path, ReadOptions(device="hm_1")).rows(0)) == [(0, "W", 1, 8)]
 
 
@@ -326,7 +328,7 @@ def test_version_2_of_the_iolog_has_waits(tmp_path: Path) -> None:
 
 def test_files_of_an_iolog_are_devices(tmp_path: Path) -> None:
     path = written(tmp_path, [*V2, "/b.img open", "/a.img read 0 4096", "/b.img read 512 4096"])
-    assert refused(path) == ": has requests of several devices (/a.img, /b.img): choose one with --device"
+    assert refused(path) == ": has requests of several devices (/a.img, /b.img): choose one by --device or trace_device"
     assert list(read_trace(path, ReadOptions(device="/b.img")).rows(0)) == [(0, "R", 1, 8)]
 
 

@@ -5,15 +5,19 @@ import hashlib
 import io
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from iosim.model.errors import TraceError
+from iosim.model.scenario import TraceFormat
+from iosim.simulation import read_traces
 from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces.formats import FORMATS, GROUPS
 from iosim.traces.reader import format_of
+from tests.support import scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = "time_us,op,sector,sectors\n0,W,8,1\n0.5,R,268435455,256\n1000.001,F,0,0\n"
@@ -203,7 +207,9 @@ def test_log_of_two_drives_is_refused(tmp_path: Path) -> None:
     path.write_text(log((5, 0x1F6, 0xA0), (6, 0x1F7, 0xE7), (50, 0x1F6, 0xB0), (60, 0x1F7, 0xE7)))
     with pytest.raises(TraceError) as error:
         read_trace(path)
-    expected = f"{path}: has requests of several devices (0x1f0 master, 0x1f0 slave): choose one with --device"
+    expected = (
+        f"{path}: has requests of several devices (0x1f0 master, 0x1f0 slave): choose one by --device or trace_device"
+    )
     assert str(error.value) == expected
 
 
@@ -236,3 +242,30 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
     assert rows(path) == ROWS
+
+
+# In a scenario.
+
+
+def test_the_formats_of_the_scenario_are_those_that_are_read() -> None:
+    assert set(get_args(TraceFormat)) == {"auto", *FORMATS, *GROUPS}
+
+
+def test_a_scenario_reads_a_device_of_any_format(tmp_path: Path) -> None:
+    """Two drives of a VM out of one log of fio: each its own file."""
+    log_text = ["fio version 3 iolog", "5 /a.img read 0 4096", "7 /b.img write 512 512", "9 /b.img sync 0 0"]
+    (tmp_path / "fio.log").write_text("\n".join(log_text) + "\n")
+    drives = [{"trace": "fio.log", "trace_device": f"/{name}.img"} for name in "ab"]
+    traces = read_traces(scenario([{**drives[0], "trace_format": "fio"}, drives[1]]), tmp_path)
+    assert list(traces[0, 0].rows(0)) == [(5_000, "R", 0, 8)]
+    assert list(traces[0, 1].rows(0)) == [(7_000, "W", 1, 1), (9_000, "F", 0, 0)]
+    with pytest.raises(TraceError) as error:
+        read_traces(scenario([{"trace": "fio.log"}]), tmp_path)
+    expected = "has requests of several devices (/a.img, /b.img): choose one by --device or trace_device"
+    assert str(error.value) == f"{tmp_path / 'fio.log'}: {expected}"
+
+
+def test_the_format_of_a_scenario_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TEXT)
+    with pytest.raises(TraceError, match=r"t\.csv: has no requests; |t\.csv:1: a line must have 5 fields, got 4"):
+        read_traces(scenario([{"trace": "t.csv", "trace_format": "tencent"}]), tmp_path)

@@ -97,11 +97,11 @@ def recognise(head: bytes, path: str, name: str | None = None) -> Format:
     if not found and len(kernel_text.kinds(head)) > 1:
         raise TraceError(
             f"{path}: has port accesses of a guest (kvm_pio) and requests of block devices: "
-            "choose one of them with --format kvm or --format block"
+            "choose one by --format or trace_format"
         )
     if found:
         names = ", ".join(format_.name for format_ in found)
-        raise TraceError(f"{path}: may be any of {names}: say which it is with --format")
+        raise TraceError(f"{path}: may be any of {names}: say which by --format or trace_format")
     raise TraceError(_unknown(head, path, name))
 
 

@@ -122,7 +122,9 @@ class Reading:
         """Raise TraceError if requests are of several devices and none was chosen, or the chosen one has none."""
         names = ", ".join(sorted(self.devices))
         if self.options.device is None and len(self.devices) > 1:
-            raise TraceError(f"{self.path}: has requests of several devices ({names}): choose one with --device")
+            raise TraceError(
+                f"{self.path}: has requests of several devices ({names}): choose one by --device or trace_device"
+            )
         if at_end and self.options.device is not None and self.options.device not in self.devices:
             found = f"has {names}" if names else "names no device"
             raise TraceError(f"{self.path}: has no requests of the device {self.options.device!r}: it {found}")
