@@ -46,10 +46,12 @@ def trace_check(
     threads: Threads = None,
 ) -> None:
     """Check traces against the rules; say for each that it is fine, or the first line that is not."""
+    from iosim import screen
     from iosim.cli import complain
     from iosim.trace_view import check
 
-    raise typer.Exit(check(paths, _options(format_name, device, skip, sort, clock, threads), complain))
+    options = _options(format_name, device, skip, sort, clock, threads)
+    raise typer.Exit(check(paths, options, screen.stderr(), complain))
 
 
 @trace_app.command("info")
@@ -66,7 +68,7 @@ def trace_info(
     from iosim import screen
     from iosim.trace_view import info
 
-    info(screen.stdout(), path, _options(format_name, device, skip, sort, clock, threads))
+    info(screen.stdout(), screen.stderr(), path, _options(format_name, device, skip, sort, clock, threads))
 
 
 @trace_app.command("convert")
@@ -92,13 +94,20 @@ def trace_convert(
     stack: Annotated[
         str | None, typer.Option("--stack", help="Give each file a range of this size, one behind the other.")
     ] = None,
+    accesses: Annotated[
+        bool, typer.Option("--accesses", help="Write the port accesses of a guest instead, as a table (.parquet).")
+    ] = False,
 ) -> None:
     """Write the requests of one trace, or of several merged, as a canonical trace."""
     from iosim import screen
-    from iosim.trace_convert import Change, convert
+    from iosim.trace_convert import Change, convert, convert_accesses
 
+    options = _options(format_name, device, skip, sort, clock, threads)
     change = Change.parsed(begin, end, scale_time, scale_address, stack)
-    convert(screen.stdout(), screen.stderr(), paths, _options(format_name, device, skip, sort, clock, threads), change)
+    if accesses:
+        convert_accesses(screen.stdout(), screen.stderr(), paths, options, change)
+    else:
+        convert(screen.stdout(), screen.stderr(), paths, options, change)
 
 
 @trace_app.command("synth")
@@ -139,4 +148,12 @@ def trace_synth(
     from iosim.trace_synth import Wish, synth
 
     wish = Wish(n, duration, rate, on, off, reads, flushes, sizes, sequential, span, align)
-    synth(screen.stdout(), target, wish, seed, given, _options(format_name, device, skip, sort, clock, threads))
+    synth(
+        screen.stdout(),
+        screen.stderr(),
+        target,
+        wish,
+        seed,
+        given,
+        _options(format_name, device, skip, sort, clock, threads),
+    )

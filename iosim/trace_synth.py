@@ -11,6 +11,7 @@ from rich.table import Table
 from iosim.model.errors import shown
 from iosim.model.units import SECTOR_BYTES, human_time, parse_bytes, parse_ns, three_digits
 from iosim.trace_options import OptionError, value_of
+from iosim.trace_view import watching
 from iosim.traces import ReadOptions, TraceStream, TraceTable
 from iosim.traces.fit import Fit, gap_percentile, like
 from iosim.traces.statistics import Statistics
@@ -81,7 +82,9 @@ class Wish:
         return Mix(**given, sizes=sizes, span_sectors=span, align_sectors=align)
 
 
-def synth(console: Console, target: Path, wish: Wish, seed: int, given: Path | None, options: ReadOptions) -> None:
+def synth(
+    console: Console, errors: Console, target: Path, wish: Wish, seed: int, given: Path | None, options: ReadOptions
+) -> None:
     """Write a made-up trace to *target*, like the trace *given* if there is one, and say what it is like.
 
     Raises OptionError, TraceError or OutputError.
@@ -106,7 +109,7 @@ def synth(console: Console, target: Path, wish: Wish, seed: int, given: Path | N
     if wish.described:
         raise OptionError(f"{wish.described[0]} cannot be given with --like")
     fit, theirs = Fit(), Statistics()
-    with TraceStream(given, options) as stream:
+    with TraceStream(given, options) as stream, watching([stream.reading.source], errors):
         for table in stream:
             fit.add(table)
             theirs.add(table)

@@ -1,9 +1,11 @@
 """Traces on the terminal: whether they keep the rules, and what they are like."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +13,7 @@ from iosim.model.errors import TraceError
 from iosim.model.units import SECTOR_BYTES, human_time, three_digits
 from iosim.traces import ReadOptions, TraceStream
 from iosim.traces.reading import Reading
+from iosim.traces.source import Source
 from iosim.traces.statistics import Statistics
 
 _NAMES = {"R": "reads", "W": "writes", "F": "flushes"}
@@ -18,15 +21,26 @@ _MOST_SHOWN = 8
 """So many kinds of lines that are no requests are shown by name."""
 
 
-def check(paths: list[Path], options: ReadOptions, complain: Callable[[str], int]) -> int:
+@contextmanager
+def watching(sources: Sequence[Source], errors: Console) -> Iterator[None]:
+    """Meanwhile show on *errors*, if it is a terminal, how much of *sources* has been read."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(Path(sources[0].path).name, total=sum(source.size for source in sources))
+        for source in sources:
+            source.watch = lambda: bar.update(task, completed=sum(source.n_read for source in sources))
+        yield
+
+
+def check(paths: list[Path], options: ReadOptions, errors: Console, complain: Callable[[str], int]) -> int:
     """Check every trace; print a line for each that is fine, and *complain* of the others.
 
-    Returns 0, or what *complain* returned.
+    Progress is shown on *errors*. Returns 0, or what *complain* returned.
     """
     status = 0
     for path in paths:
         try:
-            reading, statistics, _ = read(path, options)
+            reading, statistics, _ = read(path, options, errors)
         except TraceError as error:
             status = max(status, complain(str(error)))
             continue
@@ -37,18 +51,18 @@ def check(paths: list[Path], options: ReadOptions, complain: Callable[[str], int
     return status
 
 
-def read(path: Path, options: ReadOptions) -> tuple[Reading, Statistics, str]:
+def read(path: Path, options: ReadOptions, errors: Console) -> tuple[Reading, Statistics, str]:
     """Read the trace to its end; return the account, what it is like, and the file's checksum. Raises TraceError."""
     statistics = Statistics()
-    with TraceStream(path, options) as stream:
+    with TraceStream(path, options) as stream, watching([stream.reading.source], errors):
         for table in stream:
             statistics.add(table)
         return stream.reading, statistics, stream.sha256
 
 
-def info(console: Console, path: Path, options: ReadOptions) -> None:
+def info(console: Console, errors: Console, path: Path, options: ReadOptions) -> None:
     """Print what the trace is like. Raises TraceError."""
-    reading, statistics, sha256 = read(path, options)
+    reading, statistics, sha256 = read(path, options, errors)
     grid = Table(box=None, pad_edge=False, show_header=False)
     grid.add_column(no_wrap=True)
     grid.add_column()

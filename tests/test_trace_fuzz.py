@@ -17,6 +17,8 @@ from iosim.traces.formats import FORMATS
 from tests.test_kernel_text import DATA
 from tests.test_trace_datasets import FIRST, NEXT, v1, v2
 
+MANY = settings().max_examples // 2
+"""Half as many cases as other tests have: there are many formats. More with ``make fuzz``."""
 SHIPPED = Path(__file__).resolve().parents[1] / "traces"
 
 
@@ -99,7 +101,7 @@ def read(path: Path, options: ReadOptions) -> TraceTable | None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=MANY)
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(tmp_path: Path, sample: str, data: st.DataObject) -> None:
     path = tmp_path / "trace"
@@ -114,7 +116,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, sample: str, data: st
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=MANY // 2)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / "trace"

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self, cast
@@ -43,6 +43,7 @@ class _Hashed(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.digest = hashlib.sha256()
+        self.n_read = 0
 
     def readable(self) -> bool:
         return True
@@ -50,6 +51,7 @@ class _Hashed(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         n = cast("io.FileIO", self._file).readinto(buffer) or 0
         self.digest.update(memoryview(buffer)[:n])
+        self.n_read += n
         return n
 
     def close(self) -> None:
@@ -70,11 +72,15 @@ class Source:
             self._hashed = _Hashed(Path(path).open("rb", buffering=0))  # noqa: SIM115 - closed by close()
             self._raw = io.BufferedReader(self._hashed, BLOCK_BYTES)
             begin = self._raw.peek(4)[:4]
+            self.size = Path(path).stat().st_size
+            """Bytes of the file as it lies there."""
         except OSError as error:
             raise TraceError(f"{path}: {reason(error)}") from None
         self.packed = begin[:2] == _GZIP or begin == _ZSTD
         self._file = self._unpacked(begin)
         self.head = self._read(HEAD_BYTES)
+        self.watch: Callable[[], None] | None = None
+        """Called when some more of the file has been read."""
         self.no_newline = False
         """Whether the last line had no end, once it was read."""
         if not self.head.strip() and len(self.head) < HEAD_BYTES:
@@ -95,6 +101,11 @@ class Source:
         self._raw.close()
 
     @property
+    def n_read(self) -> int:
+        """Bytes of the file as it lies there that have been read."""
+        return self._hashed.n_read
+
+    @property
     def sha256(self) -> str:
         """The checksum of the whole file; what has not been read yet is read now."""
         while self._raw.read(BLOCK_BYTES):
@@ -107,6 +118,8 @@ class Source:
         self._head_given = True
         yield self.head
         while chunk := self._read(BLOCK_BYTES):
+            if self.watch is not None:
+                self.watch()
             yield chunk
 
     def blocks(self) -> Iterator[Block]:

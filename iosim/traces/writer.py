@@ -2,7 +2,8 @@
 
 import gzip
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,10 +35,20 @@ def write_trace(tables: Iterable[TraceTable], path: Path) -> None:
     Raises OutputError if it cannot be written, and what *tables* raises; neither leaves anything behind.
     """
     suffix = suffix_of(path)
+    with replaced(path) as file:
+        _WRITERS[suffix](tables, file, path)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file that replaces *path* when everything in it has been written, and nothing if that fails.
+
+    Raises OutputError if it cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("xb") as file:
-            _WRITERS[suffix](tables, file, path)
+            yield file
         beside.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: {reason(error)}") from None
