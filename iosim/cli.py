@@ -8,6 +8,7 @@ import typer
 
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import IosimError
+from iosim.trace_commands import trace_app
 
 app = typer.Typer(
     help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",
@@ -15,7 +16,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-trace_app = typer.Typer(help="Look at traces of requests.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 
 USER_ERROR = 2
@@ -140,29 +140,6 @@ def profiles(
         list_profiles(screen.stdout())
     else:
         show_profile(screen.stdout(), name)
-
-
-@trace_app.command("check")
-def trace_check(
-    paths: Annotated[list[Path], typer.Argument(help="Trace files, plain or .gz.")],
-    format_name: Annotated[str | None, typer.Option("--format", help="csv or qemu-log (default: by content).")] = None,
-) -> None:
-    """Check traces against the rules; say for each that it is fine, or the first line that is not."""
-    from iosim.trace_view import check
-
-    raise typer.Exit(check(paths, format_name, complain))
-
-
-@trace_app.command("info")
-def trace_info(
-    path: Annotated[Path, typer.Argument(help="A trace file, plain or .gz.")],
-    format_name: Annotated[str | None, typer.Option("--format", help="csv or qemu-log (default: by content).")] = None,
-) -> None:
-    """Say what a trace is like: requests, rates, sizes, addresses."""
-    from iosim import screen
-    from iosim.trace_view import info
-
-    info(screen.stdout(), path, format_name)
 
 
 @app.command()
