@@ -20,6 +20,7 @@ from iosim.model.units import human_time, three_digits
 from iosim.report import course, distribution, doubts, findings, flame, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.demand import demands
+from iosim.report.lanes import timeline
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -75,7 +76,7 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "utilisations": course.utilisations(result),
         "queues": course.queues(result),
         "heat_map": course.heat_map(result),
-        "slowest": request_tables.slowest(result),
+        "slowest": request_tables.slowest(result, timeline),
         "drives": request_tables.drives(result),
         "events": request_tables.events(result),
         "cache": request_tables.page_cache(result),
