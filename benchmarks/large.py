@@ -38,9 +38,16 @@ def repeated(part: Result, times: int) -> Result:
     )
     exits, resources = part.exits.copy(), part.resources.copy()
     exits[["count", "total_ns"]] *= times
+    functions = part.functions.assign(total_ns=part.functions["total_ns"] * times)
     resources["busy_ns"] *= times
     return replace(
-        part, requests=requests, exits=exits, resources=resources, series=_series(part, times), summary=summary
+        part,
+        requests=requests,
+        exits=exits,
+        resources=resources,
+        functions=functions,
+        series=_series(part, times),
+        summary=summary,
     )
 
 
