@@ -1,11 +1,12 @@
 # make demo: the main job on a shipped real trace. make test: every check. Both need Python 3.11 or newer, nothing else.
-# make bench: speed and memory, by hand. make fuzz: many new random cases of coalesced against exit-by-exit execution.
+# make bench: speed and memory, by hand. make coverage: how often confidence intervals hold a known value, by hand.
+# make fuzz: many new random cases of coalesced against exit-by-exit execution.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench fuzz lint types clean
+.PHONY: demo test bench coverage fuzz lint types clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,9 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+coverage: $(STAMP)
+	$(BIN)/python -m benchmarks.coverage
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
