@@ -33,6 +33,7 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.sweep
 
 coverage: $(STAMP)
 	$(BIN)/python -m benchmarks.coverage

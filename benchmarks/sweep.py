@@ -46,10 +46,8 @@ def sweep(workers: int) -> float:
         (folder / "study.toml").write_text(STUDY, encoding="utf-8")
         command = [sys.executable, "-m", "iosim", "sweep", "study.toml", "--out", "out", "--workers", str(workers)]
         begin = perf_counter()
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        subprocess.run(
-            command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path}
-        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
         return perf_counter() - begin
 
 
