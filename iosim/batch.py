@@ -15,9 +15,11 @@ from iosim import scenario_file
 from iosim.model.errors import IosimError, OutputError, ScenarioError, reason
 from iosim.model.scenario import Scenario
 from iosim.model.units import human_time, three_digits
+from iosim.report.text import show
 from iosim.results.result import Result, check_target, is_result, write
 from iosim.results.summary import counted
-from iosim.results.terminal import WIDE, empty_table, percent, show
+from iosim.results.terminal import WIDE, empty_table
+from iosim.results.wording import percent
 from iosim.simulation import simulate
 
 JOINT = "batch.csv"

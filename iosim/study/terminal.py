@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
-from iosim.results.terminal import BUSY, WIDE, empty_table, percent
+from iosim.results.terminal import WIDE, empty_table
+from iosim.results.wording import BUSY, percent
 from iosim.study.points import value_text
 from iosim.study.study_file import Study
 
