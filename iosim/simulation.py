@@ -6,7 +6,7 @@ from typing import Any
 
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
-from iosim.model.scenario import Scenario
+from iosim.model.scenario import DriveTable, Scenario
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.results import tables
@@ -15,11 +15,11 @@ from iosim.results.result import Result
 from iosim.results.spans import spans
 from iosim.results.summary import summarise
 from iosim.run import Progress, build_machine, run_machine
-from iosim.traces import read_trace
+from iosim.traces import ReadOptions, read_trace
 from iosim.traces.table import check_size
 
-TraceReader = Callable[[Path], Trace]
-"""Path of a trace file -> trace. Raises TraceError."""
+TraceReader = Callable[[Path, ReadOptions], Trace]
+"""Path of a trace file, and what is asked of it -> trace. Raises TraceError."""
 
 
 def simulate(
@@ -115,20 +115,25 @@ def run_and_tabulate(
     )
 
 
+def trace_options(drive: DriveTable) -> ReadOptions:
+    """Return what the scenario asks of the reader of the drive's trace."""
+    return ReadOptions(format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device)
+
+
 def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
     """Return the trace of each (number of the VM's table, number of the drive), each file read once.
 
     Raises TraceError, also for requests beyond a drive's size, and ScenarioError for a bare-metal guest whose trace
     needs LBA48.
     """
-    read: dict[Path, Trace] = {}
+    read: dict[tuple[Path, ReadOptions], Trace] = {}
     traces: dict[tuple[int, int], Trace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
-            path = folder / drive.trace
-            if path not in read:
-                read[path] = reader(path)
-            trace = traces[at, index] = read[path]
+            wanted = folder / drive.trace, trace_options(drive)
+            if wanted not in read:
+                read[wanted] = reader(*wanted)
+            trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")

@@ -123,7 +123,9 @@ def _spans(rows: Sequence[Request], slowest: Sequence[int]) -> pd.DataFrame:
     for at in slowest:
         start = rows[at].arrival_us * US
         for stage, us in rows[at].stages_us.items():
-            spans.append((rows[at].vm, rows[at].drive, at, "vcpu0", stage.label, "ide_dma_cb", start, start + us * US))
+            spans.append(
+                (rows[at].vm, rows[at].drive, at, "vcpu0", stage.label, "ide_dma_cb", start, start + us * US, False)
+            )
             start += us * US
     return pd.DataFrame(spans, columns=COLUMNS)
 

@@ -70,6 +70,32 @@ def _file_name(value: str) -> str:
 Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.exact_time, return_type=str)]
 Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
+TraceFormat: TypeAlias = Literal[
+    "auto",
+    "csv",
+    "parquet",
+    "qemu-log",
+    "simpletrace",
+    "kvm",
+    "block",
+    "blkparse",
+    "fio-iolog",
+    "fio-lat",
+    "fio-bw",
+    "msr",
+    "alibaba",
+    "tencent",
+    "spc",
+    "fiu",
+    "vscsi",
+    "disksim",
+    "mqsim",
+    "heimdall",
+    "perf-script",
+    "trace-cmd",
+    "ftrace",
+    "fio",
+]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
 VcpuNumber: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
@@ -496,6 +522,8 @@ class DriveTable(_Table):
     irq: Literal["irqfd", "line"] = "irqfd"
     transport: Literal["pio", "mmio"] | None = None
     trace: FileName
+    trace_format: TraceFormat = "auto"
+    trace_device: str | None = None
     replay: Literal["open", "closed"] = "open"
     rerror: Literal["report", "stop", "ignore"] = "report"
     werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"

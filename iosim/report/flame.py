@@ -81,7 +81,7 @@ def _frames(tree: FlameTree) -> Iterator[Markup]:
         yield Markup(
             '<svg class="{kind}"{style} x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{height}">'
             '<title>{name}: {time} per request, {share}</title><rect width="100%" height="100%"{fill}/>'
-            '{text}</svg>\n'
+            "{text}</svg>\n"
         ).format(
             kind=colour["kind"],
             style=Markup(' style="--d:{}%"').format(colour["d"]) if "d" in colour else "",

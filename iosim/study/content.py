@@ -13,7 +13,7 @@ from iosim import scenario_file
 from iosim.model.errors import ScenarioError, reason
 from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
-from iosim.traces import read_trace
+from iosim.traces import ReadOptions, read_trace
 
 LIBRARIES = ("hdrhistogram", "numpy", "pandas", "pyarrow", "scipy", "simpy")
 """Libraries through which the figures of a run pass."""
@@ -33,19 +33,19 @@ class Inputs:
     """Files that scenarios read. Each is read once; what was read first is what the study is about."""
 
     def __init__(self) -> None:
-        self._traces: dict[Path, Trace] = {}
+        self._traces: dict[tuple[Path, ReadOptions], Trace] = {}
         self._digests: dict[Path, str] = {}
 
-    def trace(self, path: Path) -> Trace:
-        """Return the trace in *path*. Raises TraceError."""
-        if path not in self._traces:
-            self._traces[path] = read_trace(path)
-        return self._traces[path]
+    def trace(self, path: Path, options: ReadOptions) -> Trace:
+        """Return the trace in *path*, read with *options*. Raises TraceError."""
+        wanted = path, options
+        if wanted not in self._traces:
+            trace = self._traces[wanted] = read_trace(path, options)
+            self._digests[path] = trace.sha256
+        return self._traces[wanted]
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of the content of *path*. Raises ScenarioError."""
-        if path in self._traces:
-            return self._traces[path].sha256
         if path not in self._digests:
             try:
                 self._digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -23,7 +23,7 @@ from iosim.results.result import Result
 from iosim.simulation import simulate
 from iosim.study.content import InputFile, environment
 from iosim.study.metrics import Measured, batches, latencies, measure
-from iosim.traces import read_trace
+from iosim.traces import ReadOptions, read_trace
 
 _NAMES = {"code": "the hash of iosim's modules"}
 
@@ -120,7 +120,7 @@ def _simulated(job: Job, locate: Locate) -> Result:
         for key in ("window", "log"):
             data["run"].pop(key, None)
     here = scenario_file.check(data, "scenario")
-    result = simulate(here, Path(), reader=lambda path: _trace(path, digests[path]))
+    result = simulate(here, Path(), reader=lambda path, options: _trace(path, options, digests[path]))
     result.scenario = job.scenario
     result.summary["scenario"] = job.scenario.model_dump(mode="json", exclude_none=True)
     names = [drive.trace for vm in job.scenario.vm for drive in vm.drive]
@@ -135,9 +135,9 @@ def _not_traces(scenario: Scenario) -> Sequence[str]:
 
 
 @lru_cache(maxsize=32)
-def _trace(path: Path, digest: str) -> Trace:
+def _trace(path: Path, options: ReadOptions, digest: str) -> Trace:
     """Return the trace in *path*; the last few stay in memory, as the points of a study share them."""
-    trace = read_trace(path)
+    trace = read_trace(path, options)
     if trace.sha256 != digest:
         raise changed(path)
     return trace

@@ -1,0 +1,412 @@
+"""perf script, trace-cmd report and ftrace: port accesses and block events to requests, whole lines or damaged ones."""
+
+import gzip
+import itertools
+import random
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from iosim.model.errors import TraceError
+from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces.accesses import UNKNOWN, Access
+from iosim.traces.kvm import accesses, tables
+from iosim.traces.reading import Reading
+from iosim.traces.source import Source
+
+DATA = Path(__file__).parent / "data" / "traces"
+FIRST_MASTER = [
+    ("W", 0x0A0B0C0, 8),
+    ("W", 2048, 1),
+    ("W", 0x123456789A, 0x0102),
+    ("R", 0x10000000, 16),
+    ("F", 0, 0),
+]
+FIRST_SLAVE = [("R", 4096, 256), ("F", 0, 0)]
+SECOND_MASTER = [("RW"[n % 2], 1000 + 8 * n, 8) for n in range(6)] + [("F", 0, 0)]
+"""What ata_guest.c commands."""
+PROGRAM = {"0x1f0 master": FIRST_MASTER, "0x1f0 slave": FIRST_SLAVE, "0x170 master": SECOND_MASTER}
+
+
+def unpacked(name: str) -> str:
+    return gzip.decompress((DATA / name).read_bytes()).decode()
+
+
+def requests(path: Path, **options: object) -> list[tuple[str, int, int]]:
+    return [row[1:] for row in read_trace(path, ReadOptions(**options)).rows(0)]  # type: ignore[arg-type]
+
+
+def written(folder: Path, lines: Sequence[str], end: str = "\n") -> Path:
+    path = folder / "trace.txt"
+    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
+    return path
+
+
+def refused(path: Path, **options: object) -> str:
+    with pytest.raises(TraceError) as error:
+        read_trace(path, ReadOptions(**options))  # type: ignore[arg-type]
+    return str(error.value).removeprefix(str(path))
+
+
+# Port accesses.
+
+
+@pytest.mark.parametrize("name", ["kvm-perf-script.txt.gz", "kvm-ftrace-tgid.txt.gz"])
+@pytest.mark.parametrize("device", PROGRAM)
+def test_a_guest_s_commands_come_out_as_it_wrote_them(name: str, device: str) -> None:
+    assert requests(DATA / name, device=device) == PROGRAM[device]
+
+
+def test_times_are_those_of_the_first_register_write_since_the_first_event() -> None:
+    """Lines 13, 33, 77, 692, 710, 736, 764, 770: 40326.650779, .651541, .652808, .682703, .683718, .685179 ..."""
+    path = DATA / "kvm-ftrace-tgid.txt.gz"
+    assert [row[0] for row in read_trace(path, ReadOptions(device="0x1f0 master")).rows(0)] == [
+        762_000,
+        2_029_000,
+        32_939_000,
+        34_400_000,
+        35_998_000,
+    ]
+    slave = read_trace(path, ReadOptions(device="0x1f0 slave"))
+    assert slave.times_ns.tolist() == [31_924_000, 36_335_000]
+    assert slave.lines is not None
+    assert slave.lines.tolist() == [706, 772]
+
+
+def test_a_clock_of_known_rate_gives_times() -> None:
+    """Five 4 KiB DMA writes; 2596.136 MHz, first event 19036919997121 - 10 lines, register writes by hand."""
+    path = DATA / "kvm-ftrace-tsc.txt.gz"
+    trace = read_trace(path, ReadOptions(clock_hz=Fraction(2_596_136_000)))
+    assert [row[1:] for row in trace.rows(0)] == [("W", 8 * n, 8) for n in range(5)]
+    lines = unpacked("kvm-ftrace-tsc.txt.gz").splitlines()
+    begin = next(int(line.split()[4][:-1]) for line in lines if not line.startswith("#") and "KVM-" in line)
+    first = next(int(line.split()[4][:-1]) for line in lines if "pio_write at 0x1f6" in line)
+    assert trace.times_ns[0] == pytest.approx((first - begin) / 2.596136, abs=1)
+
+
+def test_a_clock_of_unknown_rate_is_refused() -> None:
+    path = DATA / "kvm-ftrace-tsc.txt.gz"
+    rule = "a time must be in seconds with a decimal point, or --clock must say how fast its clock counts"
+    assert refused(path).startswith(f":13: {rule}, got '190369")
+
+
+def test_accesses_of_a_guest_are_a_table() -> None:
+    """One by one: 8 register writes of the first command, its status reads, and the words of the second."""
+    with Source(DATA / "kvm-ftrace-tgid.txt.gz") as source:
+        (table,) = tables(Reading(source, ReadOptions(), "kvm"))
+    first = table.vcpus == 0
+    shown = list(zip(table.writes[first], table.ports[first], table.values[first], table.counts[first], strict=True))
+    assert shown[:5] == [
+        (True, 0x3F6, 0x08, 1),
+        (True, 0x1F6, 0xA0, 1),
+        (True, 0x1F7, 0xEC, 1),
+        (False, 0x1F7, 0x50, 1),
+        (False, 0x1F0, 0x5050, 256),
+    ]
+    words = first & (table.ports == 0x1F0) & table.writes
+    assert words.sum() == 256  # rep outsw is an exit for each word
+    assert set(table.sizes[words].tolist()) == {2}
+    assert set(table.guest_ns.tolist()) == {UNKNOWN}  # kvm_entry and kvm_exit were not recorded
+    assert (table.times_ns[1:] >= table.times_ns[:-1]).all()
+    assert set(table.vcpus.tolist()) == {0, 1}
+
+
+PIO = "qemu-system-x86 {} [00{}]  {:.6f}: kvm:kvm_pio: pio_{} at 0x{:x} size 1 count 1 val 0x{:x} "
+
+
+def test_time_in_the_guest_is_from_entry_to_exit(tmp_path: Path) -> None:
+    """12 us + 3 us in the guest before the second access, halted in between; a third right behind it."""
+    lines = [
+        "q-7 [000] 1.000000: kvm_entry: vcpu 3",
+        "q-7 [000] 1.000005: kvm_exit: vcpu 3 reason IO_INSTRUCTION rip 0xff info1 0x1f60000 info2 0x0",
+        "q-7 [000] 1.000006: kvm_pio: pio_write at 0x1f6 size 1 count 1 val 0xe0 ",
+        "q-7 [000] 1.000010: kvm_entry: vcpu 3, rip 0x100",
+        "q-7 [000] 1.000022: kvm_exit: reason HLT rip 0x100 info 0 0",
+        "q-7 [000] 1.000100: kvm_entry: vcpu 3",
+        "q-7 [000] 1.000103: kvm_exit: reason IO_INSTRUCTION rip 0x101 info 1f70008 0",
+        "q-7 [000] 1.000110: kvm_pio: pio_read at 0x1f7 size 1 count 1 val 0x50 ",
+        "q-7 [000] 1.000111: kvm_pio: pio_read at 0x1f7 size 1 count 1",
+    ]
+    with Source(written(tmp_path, lines)) as source:
+        (found,) = accesses(Reading(source, ReadOptions(), "kvm"))
+    assert found == [
+        Access(6_000, 0, True, 0x1F6, 1, 1, 0xE0, 5_000, False, 3),
+        Access(110_000, 0, False, 0x1F7, 1, 1, 0x50, 15_000, True, 8),
+        Access(111_000, 0, False, 0x1F7, 1, 1, UNKNOWN, UNKNOWN, False, 9),
+    ]
+
+
+def command(thread: str, at: float, *, bus: int = 0x1F0) -> list[str]:
+    """A flush of the master in two register writes, 10 us apart."""
+    return [
+        PIO.format(thread, 0, at, "write", bus + 6, 0xA0),
+        PIO.format(thread, 0, at + 1e-5, "write", bus + 7, 0xE7),
+    ]
+
+
+def test_threads_of_two_guests_are_not_mixed(tmp_path: Path) -> None:
+    path = written(tmp_path, command("11/12", 1.0) + command("21/22", 2.0))
+    expected = ": threads of several guests use ports of disks (12, 22): choose those of one guest with --threads"
+    assert refused(path) == expected
+    for threads in ({11}, {12}, {22, 21}):
+        assert requests(path, threads=frozenset(threads)) == [("F", 0, 0)]
+
+
+def test_threads_that_nothing_brings_together_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, command("12", 1.0) + command("13", 2.0))
+    rule = ": threads use ports of disks, and nothing tells that they are of one guest"
+    assert refused(path) == f"{rule} (12, 13): choose those of one guest with --threads"
+    assert requests(path, threads=frozenset({12, 13})) == [("F", 0, 0)] * 2
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["q 12 [000] 0.5: kvm:kvm_entry: vcpu 0, rip 0x1", "q 13 [000] 0.6: kvm:kvm_entry: vcpu 1, rip 0x1"],
+        ["q 12 [000] 0.5: kvm:kvm_exit: vcpu 0 reason HLT", "q 13 [000] 0.6: kvm:kvm_exit: vcpu 1 reason HLT"],
+    ],
+)
+def test_different_vcpu_numbers_are_one_guest(tmp_path: Path, told: list[str]) -> None:
+    path = written(tmp_path, told + command("12", 1.0) + command("13", 2.0))
+    assert requests(path) == [("F", 0, 0)] * 2
+
+
+def test_the_same_vcpu_number_twice_is_two_guests(tmp_path: Path) -> None:
+    told = ["q 12 [000] 0.5: kvm:kvm_entry: vcpu 0", "q 13 [000] 0.6: kvm:kvm_entry: vcpu 0"]
+    path = written(tmp_path, told + command("12", 1.0) + command("13", 2.0))
+    assert "threads of several guests use ports of disks (12, 13)" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "qemu-system-x86 27878 [001]  1751.990002: kvm:kvm_pio: ",
+        "qemu-system-x86 27875/27878 [001]  1751.990002154: kvm:kvm_pio: ",
+        "CPU 0/KVM 27878 [001]  1751.990002:          1 kvm:kvm_pio: ",
+        "qemu-system-x86 27878  1751.990002: kvm:kvm_pio: ",
+        "qemu-system-x86-27878  [007]   1751.990002: kvm_pio:              ",
+        "qemu-system-x86-27878 [003] d..1 1751.990002: kvm_pio: ",
+        "  qemu-system-x86-27878 [003] ..... 1751.990002: kvm_pio: ",
+        "  CPU 0/KVM-27878    (  27875) [003] d..2. 1751.990002: kvm_pio: ",
+        "  a-b 4 c-27878    (-------) [003] d..2. 1751.990002: kvm_pio: ",
+        "\xe9\xff 1-27878 [003] .... 1751.990002: kvm_pio: ",
+    ],
+)
+def test_every_line_format_is_read(tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "trace.txt"
+    lines = [f"{prefix}pio_write at 0x1f{port} size 1 count 1 val 0x{value:x} " for port, value in ((6, 160), (7, 231))]
+    path.write_bytes("\n".join(lines).encode("latin-1") + b"\n")
+    assert requests(path) == [("F", 0, 0)]
+
+
+def test_kernels_that_do_not_record_values_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, ["q-1 [0] 1.5: kvm_pio: pio_write at 0x1f7 size 1 count 1"])
+    assert refused(path) == ":1: a register write must have its value (old kernels, such as 3.10, do not record it)"
+
+
+def test_accesses_without_a_command_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, ["q-1 [0] 1.5: kvm_pio: pio_write at 0x80 size 1 count 1 val 0x1 "])
+    assert refused(path) == ": has no read, write or flush command among its port accesses (kvm_pio to 0x1f7 or 0x177)"
+
+
+# Damaged ones.
+
+
+def test_lost_events_are_refused_or_make_registers_unknown() -> None:
+    """The first 1,251 events are missing: the slave's read is the first command that is whole."""
+    path = DATA / "kvm-trace-pipe-lost.txt.gz"
+    assert refused(path) == ":1: events were lost here, got 1,251"
+    assert requests(path, skip=True, device="0x1f0 master") == FIRST_MASTER[2:]
+    assert requests(path, skip=True, device="0x1f0 slave") == FIRST_SLAVE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CPU:1 [LOST 17 EVENTS]",
+        "CPU:1 [17 EVENTS DROPPED]",
+        "   perf 1 [000] 1.5: PERF_RECORD_LOST lost 17",
+        "Processed 900 events and lost 17 chunks!",
+    ],
+)
+def test_lost_events_within_a_command_spoil_it_alone(tmp_path: Path, line: str) -> None:
+    lines = unpacked("kvm-perf-script.txt.gz").splitlines()
+    # Behind the sector count of the second command of the first channel: its registers before are unknown.
+    at = [n for n, text in enumerate(lines) if "pio_write at 0x1f2" in text][1]
+    path = written(tmp_path, [*lines[: at + 1], line, *lines[at + 1 :]])
+    assert refused(path, device="0x1f0 master") == f":{at + 2}: events were lost here, got 17"
+    assert requests(path, device="0x1f0 master", skip=True) == [FIRST_MASTER[0], *FIRST_MASTER[2:]]
+
+
+def test_events_that_were_overwritten_are_noted(tmp_path: Path) -> None:
+    path = written(tmp_path, ["# entries-in-buffer/entries-written: 2/1,252   #P:2".replace(",", ""), *command("1", 1)])
+    with TraceStream(path) as stream:
+        list(stream)
+    assert stream.reading.notes == ["1,250 events before the first were overwritten in ftrace's buffer"]
+
+
+@pytest.mark.parametrize("keep", [1, 20, 40, 60, 90])
+def test_a_line_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+    lines = unpacked("kvm-perf-script.txt.gz").splitlines()[:-1]
+    assert "kvm_pio: pio_read at 0x1f7" in lines[-1]
+    path = written(tmp_path, [*lines[:-1], lines[-1][:keep]])
+    if lines[-1][:keep].strip():
+        rule = re.escape("a line must be of perf script, trace-cmd report or ftrace")
+        pattern = rf":{len(lines)}: ({rule}|is no kvm_pio as Linux prints it), got "
+        assert re.match(pattern, refused(path, device="0x1f0 slave"))
+    assert requests(path, device="0x1f0 slave", skip=True) == FIRST_SLAVE
+
+
+def test_the_buffers_of_two_cpus_one_after_the_other_are_put_in_order(tmp_path: Path) -> None:
+    lines = unpacked("kvm-perf-script.txt.gz").splitlines()
+    by_thread = sorted(lines, key=lambda line: "CPU 0/KVM" in line)
+    path = written(tmp_path, by_thread)
+    for device, program in PROGRAM.items():
+        assert requests(path, device=device) == program
+
+
+def test_lines_in_any_order_give_the_same_requests(tmp_path: Path) -> None:
+    """Stamps are unique to the microsecond within a thread but for a few; those stay in order of the file."""
+    lines = unpacked("kvm-ftrace-tgid.txt.gz").splitlines()[12:]
+    stamped = [(re.search(r" (\d+\.\d+): ", line), line) for line in lines]
+    assert all(match for match, _ in stamped)
+    order = list(range(0, len(lines), 2))
+    random.Random(1).shuffle(order)
+    shuffled = [line for at in order for line in lines[at : at + 2]]
+    path = written(tmp_path, shuffled)
+    assert requests(path, device="0x1f0 slave") == FIRST_SLAVE
+
+
+def test_carriage_returns_and_foreign_bytes_do_no_harm(tmp_path: Path) -> None:
+    text = unpacked("kvm-perf-script.txt.gz").replace("CPU 0/KVM", "CPU 0/K\xff\xfeM").replace("\n", "\r\n")
+    path = tmp_path / "trace.txt"
+    path.write_bytes(text.encode("latin-1"))
+    options = {"device": "0x170 master", "threads": frozenset({9497, 9498})}
+    assert requests(path, **options) == SECOND_MASTER
+
+
+def test_utf16_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text("\n".join(command("1", 1.0)), encoding="utf-16")
+    assert refused(path, format="kvm") == ": is UTF-16, not UTF-8"
+
+
+# Block events.
+
+BLOCK = "fio-10676   (  10676) [000] ..... {:.6f}: block_{}: 254,0 {} [fio]"
+
+
+def test_block_requests_of_a_recording(tmp_path: Path) -> None:
+    """The queued ones as grep finds them: 33 writes, 38 + 3 reads, 6 flushes, and discards, which are refused."""
+    path = DATA / "block-ftrace.txt.gz"
+    assert refused(path) == ":16: a request must be a read, write or flush, got 'DS'"
+    queued = re.findall(r"([\d.]+): block_bio_queue: 254,0 (\w+) (\d+) \+ (\d+)", unpacked(path.name))
+    expected = [
+        ("F", 0, 0) if flags == "FWS" else (flags[0], int(sector), int(n))
+        for _, flags, sector, n in queued
+        if not flags.startswith("D")
+    ]
+    assert requests(path, skip=True) == expected
+    assert len(expected) == 81
+    trace = read_trace(path, ReadOptions(skip=True))
+    times = [round(float(at) * 1e6) for at, flags, _, _ in queued if not flags.startswith("D")]
+    assert (trace.times_ns[1:] - trace.times_ns[:-1]).tolist() == [1000 * (b - a) for a, b in itertools.pairwise(times)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["bio_queue: 254,0 WS 8 + 8"], [("W", 8, 8)]),
+        (["rq_issue: 254,0 WS 4096 () 8 + 8 be,0,4"], [("W", 8, 8)]),
+        (["rq_issue: 254,0 RA 0 () 8 + 8"], [("R", 8, 8)]),
+        (["rq_insert: 254,0 R 4096 () 8 + 8 0x2,0,4"], [("R", 8, 8)]),
+        (
+            ["bio_queue: 254,0 R 8 + 8", "rq_insert: 254,0 R 4096 () 8 + 8", "rq_issue: 254,0 R 1 () 8 + 8"],
+            [("R", 8, 8)],
+        ),
+        (["rq_insert: 254,0 R 4096 () 8 + 8", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
+        (["rq_issue: 254,0 FF 0 () 18446744073709551615 + 0 none,0,0"], [("F", 0, 0)]),
+        (["bio_queue: 254,0 FN 0 + 0"], [("F", 0, 0)]),
+        (["bio_queue: 254,0 FWFSM 8 + 16"], [("F", 0, 0), ("W", 8, 16), ("F", 0, 0)]),
+        (["bio_queue: 254,0 WFS 8 + 16"], [("W", 8, 16), ("F", 0, 0)]),
+        (["rq_issue: 254,0 N 36 (12 00 00) 0 + 0", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
+        (["rq_issue: 254,0 N 0 () 0 + 0", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
+    ],
+)
+def test_block_events_to_requests(tmp_path: Path, lines: list[str], expected: list[tuple[str, int, int]]) -> None:
+    path = written(
+        tmp_path, [f"kworker/0:1H-44 [000] ..... {1 + n / 1e6:.6f}: block_{line} [k w]" for n, line in enumerate(lines)]
+    )
+    assert requests(path) == expected
+
+
+def test_requests_of_several_disks_need_a_choice(tmp_path: Path) -> None:
+    lines = [f"q-1 [000] 1.{n}: block_bio_queue: 8,{n} R 8 + {n + 1} [q]" for n in (0, 16)]
+    path = written(tmp_path, lines)
+    assert refused(path) == ": has requests of several devices (8,0, 8,16): choose one by --device or trace_device"
+    assert requests(path, device="8,16") == [("R", 8, 17)]
+    assert refused(path, device="8,32") == ": has no requests of the device '8,32': it has 8,0, 8,16"
+
+
+def test_a_trace_of_guest_and_disk_needs_a_choice(tmp_path: Path) -> None:
+    path = written(tmp_path, [*command("1", 1.0), "q 1 [000] 2.0: block:block_bio_queue: 8,0 R 8 + 8 [q]"])
+    expected = ": has port accesses of a guest (kvm_pio) and requests of block devices: choose one by "
+    for name in (None, "perf-script"):
+        assert refused(path, format=name) == f"{expected}--format or trace_format"
+    assert requests(path, format="kvm") == [("F", 0, 0)]
+    assert requests(path, format="block") == [("R", 8, 8)]
+
+
+# blkparse.
+
+
+def test_blkparse_agrees_with_its_own_summary() -> None:
+    """Reads Queued: 38, 152KiB; Writes Queued: 39, 132KiB (of which 6 are flushes)."""
+    found = requests(DATA / "blkparse.txt.gz")
+    reads, writes = ([n for op, _, n in found if op == kind] for kind in "RW")
+    flushes = [op for op, _, _ in found if op == "F"]
+    assert (len(reads), sum(reads) * 512) == (38, 152 * 1024)
+    assert (len(writes) + len(flushes), sum(writes) * 512) == (39, 132 * 1024)
+    assert len(flushes) == 6
+
+
+def test_blkparse_without_queue_events_gives_the_dispatched_ones(tmp_path: Path) -> None:
+    """Read Dispatches: 27, 108KiB; Write Dispatches: 39, 132KiB."""
+    path = written(tmp_path, [line for line in unpacked("blkparse.txt.gz").splitlines() if "  Q " not in line])
+    found = requests(path)
+    assert sum(op == "R" for op, _, _ in found) == 27
+    assert sum(op != "R" for op, _, _ in found) == 39
+    assert sum(n for op, _, n in found if op == "R") * 512 == 108 * 1024
+
+
+BLKPARSE = "  8,0    3        {:>8}     {:.9f}   697  {:<2} {} {} [kjournald]"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("  8,0    3        2     0.000000001   697  Q   W 223490 + 8", "a line must be of blkparse"),
+        ("  8,0    3        2     0.000000001   697  Q   W 2234", "a line must be of blkparse"),
+        ("  8,0    3        2     0.0000", "a line must be of blkparse"),
+        ("  8,0    3        2     0.000000001   697  Q   D 8 + 8 [x]", "a request must be a read, write or flush"),
+        ("  8,0    3        2     0.000000001   697  Q   W 8 + 0 [x]", "a read or write must have at least 1 sector"),
+        ("Skips: 3 forward (12 -   0.4%)", "no events may be lost, as blkparse says they were"),
+    ],
+)
+def test_damaged_blkparse_is_refused_or_counted(tmp_path: Path, line: str, message: str) -> None:
+    whole = BLKPARSE.format(1, 0, "Q", "W", "223490 + 8")
+    path = written(tmp_path, [whole, line, BLKPARSE.format(3, 1, "Q", "R", "0 + 8")])
+    assert refused(path).startswith(f":2: {message}")
+    with TraceStream(path, ReadOptions(skip=True)) as stream:
+        assert sum(map(len, stream)) == 2
+    assert [(rule, entry.count, entry.line) for rule, entry in stream.reading.skipped.items()] == [(message, 1, 2)]
+
+
+def test_queue_events_after_dispatched_ones_were_taken_are_refused(tmp_path: Path) -> None:
+    """Whether a device has Q events is settled with the first 4 MiB of text."""
+    lines = [BLKPARSE.format(n, n / 1e6, "D", "W", f"{8 * n} + 8") for n in range(70_000)]
+    path = written(tmp_path, [*lines, BLKPARSE.format(70_000, 1, "Q", "W", "0 + 8")])
+    assert refused(path) == ":70001: requests are taken from D events, there were none of Q before, got Q"
