@@ -67,7 +67,7 @@ def several() -> Result:
     """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear, and one in PIO mode."""
     rng = np.random.default_rng(3)
     rows = [(at * 700_000, str(op), 0 if op == "F" else at * 8, 0 if op == "F" else 8)
-            for at, op in enumerate(rng.choice(list("RWWF"), 40))]  # fmt: skip
+            for at, op in enumerate(rng.choice(list("RWWF"), 24))]  # fmt: skip
     ssd = {"model": "ssd", "over_provisioning": 0.5, "filled": False, "capacity": "64MiB", "fault": [{"end": "3ms"}]}
     events = [{"at": "5ms", "kind": "stop"}, {"at": "9ms", "kind": "cont"}]
     vms = [{"name": "web", "count": 4, "event": events, "drive": [{"cache": "writeback"}, {"interface": "virtio-blk"}]}]
@@ -234,9 +234,8 @@ def test_tables_sort_on_click_and_by_the_keyboard(page: Chrome, several: Result)
     button = headings[exits - 1].find_element(By.TAG_NAME, "button")
     page.execute_script("arguments[0].click()", button)
     # The column of the timelines has no name and is not sorted by.
-    assert [heading.get_attribute("aria-sort") for heading in headings if heading.text].count("none") == len(
-        headings
-    ) - 2
+    orders = [heading.get_attribute("aria-sort") for heading in headings]
+    assert (orders.count("none"), orders.count(None)) == (len(headings) - 2, 1)
     assert headings[exits - 1].get_attribute("aria-sort") == "descending"
     assert cells(table, exits) == [f"{n:,}" for n in sorted(expected, reverse=True)]
 
@@ -249,6 +248,27 @@ def test_tables_sort_on_click_and_by_the_keyboard(page: Chrome, several: Result)
     assert vms == sorted(vms)
     assert len(set(vms)) > 1
     assert complaints(page) == []
+
+
+@needs_browser
+def test_a_timeline_unfolds_below_its_request_and_goes_with_it(page: Chrome) -> None:
+    table = page.find_element(By.CSS_SELECTOR, "table[aria-label='The slowest requests']")
+    buttons = table.find_elements(By.CSS_SELECTOR, "button[aria-controls]")
+    lanes = [page.find_element(By.ID, str(button.get_attribute("aria-controls"))) for button in buttons]
+    assert [lane.is_displayed() for lane in lanes] == [True] + [False] * 49
+    for button in buttons[:2]:
+        page.execute_script("arguments[0].click()", button)
+    assert [lane.is_displayed() for lane in lanes[:3]] == [False, True, False]
+    assert [button.get_attribute("aria-expanded") for button in buttons[:3]] == ["false", "true", "false"]
+    picture = lanes[1].find_element(By.TAG_NAME, "svg")
+    assert picture.get_attribute("aria-label") == buttons[1].get_attribute("aria-label")
+
+    exits = table.find_element(By.XPATH, ".//th[.='exits']/button")
+    page.execute_script("arguments[0].click(); arguments[0].click()", exits)
+    rows = table.find_elements(By.TAG_NAME, "tr")
+    at = next(at for at, row in enumerate(rows) if buttons[1] in row.find_elements(By.TAG_NAME, "button"))
+    assert rows[at + 1] == lanes[1]
+    assert lanes[1].is_displayed()
 
 
 @needs_browser

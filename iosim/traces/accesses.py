@@ -65,7 +65,7 @@ CONTROL = {0x3F6: 0x1F0, 0x376: 0x170}
 _REGISTERS = {base + number: (base, number) for base in BASES for number in range(1, 8)}
 DISK_PORTS = frozenset(_REGISTERS) | frozenset(CONTROL) | frozenset(BASES)
 UNITS = ("master", "slave")
-UNKNOWN_VALUE = "a register write must have its value (kernels before 4.9 do not record it)"
+UNKNOWN_VALUE = "a register write must have its value (old kernels, such as 3.10, do not record it)"
 
 
 class Decoder:
