@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from iosim.model.errors import TraceError
-from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces import ReadOptions, TraceStream, kvm, read_trace
+from iosim.traces import source as source_module
 from iosim.traces.accesses import UNKNOWN, Access
 from iosim.traces.kvm import accesses, tables
 from iosim.traces.reading import Reading
@@ -132,11 +133,39 @@ def test_time_in_the_guest_is_from_entry_to_exit(tmp_path: Path) -> None:
     ]
     with Source(written(tmp_path, lines)) as source:
         (found,) = accesses(Reading(source, ReadOptions(), "kvm"))
+    # The first access follows none.
     assert found == [
-        Access(6_000, 0, True, 0x1F6, 1, 1, 0xE0, 5_000, False, 3),
+        Access(6_000, 0, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 3),
         Access(110_000, 0, False, 0x1F7, 1, 1, 0x50, 15_000, True, 8),
-        Access(111_000, 0, False, 0x1F7, 1, 1, UNKNOWN, UNKNOWN, False, 9),
+        Access(111_000, 0, False, 0x1F7, 1, 1, UNKNOWN, 0, False, 9),
     ]
+
+
+def test_time_in_the_guest_is_unknown_behind_lost_events(tmp_path: Path) -> None:
+    read = "q-7 [000] 1.0000{:02}: kvm_pio: pio_read at 0x1f7 size 1 count 1 val 0x50 "
+    entry, exit_ = ("q-7 [000] 1.0000{:02}: kvm_" + name for name in ("entry: vcpu 0", "exit: reason IO_INSTRUCTION"))
+    lines = [
+        *(entry.format(0), exit_.format(2), read.format(3)),
+        *(entry.format(10), exit_.format(15), read.format(16)),
+        *("CPU:0 [LOST 5 EVENTS]", entry.format(40), exit_.format(41), read.format(42)),
+        *(entry.format(50), exit_.format(57), read.format(58)),
+    ]
+    with Source(written(tmp_path, lines)) as source:
+        found = list(accesses(Reading(source, ReadOptions(skip=True), "kvm")))
+    assert [None if part is None else [access.guest_ns for access in part] for part in found] == [
+        [UNKNOWN, 5_000],
+        None,
+        [UNKNOWN, 7_000],
+    ]
+
+
+def test_a_block_of_text_without_accesses_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(source_module, "HEAD_BYTES", 1024)
+    monkeypatch.setattr(kvm, "MOST_LATE", 1)
+    first, second = command("1", 1.0)
+    others = [f"q-1 [000] 1.{n:06}: kvm_entry: vcpu 0" for n in range(11, 100)]
+    assert requests(written(tmp_path, [first, *others, second.replace("1.000010", "1.000100")])) == [("F", 0, 0)]
 
 
 def command(thread: str, at: float, *, bus: int = 0x1F0) -> list[str]:
