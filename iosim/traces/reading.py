@@ -113,10 +113,13 @@ class Reading:
         entry = self.skipped.setdefault(rule, Skipped(0, line))
         entry.count += count
 
-    def takes(self, device: str) -> bool:
-        """Note that there are requests of *device*, and tell whether they are wanted."""
+    def takes(self, device: str, n: int = 1) -> bool:
+        """Note *n* requests of *device*, and tell whether they are wanted."""
         self.devices.add(device)
-        return self.options.device is None or device == self.options.device
+        wanted = self.options.device is None or device == self.options.device
+        if not wanted:
+            self.beside["request of another device"] += n
+        return wanted
 
     def check_devices(self, at_end: bool) -> None:
         """Raise TraceError if requests are of several devices and none was chosen, or the chosen one has none."""
