@@ -102,6 +102,20 @@ def test_stages_that_go_both_ways() -> None:
     )
 
 
+def test_a_little_against_it() -> None:
+    """80 of 90 us in two stages, 15 in a third that is not needed, and 5 back."""
+    mean = Difference(100_000, 10_000, Interval(-91_000, -89_000))
+    stages = {
+        DISK: Difference(60_000, 0),
+        QUEUE: Difference(20_000, 0),
+        RUN: Difference(15_000, 0),
+        WAIT: Difference(0, 5_000),
+    }
+    assert finding(chosen(mean, stages))[1] == (
+        "89% of it is in disk_service (-60.0 us) and guest_queue (-20.0 us); against it goes submit_wait (+5.00 us)."
+    )
+
+
 def test_a_difference_within_chance_is_not_explained() -> None:
     mean = Difference(484_000, 484_596, Interval(-2_870, 4_060))
     p99 = Difference(900_000, 910_000, Interval(-5_000, 20_000))
