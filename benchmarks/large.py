@@ -36,11 +36,19 @@ def repeated(part: Result, times: int) -> Result:
         {},
         part.summary["page_cache"],
     )
-    exits, resources = part.exits.copy(), part.resources.copy()
+    exits, resources, functions = part.exits.copy(), part.resources.copy(), part.functions.copy()
     exits[["count", "total_ns"]] *= times
+    functions = part.functions.assign(total_ns=part.functions["total_ns"] * times)
     resources["busy_ns"] *= times
+    functions["total_ns"] *= times
     return replace(
-        part, requests=requests, exits=exits, resources=resources, series=_series(part, times), summary=summary
+        part,
+        requests=requests,
+        exits=exits,
+        resources=resources,
+        functions=functions,
+        series=_series(part, times),
+        summary=summary,
     )
 
 

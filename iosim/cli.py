@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from iosim.exports.registry import EXPORTS
 from iosim.model.errors import IosimError
 from iosim.trace_commands import trace_app
 
@@ -26,6 +27,11 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for the result (
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a key of the scenario: key.path=value; may be repeated.")
 ]
+
+
+def _exports_help() -> str:
+    what = "; ".join(f"{export.name}: {export.help}" for export in EXPORTS.values())
+    return f"Also write a file for other tools into exports/; may be repeated. {what}; all: all of them."
 
 
 def _engine(value: str) -> str:
@@ -53,12 +59,24 @@ def run(
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+    exports: Annotated[list[str] | None, typer.Option("--export", help=_exports_help())] = None,
+    slowest: Annotated[
+        int | None, typer.Option("--slowest", help="Export the timeline of this many of the slowest requests (10).")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option("--window", help="Export that of the requests under way in START..END (1.5s..1.6s).")
+    ] = None,
 ) -> None:
     """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
     from iosim import screen
+    from iosim.exports import command
     from iosim.report.page import write_all
 
-    raise typer.Exit(write_all(folders, typer.echo, screen.stderr(), complain))
+    wish = command.parse(exports or [], slowest, window)
+    status = write_all(folders, typer.echo, screen.stderr(), complain)
+    if wish.exports:
+        status = max(status, command.write_all(folders, wish, typer.echo, remark, screen.stderr(), complain))
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -151,8 +169,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def complain(message: str) -> int:
     """Print *message* as one line on stderr and return the exit status for it."""
-    print(f"iosim: {' '.join(message.split())}", file=sys.stderr)
+    remark(message)
     return USER_ERROR
+
+
+def remark(message: str) -> None:
+    """Print *message* as one line on stderr."""
+    print(f"iosim: {' '.join(message.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A result made by hand: tables of few rows and round numbers, so that what a report says of them can be redone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,18 @@ def result(
     )
 
 
+def with_functions(made: Result) -> Result:
+    """Return *made* with a split of each stage, from all requests: guest_run is main;in_guest_run, and so on."""
+    table = made.functions
+    return replace(made, functions=table.assign(
+        carrier="guest",
+        stack=[f"main;in_{stage}" for stage in table["stage"]],
+        sampled=counted(made.requests).groupby(["vm", "drive", "op"], observed=True).size().reindex(
+            pd.MultiIndex.from_frame(table[["vm", "drive", "op"]])
+        ).to_numpy(),
+    ))  # fmt: skip
+
+
 def _requests(rows: Sequence[Request], warmup_ns: int) -> pd.DataFrame:
     stages = {
         f"{stage.label}_ns": np.array([row.stages_us.get(stage, 0) * US for row in rows], dtype=np.int64)
@@ -110,7 +123,9 @@ def _spans(rows: Sequence[Request], slowest: Sequence[int]) -> pd.DataFrame:
     for at in slowest:
         start = rows[at].arrival_us * US
         for stage, us in rows[at].stages_us.items():
-            spans.append((rows[at].vm, rows[at].drive, at, "vcpu0", stage.label, "ide_dma_cb", start, start + us * US))
+            spans.append(
+                (rows[at].vm, rows[at].drive, at, "vcpu0", stage.label, "ide_dma_cb", start, start + us * US, False)
+            )
             start += us * US
     return pd.DataFrame(spans, columns=COLUMNS)
 

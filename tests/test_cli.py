@@ -94,7 +94,7 @@ def test_tables_have_the_columns_of_the_contract(folder: Path, capsys: pytest.Ca
         "vm", "drive", "op", "carrier", "stage", "stack", "sampled", "total_ns"
     ]  # fmt: skip
     assert list(tables["spans"]) == [
-        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns"
+        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns", "waits"
     ]  # fmt: skip
     assert list(tables["series"])[:4] == ["start_ns", "end_ns", "arrivals", "completions"]
 

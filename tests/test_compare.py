@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iosim.compare.comparison import MOST_DRIVES, PER_REQUEST, PERCENTILES, Comparison, Difference, Run, compare
+from iosim.compare.functions import Function, n_sampled
 from iosim.compare.intervals import Interval
 from iosim.compare.pairing import pair
 from iosim.model.costs import Cost, Profile
 from iosim.model.stages import Stage
 from iosim.results.result import Result
-from tests.made import US, Request, result
+from tests.made import US, Request, result, with_functions
 from tests.support import STAGES, Row, constant_profile, drawn_profile, scenario, simulate
 
 RUN, DISK, QUEUE = Stage.GUEST_RUN, Stage.DISK_SERVICE, Stage.GUEST_QUEUE
@@ -61,6 +62,8 @@ def test_a_cost_of_every_request_moves_its_stage_by_as_much(profile: Profile) ->
     before, after = (with_cost(profile, "worker.pwrite_enter", ns) for ns in (100, 1100))
     found = compared(simulate(scenario(), ROWS, before), simulate(scenario(), ROWS, after))
     assert moved(found) == {Stage.AIO_WORKER: 1000}
+    functions = {key: d.value for key, d in found.functions.items() if d.value}
+    assert functions == {Function("handle_aiocb_rw_linear", "aio_worker"): pytest.approx(1000)}
     assert found.mean is not None
     assert found.mean.value == pytest.approx(1000)
     assert (found.mean.constant, found.mean.interval) == (True, None)
@@ -149,6 +152,46 @@ def test_figures_are_those_of_the_pairs() -> None:
     assert sum(d.value for d in found.stages.values()) == pytest.approx(found.mean.value)
     assert found.rates["requests/s"].base == pytest.approx(len(ok[0]) / (slow.summary["end_ns"] - 20e6) * 1e9)
     assert found.rates["MB/s"].other == pytest.approx(len(ok[1]) * 4096e-6 / 0.14)
+
+
+def test_functions_add_up_to_the_stages() -> None:
+    """Of 300 requests every one is looked at, so the split of each stage is exact."""
+    drives: list[dict[str, Any]] = [{}, {"index": 2}]
+    runs = [simulate(scenario(drives), [ROWS, MIXED], drawn_profile(mean)) for mean in (300, 200)]
+    found = compared(*runs)
+    for stage, difference in found.stages.items():
+        own = [d for key, d in found.functions.items() if key.stage == stage.label]
+        assert sum(d.base for d in own) == pytest.approx(difference.base)
+        assert sum(d.other for d in own) == pytest.approx(difference.other)
+    assert n_sampled(found.pairing.base) is None
+
+
+def test_functions_are_of_the_drives_that_have_pairs() -> None:
+    """The second drive has another trace: its 30 us in the guest do not count, in neither run."""
+
+    def two(us: int, checksum: str) -> Result:
+        rows = [Request(at, {RUN: 30 if at % 2 else us}, drive=at % 2) for at in range(8)]
+        return with_traces(with_functions(result(rows, scenario([{}, {}]))), {1: checksum})
+
+    found = compared(two(10, "old"), two(15, "new"))
+    assert found.functions == {Function("in_guest_run", "guest_run"): Difference(10 * US, 15 * US)}
+    alone = with_functions(result([Request(at, {RUN: 14}, vm="db") for at in range(3)]))
+    unpaired = compared(two(10, "old"), alone)
+    assert unpaired.functions == {Function("in_guest_run", "guest_run"): Difference(20 * US, 14 * US)}
+
+
+def test_functions_of_many_requests_are_of_a_sample() -> None:
+    rows: list[Row] = [(at * 200_000, "W", 8 * at, 8) for at in range(1500)]
+    run = simulate(scenario(), rows)
+    side = pair(run, run).base
+    n = n_sampled(side)
+    assert n is not None
+    assert 900 < n < 1100
+    # The sum of each stage is exact all the same.
+    found = compared(run, run)
+    for stage, difference in found.stages.items():
+        own = [d.base for key, d in found.functions.items() if key.stage == stage.label]
+        assert sum(own) == pytest.approx(difference.base)
 
 
 def test_pairs_are_in_the_order_of_arrival_in_the_base() -> None:

@@ -18,7 +18,7 @@ from iosim import scenario_file
 from iosim.model.stages import Stage
 from iosim.results.result import write
 from tests.commandline import run
-from tests.made import Request, result
+from tests.made import Request, result, with_functions
 from tests.support import scenario
 
 TEXTS = Path(__file__).parent / "texts"
@@ -34,7 +34,7 @@ def write_run(folder: Path, stages: Sequence[dict[Stage, int]], interface: str, 
     if interface == "ide":
         resources.append(("web/channel0", 1, 15_000))
     made = result(rows, described, N * 1000, resources=resources, figures={"published": 6, "assumed": 4})
-    write(made, folder, scenario_file.to_toml(described), pictures=False)
+    write(with_functions(made), folder, scenario_file.to_toml(described), pictures=False)
 
 
 @pytest.fixture(scope="module")

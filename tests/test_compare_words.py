@@ -82,7 +82,7 @@ def test_stages_are_named_until_they_make_up_four_fifths() -> None:
         "85% of it is in guest_queue (+30.0 us), guest_run (+25.0 us), vm_exit (+20.0 us) and "
         "kvm_exit_handling (+10.0 us)."
     )
-    small = {RUN: Difference(0, 105_000), QUEUE: Difference(5_000, 0)}
+    small = {RUN: Difference(0, 104_900), QUEUE: Difference(4_900, 0)}
     assert finding(chosen(mean, small))[1] == "All of it is in guest_run (+105 us)."
 
 

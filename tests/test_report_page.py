@@ -27,9 +27,10 @@ from tests.browser import browser, complaints, needs_browser, requested, view
 from tests.commandline import run
 from tests.made import Request, result
 from tests.support import drawn_profile, scenario, simulate
+from tests.test_flame import frame_of, shown
 
 RUN, DISK = Stage.GUEST_RUN, Stage.DISK_SERVICE
-SECTIONS = ["latency", "stages", "exits", "limits", "time", "slowest", "inputs", "doubts"]
+SECTIONS = ["latency", "stages", "calls", "exits", "limits", "time", "slowest", "inputs", "doubts"]
 
 
 class Page(HTMLParser):
@@ -63,14 +64,16 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def several() -> Result:
-    """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear."""
+    """Four VMs on a host of two CPUs with a failing disk, events, page cache and wear, and one in PIO mode."""
     rng = np.random.default_rng(3)
     rows = [(at * 700_000, str(op), 0 if op == "F" else at * 8, 0 if op == "F" else 8)
-            for at, op in enumerate(rng.choice(list("RWWF"), 40))]  # fmt: skip
+            for at, op in enumerate(rng.choice(list("RWWF"), 24))]  # fmt: skip
     ssd = {"model": "ssd", "over_provisioning": 0.5, "filled": False, "capacity": "64MiB", "fault": [{"end": "3ms"}]}
     events = [{"at": "5ms", "kind": "stop"}, {"at": "9ms", "kind": "cont"}]
     vms = [{"name": "web", "count": 4, "event": events, "drive": [{"cache": "writeback"}, {"interface": "virtio-blk"}]}]
-    return simulate(scenario(disks=[ssd], vms=vms, host={"cpus": 2}), rows, drawn_profile())
+    vms.append({"name": "old", "drive": [{"transfer": "pio"}]})
+    traces = [rows, rows, [(9_000_000, "W", 0, 1), (9_000_000, "R", 8, 1)]]
+    return simulate(scenario(disks=[ssd], vms=vms, host={"cpus": 2}), traces, drawn_profile())
 
 
 @pytest.fixture(scope="module")
@@ -212,19 +215,27 @@ def cells(table: WebElement, column: int) -> list[str]:
     return [cell.text for cell in table.find_elements(By.CSS_SELECTOR, f"tbody tr:first-child td:nth-child({column})")]
 
 
+def test_the_slowest_requests_have_timelines(several: Result, text: str) -> None:
+    assert several.summary["requests"]["with_spans"] == 50
+    assert text.count('<div class="lanes"') == 50
+
+
 @needs_browser
 def test_tables_sort_on_click_and_by_the_keyboard(page: Chrome, several: Result) -> None:
     table = page.find_element(By.CSS_SELECTOR, "table[aria-label='The slowest requests']")
     headings = table.find_elements(By.CSS_SELECTOR, "thead th")
     names = [heading.text for heading in headings]
-    assert headings[4].get_attribute("aria-sort") == "descending"
+    latency = next(heading for heading in headings if heading.text.startswith("latency"))
+    assert latency.get_attribute("aria-sort") == "descending"
     exits = names.index("exits") + 1
     expected = several.requests.nlargest(50, "latency_ns")["exits"].tolist()
     assert cells(table, exits) == [f"{n:,}" for n in expected]
 
     button = headings[exits - 1].find_element(By.TAG_NAME, "button")
     page.execute_script("arguments[0].click()", button)
-    assert [heading.get_attribute("aria-sort") for heading in headings].count("none") == len(headings) - 1
+    # The column of the timelines has no name and is not sorted by.
+    orders = [heading.get_attribute("aria-sort") for heading in headings]
+    assert (orders.count("none"), orders.count(None)) == (len(headings) - 2, 1)
     assert headings[exits - 1].get_attribute("aria-sort") == "descending"
     assert cells(table, exits) == [f"{n:,}" for n in sorted(expected, reverse=True)]
 
@@ -236,6 +247,39 @@ def test_tables_sort_on_click_and_by_the_keyboard(page: Chrome, several: Result)
     vms = cells(table, names.index("VM") + 1)
     assert vms == sorted(vms)
     assert len(set(vms)) > 1
+    assert complaints(page) == []
+
+
+@needs_browser
+def test_a_timeline_unfolds_below_its_request_and_goes_with_it(page: Chrome) -> None:
+    table = page.find_element(By.CSS_SELECTOR, "table[aria-label='The slowest requests']")
+    buttons = table.find_elements(By.CSS_SELECTOR, "button[aria-controls]")
+    lanes = [page.find_element(By.ID, str(button.get_attribute("aria-controls"))) for button in buttons]
+    assert [lane.is_displayed() for lane in lanes] == [True] + [False] * 49
+    for button in buttons[:2]:
+        page.execute_script("arguments[0].click()", button)
+    assert [lane.is_displayed() for lane in lanes[:3]] == [False, True, False]
+    assert [button.get_attribute("aria-expanded") for button in buttons[:3]] == ["false", "true", "false"]
+    picture = lanes[1].find_element(By.TAG_NAME, "svg")
+    assert picture.get_attribute("aria-label") == buttons[1].get_attribute("aria-label")
+
+    exits = table.find_element(By.XPATH, ".//th[.='exits']/button")
+    page.execute_script("arguments[0].click(); arguments[0].click()", exits)
+    rows = table.find_elements(By.TAG_NAME, "tr")
+    at = next(at for at, row in enumerate(rows) if buttons[1] in row.find_elements(By.TAG_NAME, "button"))
+    assert rows[at + 1] == lanes[1]
+    assert lanes[1].is_displayed()
+
+
+@needs_browser
+def test_the_call_chain_zooms_and_finds_functions(page: Chrome) -> None:
+    before = shown(page)
+    assert 0 < before["disk_service"] < 100
+    frame_of(page, "disk_service").click()
+    assert shown(page)["disk_service"] == 100
+    page.find_element(By.CSS_SELECTOR, "#calls .flame-tools button").click()
+    page.find_element(By.CSS_SELECTOR, "#calls .flame-tools input").send_keys("^ide_sector_write$")
+    assert page.find_element(By.CSS_SELECTOR, "#calls .flame-tools output").text.startswith("1 frame: ")
     assert complaints(page) == []
 
 
@@ -343,7 +387,7 @@ def hostile() -> Result:
 def test_hostile_names_are_text(hostile: Result) -> None:
     page = Page(html(hostile, HOSTILE[1]))
     tags = Counter(tag for tag, _ in page.elements)
-    assert tags["script"] == 2
+    assert tags["script"] == 3
     assert tags["style"] == 1
     assert tags["img"] == 0
     for name in HOSTILE:

@@ -9,7 +9,7 @@ MOST_STAGES = 4
 """Stages that a sentence names."""
 _ENOUGH = 0.8
 """Share of the difference that the named stages make up."""
-_WORTH_A_WORD = 0.1
+_WORTH_A_WORD = 0.05
 """A stage that goes the other way is named from this share of the difference on."""
 
 

@@ -26,6 +26,10 @@ class OutputError(IosimError):
     """The folder for the result cannot be used."""
 
 
+class ExportError(IosimError):
+    """An export that is asked for is none, or what it is to show is not there."""
+
+
 class StudyError(IosimError):
     """A study file breaks a rule, or a study cannot be run as asked."""
 

@@ -21,11 +21,8 @@ from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
+from iosim.qemu.virtio_merge import PAGE_SECTORS, VIRTIO_BLK_MAX_MERGE_REQS, Multiwrite, merged
 
-VIRTIO_BLK_MAX_MERGE_REQS = 32
-IOV_MAX = 1024
-"""blk_get_max_iov: how many segments one operation may have."""
-PAGE_SECTORS = 8
 QUEUE_NOTIFY, ISR = 0, 1
 """The device's registers, as far as requests use them."""
 
@@ -227,7 +224,7 @@ class VirtIOBlock:
             yield from self._submit(thread, group, multiwrite)
 
     def _submit(
-        self, thread: HostThread, group: Sequence[Element], multiwrite: "Multiwrite | None" = None
+        self, thread: HostThread, group: Sequence[Element], multiwrite: Multiwrite | None = None
     ) -> Steps[None]:
         """submit_requests: one operation of the block layer for *group*, in 1.6 one of the *multiwrite*'s."""
         yield SYNC
@@ -454,46 +451,3 @@ class VirtIOBlock:
             self.loop.put_down()
         else:
             thread.request = None
-
-
-class Multiwrite:
-    """MultiwriteCB (1.6): writes that are submitted together are complete together, with the first error of any."""
-
-    def __init__(self, device: VirtIOBlock, asked: Sequence[Element], num_requests: int) -> None:
-        self._device = device
-        self._asked = asked
-        self._num_requests = num_requests
-        self._groups: list[Sequence[Element]] = []
-        self._error = 0
-
-    def done(self, group: Sequence[Element], ret: int) -> Steps[None]:
-        """multiwrite_cb."""
-        yield SYNC
-        self._error = self._error or ret
-        self._groups.append(group)
-        if self._device.dead:
-            return
-        if len(self._groups) < self._num_requests:
-            self._device.multiwrite_cb(group)
-        else:
-            yield from self._device.multiwrite_user_cb(self._groups, self._asked, self._error)
-
-
-def merged(elements: Sequence[Element], overlap: bool = False) -> list[list[Element]]:
-    """Return *elements*, sorted by sector, in groups of neighbours that may be one operation.
-
-    With *overlap* (multiwrite_merge of 1.6) those that overlap as well; a merged operation then has one segment less.
-    """
-    groups: list[list[Element]] = []
-    segments = end = 0
-    most = IOV_MAX - 1 if overlap else IOV_MAX
-    for element in elements:
-        pages = -(-element.sectors // PAGE_SECTORS)
-        if groups and (element.sector <= end if overlap else element.sector == end) and segments + pages <= most:
-            groups[-1].append(element)
-            segments += pages
-        else:
-            groups.append([element])
-            segments = pages
-        end = element.sector + element.sectors
-    return groups

@@ -17,9 +17,10 @@ from rich.text import Text
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
-from iosim.report import course, distribution, doubts, findings, inputs, page_tables, request_tables
+from iosim.report import course, distribution, doubts, findings, flame, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.demand import demands
+from iosim.report.lanes import timeline
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -68,13 +69,14 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "distribution": distribution.pictures(result),
         "bars": [(band, _segments(band)) for band in in_bands],
         "stages": page_tables.stages(in_bands) if in_bands else None,
+        "flame": flame.fragment(result, name=name),
         "exits": page_tables.exits(result),
         "resources": page_tables.resources(result),
         "course": course.pictures(result),
         "utilisations": course.utilisations(result),
         "queues": course.queues(result),
         "heat_map": course.heat_map(result),
-        "slowest": request_tables.slowest(result),
+        "slowest": request_tables.slowest(result, timeline),
         "drives": request_tables.drives(result),
         "events": request_tables.events(result),
         "cache": request_tables.page_cache(result),
@@ -117,11 +119,8 @@ class Segment:
 
     @property
     def ink(self) -> str:
-        """White or black, whichever is easier to read on the colour (relative luminance of WCAG 2)."""
-        levels = [int(self.colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
-        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-        return "#ffffff" if luminance < 0.179 else "#000000"
+        """The colour of what is written on it."""
+        return flame.ink_on(self.colour)
 
 
 def _segments(band: Band) -> list[Segment]:

@@ -158,15 +158,18 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
 
             draw(result, made)
         (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
-        _replace(made, folder)
+        put_in_place(made, folder)
     except OSError as error:
         raise OutputError(f"{shown}: {reason(error)}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _replace(made: Path, folder: Path) -> None:
-    """Put *made* in the place of *folder*; what was there goes away once the new one stands."""
+def put_in_place(made: Path, folder: Path) -> None:
+    """Put *made* in the place of *folder*, both folders or both files; what was there goes once the new one stands."""
+    if made.is_file():
+        made.replace(folder)
+        return
     old = None
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -93,4 +94,10 @@ def _written(number: float, kind: str, low: float, high: float) -> Any:
     if kind == "size":
         return units.exact_size(math.floor(number / units.SECTOR_BYTES) * units.SECTOR_BYTES)
     rounded = min(max(float(f"{number:.4g}"), low), high)
-    return units.exact_time(round(rounded)) if kind == "time" else rounded
+    return _time(round(rounded)) if kind == "time" else rounded
+
+
+def _time(ns: int) -> str:
+    """Return *ns* as ``330.1us``, in the largest unit in which it is 1 or more."""
+    unit = next((unit for unit in ("s", "ms", "us") if ns >= units.NS_PER_UNIT[unit]), "ns")
+    return f"{(Decimal(ns) / units.NS_PER_UNIT[unit]).normalize():f}{unit}"

@@ -152,7 +152,10 @@ def run_until(runner: Runner, wanted: Sequence[Point], study: Study) -> dict[str
             break
         counts = [min(len(runs[point.name]) + until.step, until.max_replications) for point in short]
         runs |= _by_point(runner.run_points(short, counts))
-    return runs
+    # The reference has a partner for every run, so that differences are those of the means shown.
+    most = max(len(own) for own in runs.values())
+    reference = [point for point in wanted if point.name == study.study.reference]
+    return runs | _by_point(runner.run_points(reference, most))
 
 
 def _by_point(runs: Sequence[Run]) -> dict[str, list[Run]]:

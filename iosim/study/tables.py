@@ -41,12 +41,15 @@ def _with_keys(frame: pd.DataFrame, points: Sequence[Point]) -> pd.DataFrame:
     """
     resolved = {point.name: point.scenario.model_dump(mode="json") for point in points}
     for key in reversed(dict.fromkeys(key for point in points for key in point.changes)):
-        values = {name: _value(data, key) for name, data in resolved.items()}
+        values = {point.name: _value(point, resolved[point.name], key) for point in points}
         frame.insert(1, key, _typed(frame["point"].map(values), [v for v in values.values() if v is not None]))
     return frame
 
 
-def _value(data: dict[str, Any], key: str) -> Any:
+def _value(point: Point, data: dict[str, Any], key: str) -> Any:
+    """Return the value of *key* at *point*: as the study has it, else as in the resolved scenario *data*."""
+    if key in point.changes:
+        return point.changes[key]
     found = scenario_file.values_at(data, key)
     return found[0] if all(value == found[0] for value in found) else None
 

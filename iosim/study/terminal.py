@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from rich.text import Text
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
 from iosim.results.terminal import WIDE, empty_table
 from iosim.results.wording import BUSY, percent
+from iosim.study.points import value_text
 from iosim.study.study_file import Study
 
 MOST_POINTS = 60
 """So many points are shown; the rest is in the tables."""
 MOST_KEYS = 3
-"""So many keys have a column of their own."""
+"""So many keys have a column of their own; one on a narrow terminal."""
 _NOT_BUSY = r"page_cache|cpu\d+"
 """Resources that are not candidates for the busiest: a full page cache is no bottleneck, and `cpus` stands for each."""
 
@@ -82,21 +84,23 @@ def _number(n: int, what: str) -> str:
 
 
 def point_table(figures: Figures, study: Study, width: int) -> Table:
-    """Return a line for each point: what it changes, latency and throughput with intervals, the busiest resource.
+    """Return a line for each point: what it changes, latency and throughput, the busiest resource.
 
-    Below a *width* of WIDE some intervals are left out. Names are folded where they are too long, numbers stay whole.
+    Below a *width* of WIDE throughput and resource are left out. Names are folded where they do not fit, numbers never.
     """
     wide = width >= WIDE
     unit = human_unit(float(np.median([figures.value(point, "latency_mean") for point in figures.points])))
-    keys = figures.keys if len(figures.keys) <= MOST_KEYS else []
-    cut = study.statistics.warmup == "mser-5"
-    texts = ("point", *short_names(keys))
-    names = [*texts, "runs", f"mean ({unit})", f"p99 ({unit})", "req/s", "mean, change", "busiest", "busy"]
-    grid = empty_table("", ("point", "busiest"), [*names, "warm-up"] if cut else names, gap=2 if wide else 1)
+    keys = figures.keys if len(figures.keys) <= (MOST_KEYS if wide else 1) else []
+    names = ["point", *short_names(keys), "runs", f"mean ({unit})", f"p99 ({unit})", "req/s", "mean, change", "busiest"]
+    if cut := study.statistics.warmup == "mser-5":
+        names.insert(-1, "warm-up")
+    left_out = () if wide else ("req/s", "busiest")
+    shown = [name not in left_out for name in names]
+    grid = empty_table("", ("point", "busiest"), list(compress(names, shown)), gap=2 if wide and len(keys) < 2 else 1)
     grid.title = None
     for column in grid.columns:
-        if column.header in (*texts, "busiest"):
-            column.no_wrap, column.overflow, column.min_width = False, "fold", min(8, len(str(column.header)))
+        if column.header in ("point", "busiest"):
+            column.no_wrap, column.overflow, column.min_width = False, "fold", 10
     for point in figures.points[:MOST_POINTS]:
         resource, busy = figures.busiest[point]
         cells = [
@@ -104,16 +108,14 @@ def point_table(figures: Figures, study: Study, width: int) -> Table:
             *(_key_cell(figures.first[point][key]) for key in keys),
             str(figures.replications[point]),
             *(with_interval(figures.get(point, name), NS_PER_UNIT[unit]) for name in ("latency_mean", "latency_p99")),
-            with_interval(figures.get(point, "throughput"), 1, wide),
+            three_digits(figures.value(point, "throughput")),
             relative(figures, point, study.study.reference, "latency_mean"),
-            resource,
-            percent(busy),
+            f"{percent(busy, 0):>4} {resource}",
         ]
         if cut:
-            cells.append(
-                f"{figures.value(point, 'requests_warmup'):,.0f} ({human_time(figures.value(point, 'warmup'))})"
-            )
-        grid.add_row(*cells)
+            requests, until_ns = figures.value(point, "requests_warmup"), figures.value(point, "warmup")
+            cells.insert(-1, f"{requests:,.0f} ({human_time(until_ns)})")
+        grid.add_row(*compress(cells, shown))
     if len(figures.points) > MOST_POINTS:
         grid.add_row(f"... {len(figures.points) - MOST_POINTS:,} more")
     return grid
@@ -133,19 +135,19 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 
 def _key_cell(value: Any) -> str:
-    return "-" if pd.isna(value) else str(value)
+    return "-" if pd.isna(value) else value_text(value)
 
 
-def with_interval(row: dict[str, Any] | None, scale: float, interval: bool = True) -> str:
+def with_interval(row: dict[str, Any] | None, scale: float) -> str:
     """Return ``177.0 ±0.32``: mean and half the width of its interval, which one replication does not have."""
     if row is None:
         return "-"
     mean, half = row["estimate"] / scale, (row["high"] - row["low"]) / 2 / scale
-    if not interval or np.isnan(half):
+    if np.isnan(half):
         return three_digits(mean)
     whole_digits = len(f"{abs(mean):.0f}")
     decimals = min(_decimals(half), max(0, 4 - whole_digits)) if half else max(0, 3 - whole_digits)
-    return f"{mean:,.{decimals}f} ±{half:,.{_decimals(half)}f}"
+    return f"{mean:,.{decimals}f} ±{_rounded(half, _decimals(half))}"
 
 
 def relative(figures: Figures, point: str, reference: str, metric: str) -> str:
@@ -158,14 +160,20 @@ def relative(figures: Figures, point: str, reference: str, metric: str) -> str:
     change, half = 100 * row["difference"] / base, 50 * (row["difference_high"] - row["difference_low"]) / base
     decimals = _decimals(half if half else change)
     text = f"{change:+,.{decimals}f}%" if change else "0%"
-    return text if np.isnan(half) else f"{text} ±{half:,.{decimals}f}%"
+    return text if np.isnan(half) else f"{text} ±{_rounded(half, decimals)}%"
+
+
+def _rounded(half: float, decimals: int) -> str:
+    """Return *half* with *decimals*; what is above 0 never reads as 0."""
+    least = 10.0**-decimals
+    return f"<{least:g}" if 0 < half < least / 2 else f"{half:,.{decimals}f}"
 
 
 def _decimals(half: float) -> int:
-    """Return how many decimals show two significant digits of *half*: three at most, none if it is unknown or 0."""
+    """Return how many decimals show two significant digits of *half*: two at most, none if it is unknown or 0."""
     if np.isnan(half) or half == 0:
         return 0
-    return min(3, max(0, 1 - math.floor(math.log10(abs(half)))))
+    return min(2, max(0, 1 - math.floor(math.log10(abs(half)))))
 
 
 def cautions(figures: Figures, study: Study) -> list[str]:
@@ -182,7 +190,7 @@ def cautions(figures: Figures, study: Study) -> list[str]:
     until = study.statistics.until
     if until is not None and figures.imprecise:
         found.append(
-            f"{_names(figures.imprecise)}: {until.metric} is not known within {until.within:.2g} of it "
+            f"{_names(figures.imprecise)}: {until.metric} is not known within {100 * until.within:.2g} % "
             f"after {until.max_replications} replications."
         )
     busy = [point for point in figures.points if figures.busiest[point][1] >= BUSY]
