@@ -23,6 +23,7 @@ from tests.browser import browser, view  # noqa: E402
 PICTURES = {
     "report-summary.png": ("header", "section[aria-label=Summary]", "#latency"),
     "report-tail.png": ("#stages",),
+    "report-calls.png": ("#calls",),
 }
 """Each picture and the parts of the page that it shows, one below the other."""
 WIDTH = 1000
