@@ -1,12 +1,13 @@
 # make demo: the main job on a shipped real trace. make test: every check. Both need Python 3.11 or newer, nothing else.
-# make test-large: traces of a gigabyte. make bench: speed and memory, by hand. make fuzz: many new random cases, of
-# coalesced against exit-by-exit execution and of damaged traces.
+# make test-large: traces of a gigabyte. make bench: speed and memory, by hand. make coverage: how often confidence
+# intervals hold a known value, by hand. make fuzz: many new random cases, of coalesced against exit-by-exit execution and
+# of damaged traces.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-large bench fuzz lint types clean
+.PHONY: demo test test-large bench coverage fuzz lint types clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,10 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.sweep
+
+coverage: $(STAMP)
+	$(BIN)/python -m benchmarks.coverage
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

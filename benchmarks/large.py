@@ -38,6 +38,7 @@ def repeated(part: Result, times: int) -> Result:
     )
     exits, resources, functions = part.exits.copy(), part.resources.copy(), part.functions.copy()
     exits[["count", "total_ns"]] *= times
+    functions = part.functions.assign(total_ns=part.functions["total_ns"] * times)
     resources["busy_ns"] *= times
     functions["total_ns"] *= times
     return replace(

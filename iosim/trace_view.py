@@ -90,8 +90,10 @@ def _facts(path: Path, reading: Reading, statistics: Statistics, sha256: str) ->
     yield "sha256", sha256
     for note in reading.notes:
         yield "note", note
-    for device in sorted(reading.devices):
-        yield "device", f"{device}{'' if reading.options.device in (None, device) else ': not taken'}"
+    for device in reading.devices if reading.options.device is None else [reading.options.device]:
+        yield "device", device
+    if len(reading.devices) > 1:
+        yield "others", f"{len(reading.devices) - 1:,} other devices, not taken"
     yield "requests", f"{statistics.n:,}"
     yield "first at", human_time(statistics.first_ns or 0)
     yield "span", human_time(statistics.span_ns)

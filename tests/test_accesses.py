@@ -13,7 +13,7 @@ from iosim.traces import AccessStream, AccessTable, ReadOptions
 from iosim.traces.access_reader import write_accesses
 from iosim.traces.accesses import UNKNOWN, Access
 from tests.commandline import run
-from tests.test_kernel_text import DATA, command, written
+from tests.trace_files import DATA, command, written
 
 PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "traces" / "recordings" / "public"
 FULL = sorted(PUBLIC.glob("A_tcg_linux/[dp]*_full/qemu_raw_excerpt.trace.gz"))

@@ -266,5 +266,5 @@ def test_a_write_without_its_value_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     with Source(tmp_path / "x") as source:
         decoder = Decoder(Reading(source, ReadOptions(), "kvm"))
-        with pytest.raises(TraceError, match=r"x:12: a register write must have its value \(kernels before 4\.9"):
+        with pytest.raises(TraceError, match=r"x:12: a register write must have its value \(old kernels"):
             decoder.requests([Access(0, 0, True, 0x1F6, 1, 1, UNKNOWN, UNKNOWN, False, 12)])

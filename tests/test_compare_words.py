@@ -82,7 +82,7 @@ def test_stages_are_named_until_they_make_up_four_fifths() -> None:
         "85% of it is in guest_queue (+30.0 us), guest_run (+25.0 us), vm_exit (+20.0 us) and "
         "kvm_exit_handling (+10.0 us)."
     )
-    small = {RUN: Difference(0, 105_000), QUEUE: Difference(5_000, 0)}
+    small = {RUN: Difference(0, 104_900), QUEUE: Difference(4_900, 0)}
     assert finding(chosen(mean, small))[1] == "All of it is in guest_run (+105 us)."
 
 
@@ -99,6 +99,20 @@ def test_stages_that_go_both_ways() -> None:
     stages = {DISK: Difference(120_000, 20_000), QUEUE: Difference(0, 30_000), WAIT: Difference(0, 20_000)}
     assert finding(chosen(mean, stages))[1] == (
         "It comes about in disk_service (-100 us); against it go guest_queue (+30.0 us) and submit_wait (+20.0 us)."
+    )
+
+
+def test_a_little_against_it() -> None:
+    """80 of 90 us in two stages, 15 in a third that is not needed, and 5 back."""
+    mean = Difference(100_000, 10_000, Interval(-91_000, -89_000))
+    stages = {
+        DISK: Difference(60_000, 0),
+        QUEUE: Difference(20_000, 0),
+        RUN: Difference(15_000, 0),
+        WAIT: Difference(0, 5_000),
+    }
+    assert finding(chosen(mean, stages))[1] == (
+        "89% of it is in disk_service (-60.0 us) and guest_queue (-20.0 us); against it goes submit_wait (+5.00 us)."
     )
 
 

@@ -1,23 +1,20 @@
-"""perf script, trace-cmd report and ftrace: port accesses and block events to requests, whole lines or damaged ones."""
+"""Port accesses in perf script, trace-cmd report and ftrace: to ATA commands, from whole lines or damaged ones."""
 
-import gzip
-import itertools
 import random
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from iosim.model.errors import TraceError
-from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces import ReadOptions, TraceStream, kvm, read_trace
+from iosim.traces import source as source_module
 from iosim.traces.accesses import UNKNOWN, Access
 from iosim.traces.kvm import accesses, tables
 from iosim.traces.reading import Reading
 from iosim.traces.source import Source
+from tests.trace_files import DATA, command, refused, requests, unpacked, written
 
-DATA = Path(__file__).parent / "data" / "traces"
 FIRST_MASTER = [
     ("W", 0x0A0B0C0, 8),
     ("W", 2048, 1),
@@ -29,26 +26,6 @@ FIRST_SLAVE = [("R", 4096, 256), ("F", 0, 0)]
 SECOND_MASTER = [("RW"[n % 2], 1000 + 8 * n, 8) for n in range(6)] + [("F", 0, 0)]
 """What ata_guest.c commands."""
 PROGRAM = {"0x1f0 master": FIRST_MASTER, "0x1f0 slave": FIRST_SLAVE, "0x170 master": SECOND_MASTER}
-
-
-def unpacked(name: str) -> str:
-    return gzip.decompress((DATA / name).read_bytes()).decode()
-
-
-def requests(path: Path, **options: object) -> list[tuple[str, int, int]]:
-    return [row[1:] for row in read_trace(path, ReadOptions(**options)).rows(0)]  # type: ignore[arg-type]
-
-
-def written(folder: Path, lines: Sequence[str], end: str = "\n") -> Path:
-    path = folder / "trace.txt"
-    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
-    return path
-
-
-def refused(path: Path, **options: object) -> str:
-    with pytest.raises(TraceError) as error:
-        read_trace(path, ReadOptions(**options))  # type: ignore[arg-type]
-    return str(error.value).removeprefix(str(path))
 
 
 # Port accesses.
@@ -114,9 +91,6 @@ def test_accesses_of_a_guest_are_a_table() -> None:
     assert set(table.vcpus.tolist()) == {0, 1}
 
 
-PIO = "qemu-system-x86 {} [00{}]  {:.6f}: kvm:kvm_pio: pio_{} at 0x{:x} size 1 count 1 val 0x{:x} "
-
-
 def test_time_in_the_guest_is_from_entry_to_exit(tmp_path: Path) -> None:
     """12 us + 3 us in the guest before the second access, halted in between; a third right behind it."""
     lines = [
@@ -132,19 +106,39 @@ def test_time_in_the_guest_is_from_entry_to_exit(tmp_path: Path) -> None:
     ]
     with Source(written(tmp_path, lines)) as source:
         (found,) = accesses(Reading(source, ReadOptions(), "kvm"))
+    # The first access follows none.
     assert found == [
-        Access(6_000, 0, True, 0x1F6, 1, 1, 0xE0, 5_000, False, 3),
+        Access(6_000, 0, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 3),
         Access(110_000, 0, False, 0x1F7, 1, 1, 0x50, 15_000, True, 8),
-        Access(111_000, 0, False, 0x1F7, 1, 1, UNKNOWN, UNKNOWN, False, 9),
+        Access(111_000, 0, False, 0x1F7, 1, 1, UNKNOWN, 0, False, 9),
     ]
 
 
-def command(thread: str, at: float, *, bus: int = 0x1F0) -> list[str]:
-    """A flush of the master in two register writes, 10 us apart."""
-    return [
-        PIO.format(thread, 0, at, "write", bus + 6, 0xA0),
-        PIO.format(thread, 0, at + 1e-5, "write", bus + 7, 0xE7),
+def test_time_in_the_guest_is_unknown_behind_lost_events(tmp_path: Path) -> None:
+    read = "q-7 [000] 1.0000{:02}: kvm_pio: pio_read at 0x1f7 size 1 count 1 val 0x50 "
+    entry, exit_ = ("q-7 [000] 1.0000{:02}: kvm_" + name for name in ("entry: vcpu 0", "exit: reason IO_INSTRUCTION"))
+    lines = [
+        *(entry.format(0), exit_.format(2), read.format(3)),
+        *(entry.format(10), exit_.format(15), read.format(16)),
+        *("CPU:0 [LOST 5 EVENTS]", entry.format(40), exit_.format(41), read.format(42)),
+        *(entry.format(50), exit_.format(57), read.format(58)),
     ]
+    with Source(written(tmp_path, lines)) as source:
+        found = list(accesses(Reading(source, ReadOptions(skip=True), "kvm")))
+    assert [None if part is None else [access.guest_ns for access in part] for part in found] == [
+        [UNKNOWN, 5_000],
+        None,
+        [UNKNOWN, 7_000],
+    ]
+
+
+def test_a_block_of_text_without_accesses_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(source_module, "HEAD_BYTES", 1024)
+    monkeypatch.setattr(kvm, "MOST_LATE", 1)
+    first, second = command("1", 1.0)
+    others = [f"q-1 [000] 1.{n:06}: kvm_entry: vcpu 0" for n in range(11, 100)]
+    assert requests(written(tmp_path, [first, *others, second.replace("1.000010", "1.000100")])) == [("F", 0, 0)]
 
 
 def test_threads_of_two_guests_are_not_mixed(tmp_path: Path) -> None:
@@ -204,7 +198,7 @@ def test_every_line_format_is_read(tmp_path: Path, prefix: str) -> None:
 
 def test_kernels_that_do_not_record_values_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ["q-1 [0] 1.5: kvm_pio: pio_write at 0x1f7 size 1 count 1"])
-    assert refused(path) == ":1: a register write must have its value (kernels before 4.9 do not record it)"
+    assert refused(path) == ":1: a register write must have its value (old kernels, such as 3.10, do not record it)"
 
 
 def test_accesses_without_a_command_are_refused(tmp_path: Path) -> None:
@@ -292,121 +286,3 @@ def test_utf16_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
     path.write_text("\n".join(command("1", 1.0)), encoding="utf-16")
     assert refused(path, format="kvm") == ": is UTF-16, not UTF-8"
-
-
-# Block events.
-
-BLOCK = "fio-10676   (  10676) [000] ..... {:.6f}: block_{}: 254,0 {} [fio]"
-
-
-def test_block_requests_of_a_recording(tmp_path: Path) -> None:
-    """The queued ones as grep finds them: 33 writes, 38 + 3 reads, 6 flushes, and discards, which are refused."""
-    path = DATA / "block-ftrace.txt.gz"
-    assert refused(path) == ":16: a request must be a read, write or flush, got 'DS'"
-    queued = re.findall(r"([\d.]+): block_bio_queue: 254,0 (\w+) (\d+) \+ (\d+)", unpacked(path.name))
-    expected = [
-        ("F", 0, 0) if flags == "FWS" else (flags[0], int(sector), int(n))
-        for _, flags, sector, n in queued
-        if not flags.startswith("D")
-    ]
-    assert requests(path, skip=True) == expected
-    assert len(expected) == 81
-    trace = read_trace(path, ReadOptions(skip=True))
-    times = [round(float(at) * 1e6) for at, flags, _, _ in queued if not flags.startswith("D")]
-    assert (trace.times_ns[1:] - trace.times_ns[:-1]).tolist() == [1000 * (b - a) for a, b in itertools.pairwise(times)]
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (["bio_queue: 254,0 WS 8 + 8"], [("W", 8, 8)]),
-        (["rq_issue: 254,0 WS 4096 () 8 + 8 be,0,4"], [("W", 8, 8)]),
-        (["rq_issue: 254,0 RA 0 () 8 + 8"], [("R", 8, 8)]),
-        (["rq_insert: 254,0 R 4096 () 8 + 8 0x2,0,4"], [("R", 8, 8)]),
-        (
-            ["bio_queue: 254,0 R 8 + 8", "rq_insert: 254,0 R 4096 () 8 + 8", "rq_issue: 254,0 R 1 () 8 + 8"],
-            [("R", 8, 8)],
-        ),
-        (["rq_insert: 254,0 R 4096 () 8 + 8", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
-        (["rq_issue: 254,0 FF 0 () 18446744073709551615 + 0 none,0,0"], [("F", 0, 0)]),
-        (["bio_queue: 254,0 FN 0 + 0"], [("F", 0, 0)]),
-        (["bio_queue: 254,0 FWFSM 8 + 16"], [("F", 0, 0), ("W", 8, 16), ("F", 0, 0)]),
-        (["bio_queue: 254,0 WFS 8 + 16"], [("W", 8, 16), ("F", 0, 0)]),
-        (["rq_issue: 254,0 N 36 (12 00 00) 0 + 0", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
-        (["rq_issue: 254,0 N 0 () 0 + 0", "rq_issue: 254,0 R 1 () 8 + 8"], [("R", 8, 8)]),
-    ],
-)
-def test_block_events_to_requests(tmp_path: Path, lines: list[str], expected: list[tuple[str, int, int]]) -> None:
-    path = written(
-        tmp_path, [f"kworker/0:1H-44 [000] ..... {1 + n / 1e6:.6f}: block_{line} [k w]" for n, line in enumerate(lines)]
-    )
-    assert requests(path) == expected
-
-
-def test_requests_of_several_disks_need_a_choice(tmp_path: Path) -> None:
-    lines = [f"q-1 [000] 1.{n}: block_bio_queue: 8,{n} R 8 + {n + 1} [q]" for n in (0, 16)]
-    path = written(tmp_path, lines)
-    assert refused(path) == ": has requests of several devices (8,0, 8,16): choose one by --device or trace_device"
-    assert requests(path, device="8,16") == [("R", 8, 17)]
-    assert refused(path, device="8,32") == ": has no requests of the device '8,32': it has 8,0, 8,16"
-
-
-def test_a_trace_of_guest_and_disk_needs_a_choice(tmp_path: Path) -> None:
-    path = written(tmp_path, [*command("1", 1.0), "q 1 [000] 2.0: block:block_bio_queue: 8,0 R 8 + 8 [q]"])
-    expected = ": has port accesses of a guest (kvm_pio) and requests of block devices: choose one by "
-    for name in (None, "perf-script"):
-        assert refused(path, format=name) == f"{expected}--format or trace_format"
-    assert requests(path, format="kvm") == [("F", 0, 0)]
-    assert requests(path, format="block") == [("R", 8, 8)]
-
-
-# blkparse.
-
-
-def test_blkparse_agrees_with_its_own_summary() -> None:
-    """Reads Queued: 38, 152KiB; Writes Queued: 39, 132KiB (of which 6 are flushes)."""
-    found = requests(DATA / "blkparse.txt.gz")
-    reads, writes = ([n for op, _, n in found if op == kind] for kind in "RW")
-    flushes = [op for op, _, _ in found if op == "F"]
-    assert (len(reads), sum(reads) * 512) == (38, 152 * 1024)
-    assert (len(writes) + len(flushes), sum(writes) * 512) == (39, 132 * 1024)
-    assert len(flushes) == 6
-
-
-def test_blkparse_without_queue_events_gives_the_dispatched_ones(tmp_path: Path) -> None:
-    """Read Dispatches: 27, 108KiB; Write Dispatches: 39, 132KiB."""
-    path = written(tmp_path, [line for line in unpacked("blkparse.txt.gz").splitlines() if "  Q " not in line])
-    found = requests(path)
-    assert sum(op == "R" for op, _, _ in found) == 27
-    assert sum(op != "R" for op, _, _ in found) == 39
-    assert sum(n for op, _, n in found if op == "R") * 512 == 108 * 1024
-
-
-BLKPARSE = "  8,0    3        {:>8}     {:.9f}   697  {:<2} {} {} [kjournald]"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("  8,0    3        2     0.000000001   697  Q   W 223490 + 8", "a line must be of blkparse"),
-        ("  8,0    3        2     0.000000001   697  Q   W 2234", "a line must be of blkparse"),
-        ("  8,0    3        2     0.0000", "a line must be of blkparse"),
-        ("  8,0    3        2     0.000000001   697  Q   D 8 + 8 [x]", "a request must be a read, write or flush"),
-        ("  8,0    3        2     0.000000001   697  Q   W 8 + 0 [x]", "a read or write must have at least 1 sector"),
-        ("Skips: 3 forward (12 -   0.4%)", "no events may be lost, as blkparse says they were"),
-    ],
-)
-def test_damaged_blkparse_is_refused_or_counted(tmp_path: Path, line: str, message: str) -> None:
-    whole = BLKPARSE.format(1, 0, "Q", "W", "223490 + 8")
-    path = written(tmp_path, [whole, line, BLKPARSE.format(3, 1, "Q", "R", "0 + 8")])
-    assert refused(path).startswith(f":2: {message}")
-    with TraceStream(path, ReadOptions(skip=True)) as stream:
-        assert sum(map(len, stream)) == 2
-    assert [(rule, entry.count, entry.line) for rule, entry in stream.reading.skipped.items()] == [(message, 1, 2)]
-
-
-def test_queue_events_after_dispatched_ones_were_taken_are_refused(tmp_path: Path) -> None:
-    """Whether a device has Q events is settled with the first 4 MiB of text."""
-    lines = [BLKPARSE.format(n, n / 1e6, "D", "W", f"{8 * n} + 8") for n in range(70_000)]
-    path = written(tmp_path, [*lines, BLKPARSE.format(70_000, 1, "Q", "W", "0 + 8")])
-    assert refused(path) == ":70001: requests are taken from D events, there were none of Q before, got Q"

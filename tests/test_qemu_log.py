@@ -8,7 +8,7 @@ import pytest
 
 from iosim.model.errors import TraceError
 from iosim.traces import ReadOptions, TraceStream, read_trace
-from tests.test_kernel_text import DATA, refused, requests, written
+from tests.trace_files import DATA, refused, requests, written
 
 RECORDED = DATA / "virtio-qemu.trace.gz"
 PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "traces" / "recordings" / "public" / "A_tcg_linux"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces.columns import Layout
 from iosim.traces.formats import FORMATS, GROUPS
 from iosim.traces.reader import format_of
-from tests.test_kernel_text import DATA, refused, written
+from tests.trace_files import DATA, refused, written
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "traces"
 
@@ -369,3 +370,10 @@ def test_requests_of_one_millisecond_stay_in_order(tmp_path: Path) -> None:
     trace = read_trace(path, ReadOptions(format="fio-lat"))
     assert trace.sectors_first.tolist() == [0, 1, 2, 3]
     assert all(a <= b for a, b in itertools.pairwise(trace.times_ns.tolist()))
+
+
+def test_an_x_in_a_name_does_not_slow_reading_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines with hexadecimal numbers are read one by one; a host may be called prxy."""
+    monkeypatch.setattr(Layout, "of_cells", None)
+    path = written(tmp_path, [MSR.replace("hm", "prxy")])
+    assert list(read_trace(path, ReadOptions(device="prxy_0")).rows(0)) == [(0, "W", 13_701, 8)]

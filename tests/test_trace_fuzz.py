@@ -12,10 +12,11 @@ from pyarrow import parquet
 
 from iosim.model.errors import TraceError
 from iosim.model.trace import OPS
-from iosim.traces import ReadOptions, TraceStream, TraceTable, to_trace
+from iosim.traces import AccessStream, ReadOptions, TraceStream, TraceTable, to_trace
+from iosim.traces.access_reader import SCHEMA
 from iosim.traces.formats import FORMATS
-from tests.test_kernel_text import DATA
 from tests.test_trace_datasets import FIRST, NEXT, v1, v2
+from tests.trace_files import DATA
 
 MANY = settings().max_examples // 2
 """Half as many cases as other tests have: there are many formats. More with ``make fuzz``."""
@@ -29,6 +30,34 @@ def beginning(path: Path, n_lines: int) -> bytes:
 def a_parquet_file() -> bytes:
     file = io.BytesIO()
     parquet.write_table(pa.table({"time_us": [0.0, 1.5], "op": ["R", "W"], "sector": [8, 0], "sectors": [8, 1]}), file)
+    return file.getvalue()
+
+
+def an_access_table() -> bytes:
+    file = io.BytesIO()
+    rows = [
+        {
+            "time_us": 0.0,
+            "vcpu": 0,
+            "write": True,
+            "port": 0x1F6,
+            "size": 1,
+            "count": 1,
+            "value": 0xE0,
+            "halted": False,
+        },
+        {
+            "time_us": 1.5,
+            "vcpu": 0,
+            "write": False,
+            "port": 0x1F0,
+            "size": 2,
+            "count": 256,
+            "guest_us": 3.5,
+            "halted": True,
+        },
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), file)
     return file.getvalue()
 
 
@@ -122,6 +151,31 @@ def test_any_bytes_are_refused_or_read(tmp_path: Path, name: str, content: bytes
     path = tmp_path / "trace"
     path.write_bytes(content)
     read(path, ReadOptions(format=name, skip=True))
+
+
+ACCESSES = {
+    "kvm": SAMPLES["kvm"],
+    "qemu-log": b"7@100.000005:memory_region_ops_write cpu 0 mr 0x5 addr 0x1f6 value 0xe0 size 1 name 'ide'\n"
+    b"7@100.000009:memory_region_ops_read cpu -1 mr 0x5 addr 0x1f0 value 0x5050 size 2 name 'ide'\n",
+    "parquet": an_access_table(),
+}
+
+
+@pytest.mark.parametrize("name", ACCESSES)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=MANY)
+@given(data=st.data())
+def test_damaged_accesses_are_read_or_refused(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(data.draw(damaged(ACCESSES[name])))
+    message = str(path)
+    for skip in (False, True):
+        try:
+            with AccessStream(path, ReadOptions(format=name, skip=skip)) as stream:
+                for table in stream:
+                    assert (table.ports < 1 << 16).all()
+        except TraceError as error:
+            message = str(error)
+        assert message.startswith(str(path))
 
 
 @pytest.mark.parametrize("name", sorted({sample.split()[0] for sample in SAMPLES} - {"parquet"}))

@@ -9,7 +9,7 @@ MOST_STAGES = 4
 """Stages that a sentence names."""
 _ENOUGH = 0.8
 """Share of the difference that the named stages make up."""
-_WORTH_A_WORD = 0.1
+_WORTH_A_WORD = 0.05
 """A stage that goes the other way is named from this share of the difference on."""
 
 
@@ -88,13 +88,16 @@ def _stages(found: Comparison, mean: Difference) -> list[str]:
         named += along[n][1]
         n += 1
     back = [item for item in against[:MOST_STAGES] if abs(item[1]) >= _WORTH_A_WORD * abs(mean.value)]
-    if not back:
-        return [f"{_share(named / mean.value)} in {_listed(along[:n])}."]
-    goes = "goes" if len(back) == 1 else "go"
-    return [f"It comes about in {_listed(along[:n])}; against it {goes} {_listed(back)}."]
+    text = f"{_share(named / mean.value, bool(back))} in {_listed(along[:n])}"
+    if back:
+        text += f"; against it {'goes' if len(back) == 1 else 'go'} {_listed(back)}"
+    return [f"{text}."]
 
 
-def _share(share: float) -> str:
+def _share(share: float, is_opposed: bool) -> str:
+    """Return how much of the difference is in the stages that are named: with others against it maybe more than all."""
+    if share > 1.005 and is_opposed:
+        return "It comes about"
     return "All of it is" if share >= 0.995 else f"{share:.0%} of it is"
 
 

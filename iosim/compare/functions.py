@@ -1,11 +1,13 @@
 """Where the time of a request goes by function, as far as runs can be compared by that."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from iosim.compare.pairing import Side
+from iosim.results.result import Result
 from iosim.results.summary import counted
 
 
@@ -16,16 +18,15 @@ class Function(NamedTuple):
     stage: str
 
 
-def comparable(side: Side, is_paired: bool) -> tuple[pd.DataFrame, int]:
-    """Return the rows of `functions` that are compared, and how many requests they are of.
+def comparable(side: Side, is_paired: bool) -> Result:
+    """Return the result with no more than the functions that are compared, and the requests that they are of.
 
-    The table has all counted requests of a drive, not single ones. If the runs are paired, these are the drives that
-    have a pair.
+    The table `functions` has all counted requests of a drive, not single ones. If the runs are paired, these are the
+    drives that have a pair.
     """
     result = side.result
-    rows = np.asarray(counted(result.requests[["status", "warmup"]]).index)
-    if not is_paired:
-        return result.functions, len(rows)
+    if not is_paired or not side.alone:
+        return result
     vms, drives = result.requests["vm"].cat, result.requests["drive"].to_numpy()
     n_drives = int(drives.max()) + 1
     keys = vms.codes.to_numpy().astype(np.int64) * n_drives + drives
@@ -34,12 +35,13 @@ def comparable(side: Side, is_paired: bool) -> tuple[pd.DataFrame, int]:
     table = result.functions
     places = zip(table["vm"].astype(str), table["drive"], strict=True)
     kept = np.array([place in chosen for place in places], dtype=bool)
-    return table[kept], int(np.isin(keys[rows], paired).sum())
+    return replace(result, functions=table[kept], requests=result.requests[np.isin(keys, paired)])
 
 
 def means_per_request(side: Side, is_paired: bool) -> dict[Function, float]:
     """Return the mean time in ns that a request is in each function itself, not in those that it calls."""
-    table, n = comparable(side, is_paired)
+    result = comparable(side, is_paired)
+    table, n = result.functions, len(counted(result.requests[["status", "warmup"]]))
     names = table["stack"].astype(str).str.rpartition(";")[2] if len(table) else table["stack"]
     own = pd.DataFrame({"name": names, "stage": table["stage"].astype(str), "ns": table["total_ns"]})
     sums = own.groupby(["name", "stage"], as_index=False)["ns"].sum()

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, PackageLoader
+from markupsafe import Markup
 
-from iosim.compare import pictures, tables
+from iosim.compare import functions, pictures, tables
 from iosim.compare.changes import Change
 from iosim.compare.comparison import Comparison, Difference
 from iosim.compare.doubts import doubts
 from iosim.compare.findings import finding, signed_percent
 from iosim.model.errors import OutputError, reason
 from iosim.model.units import human_time, three_digits
+from iosim.report.flame import fragment
 from iosim.report.page import environment
 from iosim.report.table import Table
 from iosim.results.wording import percent, plural
@@ -56,10 +58,19 @@ def _content(found: Sequence[Comparison], changed: Sequence[Change]) -> dict[str
         "latency": tables.latency(comparable),
         "stage_bars": pictures.stages(comparable),
         "stages": tables.stages(comparable),
+        "flames": [(comparison.other.name, _flame(comparison)) for comparison in comparable[: pictures.MOST]],
         "functions": tables.functions(comparable, MOST_FUNCTIONS),
         "drives": tables.drives(comparable, MOST_DRIVES),
         "figures": tables.figures(comparable),
     }
+
+
+def _flame(found: Comparison) -> Markup:
+    """Return the flame graph of the other run, coloured by how it differs from the base."""
+    base, other = (
+        functions.comparable(side, found.pairing.is_paired) for side in (found.pairing.base, found.pairing.other)
+    )
+    return fragment(other, base, found.other.name, found.base.name)
 
 
 def _untitled(table: Table) -> Table:

@@ -162,11 +162,13 @@ class _Group:
     def _path(self, state: State, path: Path, costs: list[int] | None) -> State:
         piece = self.shop.path(state, path)
         if costs is not None:
-            drawn = [cost for item, cost in zip(path.items, costs, strict=True) if item.cost and item.cost.ns is None]
-            if not all(drawn[number] for number in piece.relied[0]):
-                return self._one_by_one(state, path.items, costs)
-            for cell, ns in zip(piece.drawn[0], drawn, strict=True):
-                self._sums[cell] += ns
+            at = piece.drawn_at
+            for number in piece.relied[0]:
+                if not costs[at[number]]:
+                    return self._one_by_one(state, path.items, costs)
+            sums = self._sums
+            for cell, position in zip(piece.drawn[0], at, strict=True):
+                sums[cell] += costs[position]
         self._pieces[piece, 1] += 1
         return piece.after
 

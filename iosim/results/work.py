@@ -50,14 +50,22 @@ class Piece:
     """A path, or accesses in a row that follow one template: the steps of the first one and of each further one.
 
     `relied` are the draws, by number, that must not be 0, of the first access and of each further one; `drawn` the
-    cells of all of them. `fixed_form` is False if the chains cannot be told in advance.
+    cells of all of them, `drawn_at` where their items are. `fixed_form` is False if the chains cannot be told in
+    advance.
     """
 
-    __slots__ = ("after", "drawn", "first", "fixed_form", "further", "relied")
+    __slots__ = ("after", "drawn", "drawn_at", "first", "fixed_form", "further", "relied")
 
     def __init__(
-        self, first: list[Step], further: list[Step], relied: list[list[int]], after: State, fixed_form: bool
+        self,
+        items: Sequence[Item],
+        first: list[Step],
+        further: list[Step],
+        relied: list[list[int]],
+        after: State,
+        fixed_form: bool,
     ) -> None:
+        self.drawn_at = [at for at, item in enumerate(items) if item.cost is not None and item.cost.ns is None]
         self.first = first
         self.further = further
         self.relied = relied
@@ -186,6 +194,7 @@ class Workshop:
         further = accesses[1] if n > 1 else []
         self._count()
         piece = state.pieces[key] = Piece(
+            items,
             accesses[0],
             further,
             [

@@ -35,8 +35,9 @@ class AccessTable:
 
     *times_ns*: when KVM had it. *vcpus*: 0, 1, ... in the order in which they appear. *writes*: bool. *ports*; *sizes*:
     bytes of an item; *counts*: items, more than one with string instructions that KVM took at once; *values*: of the
-    (first) item. *guest_ns*: how long the vCPU ran guest code since its access before. *halted*: whether it was halted
-    in between, bool. *lines*: place in the file, from 1. UNKNOWN stands for a value or a time that was not recorded.
+    (first) item. *guest_ns*: how long the vCPU ran guest code since its access before. *halted*: whether it is known to
+    have been halted in between, bool. *lines*: place in the file, from 1. UNKNOWN stands for a value or a time that was
+    not recorded.
     """
 
     times_ns: npt.NDArray[np.int64]
@@ -65,7 +66,7 @@ CONTROL = {0x3F6: 0x1F0, 0x376: 0x170}
 _REGISTERS = {base + number: (base, number) for base in BASES for number in range(1, 8)}
 DISK_PORTS = frozenset(_REGISTERS) | frozenset(CONTROL) | frozenset(BASES)
 UNITS = ("master", "slave")
-UNKNOWN_VALUE = "a register write must have its value (kernels before 4.9 do not record it)"
+UNKNOWN_VALUE = "a register write must have its value (old kernels, such as 3.10, do not record it)"
 
 
 class Decoder:

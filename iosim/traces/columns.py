@@ -95,7 +95,7 @@ class Layout:
     def _at_once(self, block: Block) -> Rows | None:
         """Return the rows, or None if something in them is out of the ordinary."""
         text = block.text
-        if b"x" in text or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n")):
+        if b"0x" in text or b"0X" in text or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n")):
             return None  # Arrow takes hexadecimal numbers, and a lone carriage return for the end of a line.
         types = {column.name: column.arrow for _, column in self.used}
         try:

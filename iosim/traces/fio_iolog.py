@@ -93,7 +93,6 @@ class _Log:
             self._reading.refuse(number, rule, shown(action.decode("utf-8", "backslashreplace")))
             return None
         if not self._reading.takes(file):
-            self._reading.beside["request of another device"] += 1
             return None
         if _ACTIONS[action] == _FLUSH:
             return self._now_us * 1000, _FLUSH, 0, 0, number

@@ -31,7 +31,8 @@ class Format:
     """A format: *fits* tells whether the begin of a file looks like it, *read* yields its requests.
 
     *strict*: times may not go back in the file; otherwise requests are put in order. *from_first*: times count from the
-    first line, or from the earliest request if that is earlier. *empty* is what is missing in a file without requests.
+    first line, or from the earliest request if that is earlier. *log*: much else may stand before the first line that
+    shows the format. *empty* is what is missing in a file without requests.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Format:
     read: Callable[[Reading], Iterator[TraceTable]]
     strict: bool = False
     from_first: bool = False
+    log: bool = False
     empty: str = "has no requests"
 
 
@@ -47,11 +49,13 @@ FORMATS = {
     for format_ in (
         Format("csv", canonical.fits, canonical.read, strict=True),
         Format("parquet", parquet.fits, parquet.read, strict=True),
-        Format("qemu-log", qemu_log.fits, qemu_log.read, from_first=True, empty=qemu_log.EMPTY),
-        Format("simpletrace", qemu_log.fits_simple, qemu_log.read_simple, from_first=True, empty=qemu_log.EMPTY),
-        Format("kvm", kvm.fits, kvm.read, from_first=True, empty=kvm.EMPTY),
-        Format("block", block_events.fits, block_events.read, from_first=True, empty=block_events.EMPTY),
-        Format("blkparse", blkparse.fits, blkparse.read, empty=blkparse.EMPTY),
+        Format("qemu-log", qemu_log.fits, qemu_log.read, from_first=True, log=True, empty=qemu_log.EMPTY),
+        Format(
+            "simpletrace", qemu_log.fits_simple, qemu_log.read_simple, from_first=True, log=True, empty=qemu_log.EMPTY
+        ),
+        Format("kvm", kvm.fits, kvm.read, from_first=True, log=True, empty=kvm.EMPTY),
+        Format("block", block_events.fits, block_events.read, from_first=True, log=True, empty=block_events.EMPTY),
+        Format("blkparse", blkparse.fits, blkparse.read, log=True, empty=blkparse.EMPTY),
         Format("fio-iolog", fio_iolog.fits, fio_iolog.read),
         Format("fio-lat", fio_log.fits, fio_log.read_latencies),
         Format("fio-bw", fio_log.fits, fio_log.read_others),
@@ -68,6 +72,7 @@ FORMATS = {
 }
 """The formats by their name."""
 
+_BEGIN_BYTES = 1 << 16
 GROUPS = {
     "perf-script": ("kvm", "block"),
     "trace-cmd": ("kvm", "block"),
@@ -90,8 +95,11 @@ def recognise(head: bytes, path: str, name: str | None = None) -> Format:
     """
     if name in FORMATS:
         return FORMATS[name]
-    among = FORMATS if name is None else GROUPS[name]
-    found = [FORMATS[one] for one in among if FORMATS[one].fits(head)]
+    among = [FORMATS[one] for one in (FORMATS if name is None else GROUPS[name])]
+    if name is None and (strict := [one for one in among if one.strict and one.fits(head)]):
+        return strict[0]
+    begin = head[:_BEGIN_BYTES]
+    found = [one for one in among if one.fits(head if one.log else begin)]
     if len(found) == 1:
         return found[0]
     if not found and len(kernel_text.kinds(head)) > 1:

@@ -112,6 +112,9 @@ class KernelText:
         lost = _LOST.fullmatch(line.strip())
         if lost is not None:
             count = int(next(filter(None, lost.groups())))
+            if not count:
+                self._reading.beside["comment or blank line"] += 1
+                return
             self._reading.refuse(number, "events were lost here", f"{count:,}")
             events.append(Event(self._last_ns, number, 0, None, LOST, b""))
             return

@@ -34,14 +34,38 @@ def fits(head: bytes) -> bool:
 
 @dataclass
 class _Vcpu:
-    """A thread that runs a vCPU: what happened since its last port access."""
+    """A thread that runs a vCPU: what happened since its last port access.
+
+    *told*: the vCPU's number, if the trace tells it. *guest_ns*: UNKNOWN until it was seen to enter or leave the guest.
+    *gapless*: whether all since the last access is known. *disk*: whether it uses ports of a disk.
+    """
 
     number: int
     told: int | None = None
     entered_ns: int | None = None
     guest_ns: int = UNKNOWN
     halted: bool = False
+    gapless: bool = False
     disk: bool = False
+
+    def accessed(self) -> None:
+        """It made an access: what follows counts for the next one."""
+        self.guest_ns = min(self.guest_ns, 0)
+        self.halted, self.gapless = False, True
+
+    def switched(self, event: Event) -> None:
+        """It enters or leaves the guest."""
+        told = _VCPU.match(event.arguments)
+        if told is not None:
+            self.told = int(told[1])
+        self.guest_ns = max(self.guest_ns, 0)
+        if event.name == b"kvm_entry":
+            self.entered_ns = event.at_ns
+            return
+        if self.entered_ns is not None:
+            self.guest_ns += event.at_ns - self.entered_ns
+        self.entered_ns = None
+        self.halted = self.halted or _HALT.match(event.arguments) is not None
 
 
 class _Guest:
@@ -70,6 +94,11 @@ class _Guest:
         vcpu.disk = True
         self._processes.add(event.process)
 
+    def forget(self) -> None:
+        """Events were lost: what the vCPUs did since their last accesses is not known."""
+        for vcpu in self._vcpus.values():
+            vcpu.entered_ns, vcpu.gapless = None, False
+
     def check(self) -> None:
         """Raise TraceError if the threads that use disk ports may be vCPUs of several guests.
 
@@ -90,8 +119,8 @@ class _Guest:
         raise TraceError(f"{self._reading.path}: {rule} ({names}): choose those of one guest with --threads")
 
 
-def accesses(reading: Reading) -> Iterator[list[Access]]:
-    """Yield the port accesses of one guest in order of time; an empty list stands for events that were lost."""
+def accesses(reading: Reading) -> Iterator[list[Access] | None]:
+    """Yield the port accesses of one guest in order of time; None stands for events that were lost."""
     text = KernelText(reading, _EVENTS)
     guest = _Guest(reading, text.names)
     held: list[Event] = []
@@ -115,20 +144,21 @@ def _since(done_ns: int, events: list[Event], reading: Reading) -> list[Event]:
     return [event for event in events if event.at_ns >= done_ns]
 
 
-def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[list[Access]]:
+def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[list[Access] | None]:
     found: list[Access] = []
     for event in events:
         if event.name == LOST:
             yield found
-            yield []
+            yield None
             found = []
+            guest.forget()
             continue
         if not guest.wants(event):
             reading.beside["event of other threads"] += 1
             continue
         vcpu = guest.vcpu(event.thread)
         if event.name != b"kvm_pio":
-            _switch(vcpu, event)
+            vcpu.switched(event)
             reading.beside[f"event {event.name.decode()}"] += 1
             continue
         match = _PIO.fullmatch(event.arguments)
@@ -145,11 +175,11 @@ def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[l
             int(size),
             int(count),
             UNKNOWN if value is None else int(value, 16),
-            vcpu.guest_ns,
+            vcpu.guest_ns if vcpu.gapless else UNKNOWN,
             vcpu.halted,
             event.line,
         )
-        vcpu.guest_ns, vcpu.halted = UNKNOWN, False
+        vcpu.accessed()
         if not vcpu.disk and access.port in DISK_PORTS:
             guest.uses_disk(vcpu, event)
         found.append(access)
@@ -157,27 +187,14 @@ def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[l
     yield found
 
 
-def _switch(vcpu: _Vcpu, event: Event) -> None:
-    """The vCPU enters or leaves the guest."""
-    told = _VCPU.match(event.arguments)
-    if told is not None:
-        vcpu.told = int(told[1])
-    if event.name == b"kvm_entry":
-        vcpu.entered_ns = event.at_ns
-        return
-    if vcpu.entered_ns is not None:
-        vcpu.guest_ns = max(vcpu.guest_ns, 0) + event.at_ns - vcpu.entered_ns
-        vcpu.entered_ns = None
-    vcpu.halted = vcpu.halted or _HALT.match(event.arguments) is not None
-
-
 def read(reading: Reading) -> Iterator[TraceTable]:
     """Yield the requests of one drive of one guest. Times begin at 0 with the first event of the file."""
     decoder = Decoder(reading)
     for found in accesses(reading):
-        if not found:
+        if found is None:
             decoder.forget()
-        yield decoder.requests(found)
+        else:
+            yield decoder.requests(found)
 
 
 def tables(reading: Reading) -> Iterator[AccessTable]:

@@ -31,6 +31,8 @@ class ReadOptions:
     threads: frozenset[int] = frozenset()
 
 
+_MOST_NAMED = 16
+"""So many devices are named in an error."""
 _HERTZ = {"Hz": 1, "kHz": 1_000, "MHz": 1_000_000, "GHz": 1_000_000_000}
 _CLOCK = re.compile(r"(\d+(?:\.\d+)?) ?([kMG]?Hz)", re.ASCII)
 
@@ -39,10 +41,10 @@ def parsed_options(
     format_name: str | None, device: str | None, skip: bool, sort: bool, clock: str | None, threads: str | None
 ) -> ReadOptions:
     """Return the options that the texts of a command stand for. Raises TraceError."""
-    match = _CLOCK.fullmatch(clock or "1Hz")
+    match = _CLOCK.fullmatch("1Hz" if clock is None else clock)
     if match is None or not Fraction(match[1]):
         raise TraceError(f"--clock must be a rate such as 2.6GHz, got {shown(clock)}")
-    names = (threads or "1").split(",")
+    names = [] if threads is None else threads.split(",")
     if not all(name.isascii() and name.isdigit() and len(name) < 19 for name in names):
         raise TraceError(f"--threads must be numbers such as 812,813, got {shown(threads)}")
     return ReadOptions(
@@ -51,7 +53,7 @@ def parsed_options(
         skip,
         sort,
         Fraction(match[1]) * _HERTZ[match[2]] if clock is not None else None,
-        frozenset(map(int, names)) if threads is not None else frozenset(),
+        frozenset(map(int, names)),
     )
 
 
@@ -102,25 +104,26 @@ class Reading:
         """*line* cannot be used because it breaks *rule*: raise TraceError, or count it if asked to skip."""
         if not self.options.skip:
             raise TraceError(f"{self.path}:{line}: {rule}{f', got {got}' if got else ''}")
-        self._skip(rule, 1, line)
+        self.skipped.setdefault(rule, Skipped(0, line)).count += 1
 
     def refuse_rows(self, at: npt.NDArray[np.intp], lines: npt.NDArray[np.int64], rule: str, got: str) -> None:
         """Refuse the rows *at* of a table whose lines are *lines*; *got* is the value of the first one."""
         self.refuse(int(lines[at[0]]), rule, got)
         self.skipped[rule].count += len(at) - 1
 
-    def _skip(self, rule: str, count: int, line: int) -> None:
-        entry = self.skipped.setdefault(rule, Skipped(0, line))
-        entry.count += count
-
-    def takes(self, device: str) -> bool:
-        """Note that there are requests of *device*, and tell whether they are wanted."""
+    def takes(self, device: str, n: int = 1) -> bool:
+        """Note *n* requests of *device*, and tell whether they are wanted."""
         self.devices.add(device)
-        return self.options.device is None or device == self.options.device
+        wanted = self.options.device is None or device == self.options.device
+        if not wanted:
+            self.beside["request of another device"] += n
+        return wanted
 
     def check_devices(self, at_end: bool) -> None:
         """Raise TraceError if requests are of several devices and none was chosen, or the chosen one has none."""
-        names = ", ".join(sorted(self.devices))
+        names = ", ".join(map(_on_one_line, sorted(self.devices)[:_MOST_NAMED]))
+        if len(self.devices) > _MOST_NAMED:
+            names += f" and {len(self.devices) - _MOST_NAMED:,} more"
         if self.options.device is None and len(self.devices) > 1:
             raise TraceError(
                 f"{self.path}: has requests of several devices ({names}): choose one by --device or trace_device"
@@ -128,3 +131,7 @@ class Reading:
         if at_end and self.options.device is not None and self.options.device not in self.devices:
             found = f"has {names}" if names else "names no device"
             raise TraceError(f"{self.path}: has no requests of the device {self.options.device!r}: it {found}")
+
+
+def _on_one_line(name: str) -> str:
+    return name if name.isprintable() else repr(name)

@@ -24,13 +24,10 @@ def of_device(rows: Rows, reading: Reading, columns: tuple[str, ...], name: str 
     for column in columns:
         codes, uniques = pd.factorize(rows[column])
         key = key * len(uniques) + codes
-    _, first, codes = np.unique(key, return_index=True, return_inverse=True)
+    _, first, codes, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
     names = [name.format(*(rows[column][at] for column in columns)) for at in first]
-    wanted = np.array([reading.takes(device) for device in names])
-    if not wanted.all():
-        reading.beside["request of another device"] += int((~wanted[codes]).sum())
-        rows = rows.chosen(wanted[codes])
-    return rows
+    wanted = np.array([reading.takes(device, int(n)) for device, n in zip(names, counts, strict=True)])
+    return rows if wanted.all() else rows.chosen(wanted[codes])
 
 
 def without(rows: Rows, reading: Reading, bad: npt.NDArray[np.bool_], rule: str, column: str, form: str = "{}") -> Rows:

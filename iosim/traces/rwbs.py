@@ -46,7 +46,6 @@ class BlockRequests:
         """Add an event of *kind*, one of KINDS; refuses it if there is no place for such a request in a trace."""
         reading = self._reading
         if not reading.takes(device):
-            reading.beside[f"event of device {device}"] += 1
             return
         chosen = self._kind.get(device)
         if chosen is not None and kind != chosen:
