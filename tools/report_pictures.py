@@ -27,7 +27,7 @@ PICTURES = {
 }
 """Each picture and the parts of the page that it shows, one below the other."""
 WIDTH = 1000
-COLOURS = 96
+COLOURS = 256
 MARGIN = 16
 
 
@@ -47,7 +47,9 @@ def main() -> None:
             driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
             driver.get((result / "report.html").as_uri())
             for name, parts in PICTURES.items():
-                picture = _shot(driver, parts).quantize(COLOURS, dither=Image.Dither.NONE)
+                picture = _shot(driver, parts).quantize(
+                    COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+                )
                 picture.save(target / name, optimize=True)
                 print(f"{target / name}: {(target / name).stat().st_size / 1000:.0f} kB")
 
