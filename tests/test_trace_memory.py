@@ -128,6 +128,7 @@ GIGABYTE = 1 << 30
 
 
 @pytest.mark.large
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", ["csv", "kvm", "blkparse", "heimdall", "vscsi"])
 def test_a_gigabyte_is_converted_in_constant_memory(tmp_path: Path, name: str) -> None:
     """At most 320 MiB in all, of which Python and its libraries take about 130."""
