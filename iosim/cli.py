@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from iosim.model.errors import IosimError
+from iosim.model.errors import FaultError, IosimError
 
 app = typer.Typer(
     help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",
@@ -17,6 +17,8 @@ app = typer.Typer(
 trace_app = typer.Typer(help="Look at traces of requests.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 
+FAULT = 1
+"""Exit status for a fault of the program."""
 USER_ERROR = 2
 """Exit status for what the user can mend."""
 INTERRUPTED = 130
@@ -102,6 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = command.main(arguments, prog_name="iosim", standalone_mode=False) or 0
     except IosimError as error:
         status = complain(str(error))
+    except FaultError as error:
+        complain(f"fault of the program: {error}")
+        status = FAULT
     except typer.TyperException as error:
         # Without a command the help has been printed already, and nothing is left to say.
         status = complain(error.format_message()) if error.format_message() else USER_ERROR

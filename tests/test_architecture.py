@@ -17,6 +17,7 @@ LAYERS: dict[str, set[str]] = {
     "qemu": {"model", "host", "cpu_vmx", "kvm", "disk"},
     "traces": {"model"},
     "results": {"model"},
+    "analytic": {"model", "results"},
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
@@ -24,7 +25,7 @@ LAYERS: dict[str, set[str]] = {
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "scenario_file"]
+NO_SIMULATION = ["model", "traces", "results", "analytic", "scenario_file"]
 
 
 def modules() -> list[Path]:
