@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from iosim.analytic.resources import NOT_SERVING, DriveKey, Inventory, kind_of
+from iosim.analytic.resources import HOLDERS, NOT_SERVING, DriveKey, Inventory, kind_of
 from iosim.analytic.roles import certain_stages, loop_stages, own_stages, vcpu_stages
 from iosim.model.scenario import VmTable
 from iosim.model.stages import Stage
@@ -37,6 +37,11 @@ class Demand:
     bound_per_s: float | None
     least_ns: float | None
     limit_per_s: float | None
+
+    @property
+    def is_holder(self) -> bool:
+        """Whether its busy time contains that of other resources, and waits for them: never to be added to theirs."""
+        return self.kind in HOLDERS
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def _least_ns(
         if drive in means:
             total += means[drive].n * means[drive].of(stages)
             n += means[drive].n
-    return total / n if n else None
+    return total / n if total else None
 
 
 def _stages_at(kind: str, table: VmTable, number: int) -> frozenset[Stage] | None:
