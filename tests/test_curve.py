@@ -153,7 +153,7 @@ def test_picture_of_throughput() -> None:
     assert bound == pytest.approx(np.array([(1, 250), (2, 500), (4, 1000), (8, 1000)]))
     assert found.lines["estimate: exact mean-value analysis"][:, 0].tolist() == [1, 2, 8]
     assert found.lines["simulated"].tolist() == [[1, 249], [8, 990]]
-    assert found.lines["disk/sda saturates at 4.00"][:, 0] == pytest.approx(np.array([4, 4]))
+    assert found.lines["disk/sda saturates at 4.00 VMs"][:, 0] == pytest.approx(np.array([4, 4]))
     assert found.labels == ("VMs (web)", "throughput (requests/s)")
     assert found.limits[0] == 0
     assert found.limits[1] > 1200  # the end of the interval

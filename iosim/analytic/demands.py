@@ -105,9 +105,9 @@ def rows_by_drive(table: pd.DataFrame) -> dict[DriveKey, npt.NDArray[np.int64]]:
 def stage_means(result: Result) -> dict[DriveKey, Means]:
     """Return the means of each drive that has counted requests (docs/results.md says which these are)."""
     table = counted(result.requests)
-    times = table[[f"{stage.label}_ns" for stage in Stage]].to_numpy()
+    times = {stage: table[f"{stage.label}_ns"].to_numpy() for stage in Stage}
     return {
-        drive: Means(len(rows), dict(zip(Stage, times[rows].mean(axis=0).tolist(), strict=True)))
+        drive: Means(len(rows), {stage: float(own[rows].mean()) for stage, own in times.items()})
         for drive, rows in rows_by_drive(table).items()
     }
 

@@ -5,7 +5,7 @@ requests with their stages on one side, how busy each resource was on the other.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,15 +98,18 @@ class _Checker:
         self._arrival, self._issue, self._done, self._latency = (
             table[f"{name}_ns"].to_numpy() for name in ("arrival", "issue", "done", "latency")
         )
-        self._stages: Int64Array = table[[f"{stage.label}_ns" for stage in Stage]].to_numpy()
+        self._stages = {stage: table[f"{stage.label}_ns"].to_numpy() for stage in Stage}
         self._failed = (table["status"] == "error").to_numpy()
         self._rows = rows_by_drive(table)
 
     # Requests alone
 
     def stages(self) -> Iterator[Violation]:
-        sums, least = self._stages.sum(axis=1), self._stages.min(axis=1, initial=0)
-        wrong = np.flatnonzero((sums != self._latency) | (least < 0) | (self._latency != self._done - self._arrival))
+        sums, negative = np.zeros_like(self._latency), np.zeros(len(self._latency), dtype=bool)
+        for times in self._stages.values():
+            sums += times
+            negative |= times < 0
+        wrong = np.flatnonzero((sums != self._latency) | negative | (self._latency != self._done - self._arrival))
         if len(wrong):
             row = self._result.requests.iloc[wrong[0]]
             yield Violation(
@@ -168,11 +171,11 @@ class _Checker:
         own = [self._rows[drive] for drive in self._inventory.drives(resource) if drive in self._rows]
         return np.concatenate([np.empty(0, np.int64), *own])
 
-    def _sums(self, rows: Int64Array, stages: Iterable[Stage]) -> tuple[int, int]:
+    def _sums(self, rows: Int64Array, stages: Collection[Stage]) -> tuple[int, int]:
         """Return the time in *stages* of the requests that lie within the window, and of all that overlap it."""
-        times = self._stages[rows][:, [int(stage) for stage in stages]].sum(axis=1)
-        within, overlaps = self._arrival[rows] >= self._begin, self._done[rows] >= self._begin
-        return int(times[within].sum()), int(times[overlaps].sum())
+        within, overlaps = rows[self._arrival[rows] >= self._begin], rows[self._done[rows] >= self._begin]
+        low, high = (sum(int(self._stages[stage][part].sum()) for stage in stages) for part in (within, overlaps))
+        return low, high
 
     def _disk(self, level: _Level) -> Iterator[Violation]:
         """What requests have been served, and have waited, is what the disk was busy, and its queue.

@@ -93,5 +93,5 @@ def _mark_knee(axes: "Axes", curve: Curve) -> None:
     if curve.saturation is not None:
         name, at = curve.saturation
         if curve.points[0].vms <= at <= curve.points[-1].vms:
-            label = f"{name} saturates at {three_digits(at)}"
+            label = f"{name} saturates at {three_digits(at)} VMs"
             axes.axvline(at, color=_KNEE, linestyle=":", linewidth=1.2, label=label)
