@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.large import make
 from benchmarks.workload import constant, m_m_1, many_vms, run
 from iosim.model.costs import load_profile
 
@@ -16,6 +19,7 @@ DMA_GAP_NS, PIO_GAP_NS = 400_000, 6_000_000
 FEW, MANY = 100_000, 1_000_000
 VM_WRITES = 40
 """Of each of 256 VMs."""
+BUSY_HOST = Path(__file__).parents[1] / "scenarios" / "cpus.toml"
 
 
 def main() -> None:
@@ -72,6 +76,21 @@ def main() -> None:
         f"{slope:,.0f} bytes per request; "
         f"{_peak('vms', VM_WRITES) / 1e6:,.0f} MB with 256 VMs of {VM_WRITES} requests"
     )
+
+    seconds, n_bytes = _page()
+    console.print(
+        f"Page of {MANY:,} requests of 64 VMs: {seconds:.1f} s with start and imports, {n_bytes / 1e6:.2f} MB"
+    )
+
+
+def _page() -> tuple[float, int]:
+    """Return how long ``iosim report`` takes for a result of a million requests, and the size of its page."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "large"
+        make(BUSY_HOST, MANY, out, ["vm.linux.count=64"])
+        begin = perf_counter()
+        subprocess.run([sys.executable, "-m", "iosim", "report", str(out)], check=True, capture_output=True)
+        return perf_counter() - begin, (out / "report.html").stat().st_size
 
 
 def _best(measurements: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:

@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim import scenario_file
-from iosim.analytic.laws import require
 from iosim.model.errors import FaultError, IosimError, OutputError, ScenarioError, reason
-from iosim.model.scenario import EmpiricalDiskTable, Scenario
+from iosim.model.scenario import Scenario
 from iosim.model.units import human_time, three_digits
+from iosim.report.text import show
 from iosim.results.result import Result, check_target, is_result, write
 from iosim.results.summary import counted
-from iosim.results.terminal import WIDE, empty_table, percent, show
+from iosim.results.terminal import WIDE, empty_table
+from iosim.results.wording import percent
 from iosim.simulation import simulate
 
 JOINT = "batch.csv"
@@ -111,45 +112,18 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> R
             result = simulate(scenario, path.parent, lambda done, total: bar.update(task, completed=done, total=total))
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
-        try:
-            require(result)
         except FaultError as error:
             raise FaultError(f"{path}: {error}; nothing was written") from None
         bar.update(task, description=f"{path.stem}: writing")
-        write(result, target, scenario_file.to_toml(relocated(scenario, path.parent, target)))
+        write(result, target, scenario_file.to_toml(scenario_file.relocated(scenario, path.parent, target)))
     return result
 
 
 def _check_inputs(scenario: Scenario, folder: Path, target: Path) -> None:
     """Raise OutputError if *target*, which is replaced whole, holds a file that the scenario reads."""
-    for name in file_names(scenario):
+    for name in scenario_file.file_names(scenario):
         if (folder / name).resolve().is_relative_to(target.resolve()):
             raise OutputError(f"{target}: holds {folder / name}, which the scenario reads; choose another folder")
-
-
-def file_names(scenario: Scenario) -> list[str]:
-    """Return the names of the files that *scenario* reads, as it has them."""
-    profile = [scenario.host.profile] if scenario.host.profile.endswith(".toml") else []
-    tables = [disk.table for disk in scenario.host.disk if isinstance(disk, EmpiricalDiskTable)]
-    return profile + tables + [drive.trace for vm in scenario.vm for drive in vm.drive]
-
-
-def relocated(scenario: Scenario, old: Path, new: Path) -> Scenario:
-    """Return *scenario* with its file names relative to the folder *new* instead of *old*: runnable from there."""
-
-    def move(name: str) -> str:
-        return name if os.path.isabs(name) else os.path.relpath(old / name, new)
-
-    data = scenario.model_dump(mode="json", exclude_none=True)
-    if data["host"]["profile"].endswith(".toml"):
-        data["host"]["profile"] = move(data["host"]["profile"])
-    for disk in data["host"]["disk"]:
-        if "table" in disk:
-            disk["table"] = move(disk["table"])
-    for vm in data["vm"]:
-        for drive in vm["drive"]:
-            drive["trace"] = move(drive["trace"])
-    return scenario_file.check(data, str(new))
 
 
 def joint_row(path: Path, target: Path, result: Result) -> dict[str, Any]:

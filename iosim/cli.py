@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
+from iosim.trace_commands import trace_app
 
 app = typer.Typer(
     help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",
@@ -14,7 +16,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-trace_app = typer.Typer(help="Look at traces of requests.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 
 FAULT = 1
@@ -28,6 +29,11 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for the result (
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a key of the scenario: key.path=value; may be repeated.")
 ]
+
+
+def _exports_help() -> str:
+    what = "; ".join(f"{export.name}: {export.help}" for export in EXPORTS.values())
+    return f"Also write a file for other tools into exports/; may be repeated. {what}; all: all of them."
 
 
 def _engine(value: str) -> str:
@@ -53,6 +59,78 @@ def run(
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+    exports: Annotated[list[str] | None, typer.Option("--export", help=_exports_help())] = None,
+    slowest: Annotated[
+        int | None, typer.Option("--slowest", help="Export the timeline of this many of the slowest requests (10).")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option("--window", help="Export that of the requests under way in START..END (1.5s..1.6s).")
+    ] = None,
+) -> None:
+    """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
+    from iosim.exports import command
+    from iosim.report.page import write_all
+
+    wish = command.parse(exports or [], slowest, window)
+    status = write_all(folders, typer.echo, screen.stderr(), complain)
+    if wish.exports:
+        status = max(status, command.write_all(folders, wish, typer.echo, remark, screen.stderr(), complain))
+    raise typer.Exit(status)
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="The result of an earlier run, a folder.")]) -> None:
+    """Tell the story of a result on the terminal: what was simulated, what came of it, and why to doubt it."""
+    from iosim import screen
+    from iosim.report.text import show_all
+
+    show_all(folder, screen.stdout())
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Results of earlier runs, each a folder; the first is the base.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the comparison as a page to this file too.")] = None,
+) -> None:
+    """Show how runs differ from the first one: by stage and percentile, with confidence, and what was changed."""
+    from iosim import screen
+    from iosim.compare.command import compare_all
+
+    compare_all(folders, out, screen.stdout(), screen.stderr())
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
+) -> None:
+    """Run all points of a study, each with its replications; what is finished is not run again."""
+    from iosim import screen
+    from iosim.study import sweep as command
+
+    command.run(study, out, list(changes or []), workers, scheduler, keep, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:
@@ -64,29 +142,6 @@ def profiles(
         list_profiles(screen.stdout())
     else:
         show_profile(screen.stdout(), name)
-
-
-@trace_app.command("check")
-def trace_check(
-    paths: Annotated[list[Path], typer.Argument(help="Trace files, plain or .gz.")],
-    format_name: Annotated[str | None, typer.Option("--format", help="csv or qemu-log (default: by content).")] = None,
-) -> None:
-    """Check traces against the rules; say for each that it is fine, or the first line that is not."""
-    from iosim.trace_view import check
-
-    raise typer.Exit(check(paths, format_name, complain))
-
-
-@trace_app.command("info")
-def trace_info(
-    path: Annotated[Path, typer.Argument(help="A trace file, plain or .gz.")],
-    format_name: Annotated[str | None, typer.Option("--format", help="csv or qemu-log (default: by content).")] = None,
-) -> None:
-    """Say what a trace is like: requests, rates, sizes, addresses."""
-    from iosim import screen
-    from iosim.trace_view import info
-
-    info(screen.stdout(), path, format_name)
 
 
 @app.command()
@@ -119,8 +174,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def complain(message: str) -> int:
     """Print *message* as one line on stderr and return the exit status for it."""
-    print(f"iosim: {' '.join(message.split())}", file=sys.stderr)
+    remark(message)
     return USER_ERROR
+
+
+def remark(message: str) -> None:
+    """Print *message* as one line on stderr."""
+    print(f"iosim: {' '.join(message.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

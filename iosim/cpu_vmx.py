@@ -12,14 +12,16 @@ class LoadedVmcs:
     another CPU (loaded_vmcs_clear).
     """
 
-    def __init__(self, binder: Binder) -> None:
+    def __init__(self, binder: Binder, kernel: str) -> None:
+        registers = "vmx_vcpu_run" if kernel == "3.10" else "__vmx_vcpu_run"
+        load = ("cpu.load_guest_registers", registers)
         self.launched = False
         self.cpu: int | None = None
-        self.launch = binder.path(Op.ENTRY, "cpu.load_guest_registers", "cpu.vmlaunch", mode=Mode.ENTERING)
-        self.resume = binder.path(Op.ENTRY, "cpu.load_guest_registers", "cpu.vmresume", mode=Mode.ENTERING)
+        self.launch = binder.path(Op.ENTRY, load, "cpu.vmlaunch", mode=Mode.ENTERING)
+        self.resume = binder.path(Op.ENTRY, load, "cpu.vmresume", mode=Mode.ENTERING)
         self.exit = binder.path(
             "cpu.vm_exit",
-            "cpu.save_guest_registers",
+            ("cpu.save_guest_registers", registers),
             "cpu.read_idt_vectoring_info",
             "cpu.read_exit_reason",
             Op.EXIT,

@@ -72,6 +72,12 @@ def vm_names(vm: VmTable) -> list[str]:
     return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
 
 
+def phase_ns(seed: int, vm: str, longest_ns: int) -> int:
+    """Return by how much the traces of *vm* start later: a draw from 0 to *longest_ns*, each with the same chance."""
+    number = draws.draw(draws.source(seed, vm, "phase"), draws.name_hash("phase"), 0)
+    return number * (longest_ns + 1) >> 64
+
+
 class ChannelLevels:
     """How many requests wait for each channel of a VM, and whether the channel is busy."""
 
@@ -142,6 +148,7 @@ class VirtualMachine:
         self.iothread_levels: dict[str, Level] = {}
         self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
         self._feeders: list[Arrivals] = []
+        begin_ns = table.offset * clone + phase_ns(scenario.run.seed, self.name, table.phase)
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
             disk = disks[drive.disk or next(iter(disks))]
@@ -153,7 +160,7 @@ class VirtualMachine:
             name = f"{self.name}/drive{index}"
             backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
             backend.blk_set_on_error(drive.rerror, drive.werror)
-            feeder = Arrivals(self, index, trace, table.offset * clone, drive.replay == "closed")
+            feeder = Arrivals(self, index, trace, begin_ns, drive.replay == "closed")
             self._feeders.append(feeder)
             vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
             completed = partial(self._completed, feeder)

@@ -11,11 +11,12 @@ from iosim.host import HostThread
 from iosim.machine import END_THREAD, WARMUP_THREAD, Machine, vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
-from iosim.model.records import ERRORS, NO_ERROR, STATUSES, UNFINISHED, PartSums, Request
+from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, Trace
 from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
+from iosim.results.sampling import FunctionSums
 
 Progress = Callable[[int, int], None]
 """Called now and then with (requests ended, requests in all)."""
@@ -25,19 +26,19 @@ _PROGRESS_EVERY = 64
 
 
 class Collector:
-    """One row per request, in the order of VM, drive and request; the logs of the slowest requests.
+    """One row per request, in the order of VM, drive and request; the logs of the slowest requests, sums of others.
 
     Rows are buffered as tuples and moved into one int64 array (requests x columns) in blocks.
     """
 
-    def __init__(self, sizes: dict[tuple[str, int], int], scenario: Scenario, progress: Progress | None) -> None:
+    def __init__(self, counts: dict[tuple[str, int], list[int]], scenario: Scenario, progress: Progress | None) -> None:
         self._first: dict[tuple[str, int], int] = {}
         self._vm_number: dict[str, int] = {}
         total = 0
-        for (vm, drive), size in sizes.items():
+        for (vm, drive), by_op in counts.items():
             self._first[vm, drive] = total
             self._vm_number.setdefault(vm, len(self._vm_number))
-            total += size
+            total += sum(by_op)
         self.total = total
         self.ended = 0
         self.hopeless = 0
@@ -52,6 +53,9 @@ class Collector:
         self._window = scenario.run.window
         self._slowest: list[tuple[int, int, KeptLog]] = []
         self._in_window: list[tuple[int, KeptLog]] = []
+        self.functions = FunctionSums(
+            scenario, {vm: at for at, t in enumerate(scenario.vm) for vm in vm_names(t)}, counts
+        )
         self._progress = progress
         self._sums = PartSums()
 
@@ -59,7 +63,7 @@ class Collector:
         """A request has entered a guest."""
         self.arrived += 1
         self.live[request.drive.vm, request.drive.index, request.number] = request
-        if not self._n_slowest and self._window is None:
+        if not (self._n_slowest or self._window is not None or self.functions.needs(request)):
             request.log = None
 
     def request_ended(self, request: Request) -> None:
@@ -136,6 +140,8 @@ class Collector:
         if len(self._buffer) >= _FLUSH_ROWS:
             self._flush()
         if request.log is not None:
+            if request.status == OK and not warmup and self.functions.wants(request):
+                self.functions.add(request)
             self._keep(request, slot, warmup)
             request.log = None
 
@@ -176,13 +182,7 @@ def run_machine(
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
     relative to.
     """
-    sizes = {
-        (name, index): len(traces[at, index])
-        for at, table in enumerate(scenario.vm)
-        for name in vm_names(table)
-        for index in range(len(table.drive))
-    }
-    collector = Collector(sizes, scenario, progress)
+    collector = Collector(_counts(scenario, traces), scenario, progress)
     machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
@@ -208,7 +208,26 @@ def run_machine(
         machine.cpus.settle(end_ns)
     for level in host.timeline.levels:
         level.set(end_ns, level.value)
-    return RawResult.collect(machine, scenario, collector.array, collector.kept(), end_ns, collector.arrived)
+    return RawResult.collect(
+        machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
+    )
+
+
+def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tuple[str, int], list[int]]:
+    """Return how many requests of each of `OPS` each drive's trace has."""
+    return {
+        (name, index): np.bincount(traces[at, index].ops, minlength=len(OPS)).tolist()
+        for at, table in enumerate(scenario.vm)
+        for name in vm_names(table)
+        for index in range(len(table.drive))
+    }
+
+
+def build_machine(
+    scenario: Scenario, profile: Profile, traces: dict[tuple[int, int], Trace], folder: FilePath
+) -> Machine:
+    """Return the machine that `run_machine` would run, with nobody to collect its requests. Raises ScenarioError."""
+    return Machine(scenario, profile, traces, folder, Collector({}, scenario, None))
 
 
 def _start(machine: Machine, number: int, name: str, steps: Steps[None]) -> None:

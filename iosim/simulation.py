@@ -1,40 +1,65 @@
 """From a scenario to its result: inputs read and checked, the machine run, tables built."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from iosim.analytic import laws
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
-from iosim.model.scenario import Scenario
+from iosim.model.scenario import DriveTable, Scenario
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.results import tables
+from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import spans
 from iosim.results.summary import summarise
-from iosim.run import Progress, run_machine
-from iosim.traces import read_trace
+from iosim.run import Progress, build_machine, run_machine
+from iosim.traces import ReadOptions, read_trace
 from iosim.traces.table import check_size
 
+TraceReader = Callable[[Path, ReadOptions], Trace]
+"""Path of a trace file, and what is asked of it -> trace. Raises TraceError."""
 
-def simulate(scenario: Scenario, folder: str | Path = ".", progress: Progress | None = None) -> Result:
+
+def simulate(
+    scenario: Scenario,
+    folder: str | Path = ".",
+    progress: Progress | None = None,
+    reader: TraceReader = read_trace,
+) -> Result:
     """Run *scenario* and return its result.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
-    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input.
+    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input, and
+    FaultError for a result that breaks a law which every run keeps (`iosim.analytic.laws`).
     """
     folder = Path(folder)
+    profile, traces = _inputs(scenario, folder, reader)
+    try:
+        result = run_and_tabulate(scenario, profile, traces, folder, progress)
+    except OverflowError:
+        raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
+    laws.require(result)
+    return result
+
+
+def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> None:
+    """Raise what `simulate` would raise before its first event: every file is read, the machine built and dropped."""
+    folder = Path(folder)
+    profile, traces = _inputs(scenario, folder, reader)
+    build_machine(scenario, profile, traces, folder)
+
+
+def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, dict[tuple[int, int], Trace]]:
     name = scenario.host.profile
     if not name.endswith(".toml") and name not in shipped_profiles():
         known = ", ".join(shipped_profiles())
         raise ScenarioError(f"host.profile must be one of {known}, or a .toml file, got {shown(name)}")
     profile = load_profile(name, folder)
     check_background(scenario)
-    traces = read_traces(scenario, folder)
-    try:
-        return run_and_tabulate(scenario, profile, traces, folder, progress)
-    except OverflowError:
-        raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
+    return profile, read_traces(scenario, folder, reader)
 
 
 def check_background(scenario: Scenario) -> None:
@@ -73,12 +98,19 @@ def run_and_tabulate(
                     "requests": len(trace) * vm.count,
                 }
             )
-    described: dict[str, Any] = {"name": profile.name, "machine": profile.machine, "figures": profile.counts_by_kind()}
+    described: dict[str, Any] = {
+        "name": profile.name,
+        "machine": profile.machine,
+        "figures": profile.counts_by_kind(),
+        "sha256": profile.checksum(),
+        "costs_ns": profile.means_ns(),
+    }
     return Result(
         scenario=scenario,
         requests=requests,
         exits=tables.exits(raw),
         resources=tables.resources(raw),
+        functions=functions(raw.functions, requests),
         spans=span_table,
         series=tables.series(raw, requests),
         events=tables.events(raw),
@@ -87,20 +119,25 @@ def run_and_tabulate(
     )
 
 
-def read_traces(scenario: Scenario, folder: Path) -> dict[tuple[int, int], Trace]:
+def trace_options(drive: DriveTable) -> ReadOptions:
+    """Return what the scenario asks of the reader of the drive's trace."""
+    return ReadOptions(format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device)
+
+
+def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
     """Return the trace of each (number of the VM's table, number of the drive), each file read once.
 
     Raises TraceError, also for requests beyond a drive's size, and ScenarioError for a bare-metal guest whose trace
     needs LBA48.
     """
-    read: dict[Path, Trace] = {}
+    read: dict[tuple[Path, ReadOptions], Trace] = {}
     traces: dict[tuple[int, int], Trace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
-            path = folder / drive.trace
-            if path not in read:
-                read[path] = read_trace(path)
-            trace = traces[at, index] = read[path]
+            wanted = folder / drive.trace, trace_options(drive)
+            if wanted not in read:
+                read[wanted] = reader(*wanted)
+            trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")

@@ -1,98 +1,126 @@
 """Traces on the terminal: whether they keep the rules, and what they are like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from iosim.model.errors import TraceError, shown
-from iosim.model.trace import OPS, Trace
+from iosim.model.errors import TraceError
 from iosim.model.units import SECTOR_BYTES, human_time, three_digits
-from iosim.traces.reader import READERS, format_of, read_trace
+from iosim.traces import ReadOptions, TraceStream
+from iosim.traces.reading import Reading
+from iosim.traces.source import Source
+from iosim.traces.statistics import Statistics
 
 _NAMES = {"R": "reads", "W": "writes", "F": "flushes"}
+_MOST_SHOWN = 8
+"""So many kinds of lines that are no requests are shown by name."""
 
 
-def check(paths: list[Path], format_name: str | None, complain: Callable[[str], int]) -> int:
+@contextmanager
+def watching(sources: Sequence[Source], errors: Console) -> Iterator[None]:
+    """Meanwhile show on *errors*, if it is a terminal, how much of *sources* has been read."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(Path(sources[0].path).name, total=sum(source.size for source in sources))
+        for source in sources:
+            source.watch = lambda: bar.update(task, completed=sum(source.n_read for source in sources))
+        yield
+
+
+def check(paths: list[Path], options: ReadOptions, errors: Console, complain: Callable[[str], int]) -> int:
     """Check every trace; print a line for each that is fine, and *complain* of the others.
 
-    Returns 0, or what *complain* returned.
+    Progress is shown on *errors*. Returns 0, or what *complain* returned.
     """
-    _known(format_name)
     status = 0
     for path in paths:
         try:
-            trace = read_trace(path, format_name)
+            reading, statistics, _ = read(path, options, errors)
         except TraceError as error:
             status = max(status, complain(str(error)))
             continue
-        print(f"{path}: fine: {len(trace):,} requests over {human_time(_span_ns(trace))}")
+        fine = "fine" if not reading.n_skipped else f"usable, {reading.n_skipped:,} skipped"
+        print(f"{path}: {fine}: {statistics.n:,} requests over {human_time(statistics.span_ns)}")
+        for line in skipped(reading):
+            print(f"  {line}")
     return status
 
 
-def info(console: Console, path: Path, format_name: str | None) -> None:
+def read(path: Path, options: ReadOptions, errors: Console) -> tuple[Reading, Statistics, str]:
+    """Read the trace to its end; return the account, what it is like, and the file's checksum. Raises TraceError."""
+    statistics = Statistics()
+    with TraceStream(path, options) as stream, watching([stream.reading.source], errors):
+        for table in stream:
+            statistics.add(table)
+        return stream.reading, statistics, stream.sha256
+
+
+def info(console: Console, errors: Console, path: Path, options: ReadOptions) -> None:
     """Print what the trace is like. Raises TraceError."""
-    _known(format_name)
-    trace = read_trace(path, format_name)
-    span = _span_ns(trace)
+    reading, statistics, sha256 = read(path, options, errors)
     grid = Table(box=None, pad_edge=False, show_header=False)
     grid.add_column(no_wrap=True)
     grid.add_column()
-    grid.add_row("file", Text(str(path)))
-    grid.add_row("format", format_name or format_of(path))
-    grid.add_row("sha256", trace.sha256)
-    grid.add_row("requests", f"{len(trace):,}")
-    grid.add_row("first at", human_time(int(trace.times_ns[0])))
-    grid.add_row("span", human_time(span))
-    if span:
-        grid.add_row("rate", f"{three_digits((len(trace) - 1) / span * 1e9)} requests/s on average")
-        per_second = np.bincount((trace.times_ns - trace.times_ns[0]) // 1_000_000_000)
-        grid.add_row("peak", f"{int(per_second.max()):,} requests in one second")
-    moved = trace.sectors_count.sum() * SECTOR_BYTES
-    grid.add_row("moved", f"{three_digits(moved / 1e6)} MB")
-    grid.add_row("sequential", f"{_sequential(trace):.1%} begin where the last of their kind ended")
-    grid.add_row(
-        "drive", f"needs {trace.end_sector:,} sectors ({three_digits(trace.end_sector * SECTOR_BYTES / 1e6)} MB)"
-    )
+    for name, text in _facts(path, reading, statistics, sha256):
+        grid.add_row(name, Text(text))
     console.print(grid)
     sizes = Table(box=None, pad_edge=False)
     for name in ("", "requests", "share", "mean", "p50", "p99", "largest"):
         sizes.add_column(name, justify="right" if name else "left")
-    for number, op in enumerate(OPS):
-        chosen = trace.ops == number
-        if not chosen.any():
+    for op, counted in statistics.sizes.items():
+        if not counted.n:
             continue
-        count = int(chosen.sum())
-        kib = trace.sectors_count[chosen] * SECTOR_BYTES / 1024
         cells = ["-"] * 4
         if op != "F":
-            cells = [f"{three_digits(float(v))} KiB" for v in (kib.mean(), *np.percentile(kib, (50, 99)), kib.max())]
-        sizes.add_row(_NAMES[op], f"{count:,}", f"{count / len(trace):.1%}", *cells)
+            sectors = (counted.total / counted.n, *map(counted.percentile, (50, 99)), counted.largest)
+            cells = [f"{three_digits(value * SECTOR_BYTES / 1024)} KiB" for value in sectors]
+        sizes.add_row(_NAMES[op], f"{counted.n:,}", f"{counted.n / statistics.n:.1%}", *cells)
     console.print()
     console.print(sizes)
 
 
-def _known(format_name: str | None) -> None:
-    if format_name is not None and format_name not in READERS:
-        raise TraceError(f"--format must be one of {', '.join(READERS)}, got {shown(format_name)}")
+def _facts(path: Path, reading: Reading, statistics: Statistics, sha256: str) -> Iterator[tuple[str, str]]:
+    yield "file", str(path)
+    yield "format", reading.format
+    yield "sha256", sha256
+    for note in reading.notes:
+        yield "note", note
+    for device in reading.devices if reading.options.device is None else [reading.options.device]:
+        yield "device", device
+    if len(reading.devices) > 1:
+        yield "others", f"{len(reading.devices) - 1:,} other devices, not taken"
+    yield "requests", f"{statistics.n:,}"
+    yield "first at", human_time(statistics.first_ns or 0)
+    yield "span", human_time(statistics.span_ns)
+    if statistics.span_ns:
+        yield "rate", f"{three_digits((statistics.n - 1) / statistics.span_ns * 1e9)} requests/s on average"
+        yield "peak", f"{statistics.peak:,} requests in one second"
+    yield "moved", f"{three_digits(statistics.sectors * SECTOR_BYTES / 1e6)} MB"
+    yield "sequential", f"{statistics.sequential:.1%} begin where the last of their kind ended"
+    size = three_digits(statistics.end_sector * SECTOR_BYTES / 1e6)
+    yield "drive", f"needs {statistics.end_sector:,} sectors ({size} MB)"
+    if reading.beside:
+        yield "beside", beside(reading)
+    if reading.n_late:
+        yield "put in order", f"{reading.n_late:,} requests that stood behind a later one"
+    for line in skipped(reading):
+        yield "skipped", line
 
 
-def _span_ns(trace: Trace) -> int:
-    return int(trace.times_ns[-1] - trace.times_ns[0])
+def beside(reading: Reading) -> str:
+    """Return what the file has besides requests, the most frequent first."""
+    common = reading.beside.most_common()
+    named = ", ".join(f"{what} {n:,}" for what, n in common[:_MOST_SHOWN])
+    rest = sum(n for _, n in common[_MOST_SHOWN:])
+    return f"{named}, {len(common) - _MOST_SHOWN} other kinds {rest:,}" if rest else named
 
 
-def _sequential(trace: Trace) -> float:
-    """Return the share of reads and writes that begin at the sector behind the one before of the same direction."""
-    follows = n = 0
-    for number, op in enumerate(OPS):
-        if op == "F":
-            continue
-        chosen = trace.ops == number
-        first = trace.sectors_first[chosen]
-        n += len(first)
-        if len(first) > 1:
-            follows += int((first[1:] == (first + trace.sectors_count[chosen])[:-1]).sum())
-    return follows / n if n else 0.0
+def skipped(reading: Reading) -> Iterator[str]:
+    """Yield a line for each reason why something was skipped."""
+    for rule, entry in reading.skipped.items():
+        yield f"{entry.count:,}: {rule} (first: line {entry.line})"

@@ -29,6 +29,7 @@ FILES = {
     "exits.parquet",
     "events.parquet",
     "resources.parquet",
+    "functions.parquet",
     "spans.parquet",
     "series.parquet",
     "summary.json",
@@ -36,7 +37,7 @@ FILES = {
     "latency.png",
     "stages.png",
 }
-TABLES = ("requests", "exits", "resources", "spans", "series", "events")
+TABLES = ("requests", "exits", "resources", "functions", "spans", "series", "events")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -89,8 +90,11 @@ def test_tables_have_the_columns_of_the_contract(folder: Path, capsys: pytest.Ca
     ]  # fmt: skip
     assert list(tables["resources"]) == ["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"]
     assert tables["resources"]["resource"].is_unique
+    assert list(tables["functions"]) == [
+        "vm", "drive", "op", "carrier", "stage", "stack", "sampled", "total_ns"
+    ]  # fmt: skip
     assert list(tables["spans"]) == [
-        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns"
+        "vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns", "waits"
     ]  # fmt: skip
     assert list(tables["series"])[:4] == ["start_ns", "end_ns", "arrivals", "completions"]
 

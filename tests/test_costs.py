@@ -148,6 +148,23 @@ def test_counts_by_kind_count_every_figure() -> None:
     assert counts == {"published": 0, "measured": 0, "derived": 0, "assumed": len(CATALOGUE), "included": 0}
 
 
+def test_checksum_is_that_of_what_is_drawn() -> None:
+    one = 'value = "1us"'
+    other_source = parse_profile(profile_text(one).replace("a test", "another", 1), "t.toml")
+    assert profile(one).checksum() == profile('value = "1000ns"').checksum() == other_source.checksum()
+    figures = [one, 'value = "1001ns"', 'distribution = "uniform"\nlow = "0s"\nhigh = "2us"',
+               'distribution = "uniform"\nlow = "1us"\nhigh = "2us"']  # fmt: skip
+    assert len({profile(figure).checksum() for figure in figures}) == len(figures)
+
+
+def test_means_are_of_every_cost() -> None:
+    means = profile('quantiles = [[0, "0s"], [0.5, "1us"], [1, "4us"]]').means_ns()
+    # Half of the area of a line from 0 to 1 us, and half of one from 1 to 4 us.
+    assert means.pop(KEY) == pytest.approx(0.5 * 500 + 0.5 * 2500, rel=1e-6)
+    assert set(means.values()) == {1000.0}
+    assert len(means) == len(CATALOGUE) - 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [

@@ -180,7 +180,7 @@ def result() -> Result:
     return simulate(described, [(0, "W", 0, 8), (1_000_000, "R", 0, 8), (2_000_000, "F", 0, 0)])
 
 
-@pytest.mark.parametrize("name", ["requests", "exits", "resources", "spans", "events", "accesses"])
+@pytest.mark.parametrize("name", ["requests", "exits", "resources", "functions", "spans", "events", "accesses"])
 def test_the_columns_of_a_table_are_documented_in_order(name: str, result: Result) -> None:
     rows = markdown_tables(section(page("results.md"), f"## `{name}`"))[0]
     assert [code(row["column"]) for row in rows] == list(result.tables()[name].columns)

@@ -30,7 +30,7 @@ class Bench:
         self.bql = Mutex(self.host, "bql")
         main = HostThread(self.host, 1, "main", Subject(1))
         self.main_loop = MainLoop(main, binder, self.bql, version)
-        pool = ThreadPool(self.host, binder, self.main_loop, "pool", self._worker)
+        pool = ThreadPool(self.host, binder, version, self.main_loop, "pool", self._worker)
         self.disk = Disk(self.host, "sda", ConstantDisk(90_000, FLUSH), 1000)
         node = RawFormat(binder, version, FilePosix(binder, version, pool, HostFile(binder, self.disk, 0), "none"))
         self.backend = BlockBackend(binder, version, self.main_loop, node, "none")

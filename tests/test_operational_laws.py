@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from iosim import batch
+from iosim import simulation
 from iosim.analytic.laws import check, require
 from iosim.model.errors import FaultError
 from iosim.model.scenario import Scenario
 from iosim.results.result import Result
-from iosim.run import Progress
-from iosim.simulation import simulate as simulate_scenario
 from tests.commandline import run, write_inputs
 from tests.support import Row, scenario, simulate
 
@@ -169,11 +167,13 @@ def test_a_fault_of_the_program_has_status_1_and_leaves_no_result(
 ) -> None:
     """A second scenario of the batch that is right is written."""
 
-    def tampered(described: Scenario, folder: Path, progress: Progress | None = None) -> Result:
-        result = simulate_scenario(described, folder, progress)
+    run_and_tabulate = simulation.run_and_tabulate
+
+    def tampered(described: Scenario, *inputs: Any) -> Result:
+        result = run_and_tabulate(described, *inputs)
         return with_level(result, "disk/sda", busy_ns=0, utilisation=0.0) if described.run.seed == 2 else result
 
-    monkeypatch.setattr(batch, "simulate", tampered)
+    monkeypatch.setattr(simulation, "run_and_tabulate", tampered)
     write_inputs(tmp_path)
     text = (tmp_path / "scenario.toml").read_text(encoding="utf-8")
     (tmp_path / "wrong.toml").write_text("[run]\nseed = 2\n" + text, encoding="utf-8")

@@ -19,9 +19,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def blocks(language: str) -> list[str]:
     """Return the fenced blocks of this language, without those of the example's output."""
     text = README.split(BEGIN)[0] + README.split(END)[1]
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in found if name == language]
 
 
+QUOTED = " ".join(re.findall(r"^> (.*)$", README, re.MULTILINE))
 LINES = [line for block in blocks("sh") for line in block.splitlines()]
 
 
@@ -46,10 +48,16 @@ def test_make_targets_exist() -> None:
 def test_commands_run(line: str, beside_the_inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program, *arguments = shlex.split(line)
     assert program == ".venv/bin/iosim"
+    for other in LINES:
+        *earlier, last = shlex.split(other)
+        if earlier[-1:] == ["--out"] and last in arguments and other != line:
+            assert run(capsys, *earlier[1:], last).status == 0
     answer = run(capsys, *arguments)
     assert (answer.status, answer.err) == (0, "")
     if "--out" in arguments:
-        assert (beside_the_inputs / arguments[arguments.index("--out") + 1]).is_dir()
+        assert (beside_the_inputs / arguments[arguments.index("--out") + 1]).exists()
+    if arguments[0] == "compare":
+        assert QUOTED in " ".join(answer.out.split())
 
 
 def test_make_demo_is_the_example() -> None:

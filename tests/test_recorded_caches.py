@@ -55,8 +55,9 @@ def jobs(result: Result) -> list[list[tuple[str, str]]]:
     for request, thread, stage, function in chosen[["request", "thread", "stage", "function"]].values.tolist():
         if function == "thread_pool_submit_aio":
             submitter = {"vcpu0": "vcpu", "main": "main"}[thread]
-        elif stage == "aio_worker":
+        elif stage == "aio_worker" and submitter:  # once: the flush returns to the function that began it
             found[request].append((submitter, function))
+            submitter = ""
     return found
 
 

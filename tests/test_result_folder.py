@@ -9,7 +9,8 @@ import pytest
 
 import iosim
 from iosim.model.errors import ResultError
-from iosim.results.result import Result, read
+from iosim.results.result import COLUMNS, Result, read
+from iosim.results.summary import SUMMARY_KEYS
 from tests.commandline import SCENARIO, run, write_inputs
 
 
@@ -60,3 +61,29 @@ def test_a_missing_or_damaged_table_is_named(written: Path, table: str) -> None:
     with pytest.raises(ResultError) as caught:
         read(written)
     assert str(caught.value) == f"{path}: is missing; run the scenario again"
+
+
+def test_what_a_result_must_have_is_what_it_has(written: Path) -> None:
+    result = read(written)
+    assert set(result.summary) == set(SUMMARY_KEYS)
+    for name, columns in COLUMNS.items():
+        own = [column for column in result.tables()[name] if not str(column).startswith(("utilisation ", "queue "))]
+        assert own == columns
+
+
+def test_a_missing_column_is_named(written: Path) -> None:
+    path = written / "requests.parquet"
+    pd.read_parquet(path).drop(columns="bql_wait_ns").to_parquet(path)
+    with pytest.raises(ResultError) as caught:
+        read(written)
+    assert str(caught.value) == f"{path}: has no column bql_wait_ns; run the scenario again"
+
+
+def test_a_missing_key_of_the_summary_is_named(written: Path) -> None:
+    path = written / "summary.json"
+    summary = json.loads(path.read_text())
+    del summary["profile"]
+    path.write_text(json.dumps(summary))
+    with pytest.raises(ResultError) as caught:
+        read(written)
+    assert str(caught.value) == f"{path}: has no key profile; run the scenario again"

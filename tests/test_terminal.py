@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from iosim.model.catalogue import CATALOGUE
+from iosim.report.doubts import doubts
 from iosim.results.summary import is_resolved
-from iosim.results.terminal import cautions, headline, stage_table
+from iosim.results.terminal import headline, stage_table
 from tests.commandline import SCENARIO, run, write_inputs
 from tests.support import STAGES, constant_profile, drawn_profile, scenario, simulate
 
@@ -269,15 +269,6 @@ def test_a_percentile_needs_one_request_beyond_it(percentile: str, n: int, expec
     assert is_resolved(percentile, n) is expected
 
 
-def test_a_short_run_is_said_to_be_short() -> None:
-    rows = [(1_000_000 * number, "W", 0, 8) for number in range(150)]
-    result = simulate(scenario(), rows, constant_profile())
-    assert cautions(result) == [
-        "150 requests are too few for p99.5 and above.",
-        f"{len(CATALOGUE)} of the {len(CATALOGUE)} costs in test are assumed; iosim profiles test says which.",
-    ]
-
-
 def test_the_headline_says_why_requests_failed() -> None:
     faults = [{"end": "1500us"}]
     described = scenario(
@@ -294,7 +285,7 @@ def test_a_saturated_run_is_said_to_be_saturated() -> None:
     result = simulate(scenario(disks=[{"model": "constant", "service": "20ms"}]), rows, drawn_profile())
     utilisation = result.resources.set_index("resource")["utilisation"]
     assert utilisation["web/channel0"] > utilisation["disk/sda"] > 0.9
-    assert cautions(result)[0] == (
+    assert doubts(result)[0] == (
         "web/channel0 is busy for 100% of the time (1 other resource for 90% or more): "
         "requests queue, and their latency depends on the length of the run."
     )

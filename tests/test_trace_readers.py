@@ -1,19 +1,25 @@
 """Readers: the same requests from every form of a trace, and the line or row of what is wrong in one line."""
 
 import gzip
+import hashlib
 import io
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from iosim.model.errors import TraceError
-from iosim.traces import read_trace
+from iosim.model.scenario import TraceFormat
+from iosim.simulation import read_traces
+from iosim.traces import ReadOptions, TraceStream, read_trace
+from iosim.traces.formats import FORMATS, GROUPS
 from iosim.traces.reader import format_of
+from tests.support import scenario
 
+ROOT = Path(__file__).resolve().parents[1]
 TEXT = "time_us,op,sector,sectors\n0,W,8,1\n0.5,R,268435455,256\n1000.001,F,0,0\n"
 ROWS = [(0, "W", 8, 1), (500, "R", 268_435_455, 256), (1_000_001, "F", 0, 0)]
 COLUMNS: dict[str, list[Any]] = {
@@ -25,7 +31,7 @@ COLUMNS: dict[str, list[Any]] = {
 
 
 def rows(path: Path, format_name: str | None = None) -> list[tuple[int, str, int, int]]:
-    trace = read_trace(path, format_name)
+    trace = read_trace(path, ReadOptions(format=format_name))
     return list(trace.rows(0))
 
 
@@ -153,7 +159,7 @@ def test_csv_is_no_parquet(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(TEXT)
     with pytest.raises(TraceError) as error:
-        read_trace(path, "parquet")
+        read_trace(path, ReadOptions(format="parquet"))
     assert str(error.value) == f"{path}: is a damaged Parquet file"
 
 
@@ -201,5 +207,65 @@ def test_log_of_two_drives_is_refused(tmp_path: Path) -> None:
     path.write_text(log((5, 0x1F6, 0xA0), (6, 0x1F7, 0xE7), (50, 0x1F6, 0xB0), (60, 0x1F7, 0xE7)))
     with pytest.raises(TraceError) as error:
         read_trace(path)
-    expected = f"{path}: shows requests of several drives (0x1f0 master, 0x1f0 slave); only one is supported yet"
+    expected = (
+        f"{path}: has requests of several devices (0x1f0 master, 0x1f0 slave): choose one by --device or trace_device"
+    )
     assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(("end", "notes"), [("\n", 0), ("", 1)])
+def test_a_last_line_without_an_end_is_noted(tmp_path: Path, end: str, notes: int) -> None:
+    """The 8 may have been an 80."""
+    path = tmp_path / "trace.csv"
+    path.write_text(f"time_us,op,sector,sectors\n0,W,0,8{end}")
+    with TraceStream(path) as stream:
+        list(stream)
+    assert len(stream.reading.notes) == notes
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"])
+def test_a_checksum_is_that_of_the_file_as_it_lies_there(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    contents = {"a.csv": TEXT.encode(), "a.csv.gz": gzip.compress(TEXT.encode()), "a.csv.zst": zst(TEXT)}
+    path.write_bytes(contents.get(name) or as_parquet(COLUMNS))
+    assert read_trace(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_line_longer_than_a_mebibyte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(TEXT + "1" * 6_000_000)
+    with pytest.raises(TraceError, match=r"trace\.csv:5: the line is longer than 1 MiB$"):
+        read_trace(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert rows(path) == ROWS
+
+
+# In a scenario.
+
+
+def test_the_formats_of_the_scenario_are_those_that_are_read() -> None:
+    assert set(get_args(TraceFormat)) == {"auto", *FORMATS, *GROUPS}
+
+
+def test_a_scenario_reads_a_device_of_any_format(tmp_path: Path) -> None:
+    """Two drives of a VM out of one log of fio: each its own file."""
+    log_text = ["fio version 3 iolog", "5 /a.img read 0 4096", "7 /b.img write 512 512", "9 /b.img sync 0 0"]
+    (tmp_path / "fio.log").write_text("\n".join(log_text) + "\n")
+    drives = [{"trace": "fio.log", "trace_device": f"/{name}.img"} for name in "ab"]
+    traces = read_traces(scenario([{**drives[0], "trace_format": "fio"}, drives[1]]), tmp_path)
+    assert list(traces[0, 0].rows(0)) == [(5_000, "R", 0, 8)]
+    assert list(traces[0, 1].rows(0)) == [(7_000, "W", 1, 1), (9_000, "F", 0, 0)]
+    with pytest.raises(TraceError) as error:
+        read_traces(scenario([{"trace": "fio.log"}]), tmp_path)
+    expected = "has requests of several devices (/a.img, /b.img): choose one by --device or trace_device"
+    assert str(error.value) == f"{tmp_path / 'fio.log'}: {expected}"
+
+
+def test_the_format_of_a_scenario_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TEXT)
+    with pytest.raises(TraceError, match=r"t\.csv: has no requests; |t\.csv:1: a line must have 5 fields, got 4"):
+        read_traces(scenario([{"trace": "t.csv", "trace_format": "tencent"}]), tmp_path)

@@ -101,10 +101,19 @@ MERGING: dict[str, tuple[list[tuple[str, int, int]], dict[str, Any], dict[str, A
     "reads": ([("R", 0, 8), ("R", 8, 8)], {}, {}, 1),
     "reads in 1.6": ([("R", 0, 8), ("R", 8, 8)], {}, {"qemu": "1.6"}, 2),
     "writes in 1.6": ([("W", 0, 8), ("W", 8, 8)], {}, {"qemu": "1.6"}, 1),
+    "overlapping": ([("W", 0, 8), ("W", 4, 8)], {}, {}, 2),
+    "overlapping in 1.6": ([("W", 0, 8), ("W", 4, 8)], {}, {"qemu": "1.6"}, 1),
+    "one within another in 1.6": ([("W", 0, 32), ("W", 8, 8)], {}, {"qemu": "1.6"}, 1),
     "both directions": ([("W", 0, 8), ("W", 8, 8), ("R", 16, 8), ("R", 24, 8)], {}, {}, 2),
     "at most 32": ([("W", 8 * n, 8) for n in range(40)], {}, {}, 2),
     "switched off": ([("W", 0, 8), ("W", 8, 8), ("W", 16, 8)], {"request_merging": False}, {}, 3),
     "at most 1024 segments": ([("W", 4096 * n, 4096) for n in range(4)], {"max_sectors": 8192, "seg_max": 512}, {}, 2),
+    "at most 1023 in 1.6": (
+        [("W", 4096 * n, 4096) for n in range(4)],
+        {"max_sectors": 8192, "seg_max": 512},
+        {"qemu": "1.6"},
+        4,
+    ),
 }
 
 

@@ -99,3 +99,26 @@ def test_a_reset_drops_what_is_kept(exact: bool) -> None:
     assert outcomes(result) == [("error", "reset"), ("ok", "")]
     assert int(result.requests["done_ns"].iloc[0]) == 5 * MS
     assert result.requests["irqs"].tolist() == [0, 1]
+
+
+# bdrv_aio_multiwrite of 1.6 has one result: the second of two separate operations fails, and with it both requests.
+@both_modes
+@pytest.mark.parametrize(
+    ("qemu", "expected"), [("1.6", [("error", "EIO")] * 2), ("7.2", [("ok", ""), ("error", "EIO")])]
+)
+def test_in_1_6_writes_submitted_together_fail_together(
+    qemu: str, expected: list[tuple[str, str]], exact: bool
+) -> None:
+    faults = [{"first_sector": 100, "sectors": 8}]
+    result = run(exact, [WRITE, (MS, "W", 100, 8)], faults, {"werror": "report"}, qemu=qemu)
+    assert outcomes(result) == expected
+
+
+# At 1.15 ms the disk is done with the first write and not with the second.
+@both_modes
+def test_a_reset_ends_a_write_that_waits_for_another(exact: bool) -> None:
+    rows: list[Row] = [WRITE, (MS, "W", 100, 8), (20 * MS, "W", 8, 8)]
+    result = run(exact, rows, [], boot="1ms", event=[{"at": "1150us", "kind": "reset"}], qemu="1.6")
+    assert outcomes(result) == [("error", "reset"), ("error", "reset"), ("ok", "")]
+    assert (result.requests["done_ns"][:2] < 1_160_000).all()  # once the vCPU is out of KVM_RUN
+    assert result.requests["disk_service_ns"].tolist()[0] == DISK

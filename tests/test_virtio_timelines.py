@@ -101,8 +101,9 @@ def test_without_ioeventfd_the_vcpu_submits_in_its_exit(exact: bool) -> None:
     assert counts(result) == [[1, 1, 1, 0]]
 
 
-def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(exact: bool) -> None:
-    result = run(exact, [WRITE], {"transport": "pio", "irq": "line"})
+@pytest.mark.parametrize("ioeventfd", [True, False])
+def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(ioeventfd: bool, exact: bool) -> None:
+    result = run(exact, [WRITE], {"transport": "pio", "irq": "line", "ioeventfd": ioeventfd})
     isr = {
         "guest_run": NS,  # vp_interrupt
         "vm_exit": EXIT,
@@ -114,9 +115,25 @@ def test_an_interrupt_line_costs_ioctls_and_a_read_of_the_isr_status(exact: bool
     expected = {stage: ONE.get(stage, 0) + isr.get(stage, 0) for stage in {**ONE, **isr}}
     expected["kvm_exit_handling"] += NS  # the doorbell is a port
     expected["completion"] = (2 + 2 + 1 + 3) * NS  # virtio_notify; pci_set_irq, the first ioctl, deliver_edge
+    if ioeventfd:
+        # The guest notifier is an eventfd of the main loop's: event_notifier_set; poll, dispatch; guest_notifier_read.
+        expected["completion"] += 2 * NS
+        expected["completion_wait"] += 2 * NS
+    else:
+        expected["qemu_dispatch"] += 6 * NS  # as in test_without_ioeventfd_the_vcpu_submits_in_its_exit
+        expected["aio_wait"] = AIO_COLD_NEW
+        del expected["submit_wait"]
     assert stages(result.requests.iloc[0]) == expected
     # The kick, the ISR read; raised and lowered by two ioctls each. (The EOI comes behind the request.)
-    assert counts(result) == [[2, 1, 1, 4]]
+    assert counts(result) == [[2, 1 if ioeventfd else 2, 1, 4]]
+
+
+def test_one_signal_of_the_guest_notifier_serves_what_was_pushed_before_the_main_loop_reads_it(exact: bool) -> None:
+    # Two operations that two servers end at once. The pool completes the one first that was submitted last.
+    drive = {"transport": "pio", "irq": "line"}
+    disk = {"model": "constant", "service": "90us", "servers": 2}
+    result = run(exact, [WRITE, (1_000_000, "W", 1000, 8)], drive, disk=disk)
+    assert [row[2:] for row in counts(result)] == [[0, 0], [1, 4]]
 
 
 def test_qemu_1_6_and_linux_3_10(exact: bool) -> None:
@@ -221,6 +238,22 @@ def test_neighbours_are_merged_into_one_operation(exact: bool) -> None:
     assert busy_ns(result)["disk/sda"] == DISK
 
 
+def test_writes_submitted_together_are_complete_together_in_1_6(exact: bool) -> None:
+    # bdrv_aio_multiwrite: the disk serves one behind the other, both callbacks come behind the second. The two
+    # complete the same way, so the first has to wait for one service more.
+    result = run(exact, [WRITE, (1_000_000, "W", 1000, 8)], qemu="1.6")
+    first, second = (stages(result.requests.iloc[n]) for n in (0, 1))
+    assert (first["completion_wait"], second["completion_wait"]) == (COMPLETION_WAIT + DISK, COMPLETION_WAIT)
+    # poll, dispatch, bdrv_co_em_bh more than in 7.2. The second waits for the first's rw_complete, virtqueue_push,
+    # virtio_notify, irqfd_wakeup, deliver_edge, and finds the interrupt under way.
+    assert first["completion"] == COMPLETE + 3 * NS
+    assert second["completion"] == 2 * NS + 3 * NS + 5 * NS + 3 * NS
+    assert counts(result)[0][2] + counts(result)[1][2] == 1
+    assert times(result)[1][2] - times(result)[0][2] == 2 * NS  # guest.complete, virtqueue_get_buf
+    apart = times(run(exact, [WRITE, (1_000_000, "W", 1000, 8)], qemu="7.2"))
+    assert apart[1][2] - apart[0][2] == DISK
+
+
 def test_an_iothread_needs_no_bql_and_has_its_own_pool(exact: bool) -> None:
     result = run(exact, [WRITE], {"iothread": "io0"})
     # aio_poll finds the bottom half that spawns the worker without a system call: submit_return, dispatch, spawn,
@@ -229,8 +262,9 @@ def test_an_iothread_needs_no_bql_and_has_its_own_pool(exact: bool) -> None:
     busy = busy_ns(result)
     assert (busy["web/bql"], busy["web/main_loop"], busy["web/pool"]) == (0, 0, 0)
     assert busy["web/iothread/io0/pool"] > DISK
-    # NOTICE, TAKE, SUBMIT, submit_return; dispatch, spawn; wake, dispatch, COMPLETE.
-    assert busy["web/iothread/io0"] == (3 + 3 + 7 + 1 + 2 + 2 + 7) * NS
+    # NOTICE, TAKE, SUBMIT, submit_return; dispatch, spawn; wake, dispatch, COMPLETE; dispatch: the completion has
+    # scheduled a bottom half and cancelled it.
+    assert busy["web/iothread/io0"] == (3 + 3 + 7 + 1 + 2 + 2 + 7 + 1) * NS
 
 
 POLLED = {
@@ -246,23 +280,50 @@ POLLED = {
 }
 
 
-@pytest.mark.parametrize("event_idx", [False, True])
-def test_a_polling_iothread_needs_no_kick(exact: bool, event_idx: bool) -> None:
-    # Between the events of the iothread lie about 10 and 17 us: its polling time grows 4, 8, 16, 32 us and catches
-    # them.
-    rows: list[Row] = [(1_000_000 + 30_000 * n, "W", 0, 8) for n in range(12)]
-    drive = {"iothread": True, "event_idx": event_idx}
-    result = run(exact, rows, drive, disk={"model": "constant", "service": "10us"})
-    last = result.requests.iloc[-1]
-    # Without event indices the interrupt waits for a bottom half: dispatch more, the check of virtio_notify in it.
-    completion = COMPLETE if event_idx else COMPLETE + NS
-    assert stages(last) == {**POLLED, "completion": completion}
+PERIODIC: list[Row] = [(1_000_000 + 30_000 * n, "W", 0, 8) for n in range(12)]
+"""Between the events of the iothread lie about 10 and 17 us: its polling time grows 4, 8, 16, 32 us and catches them,
+from the 8th request on at the latest: at least the last four periods of 30 us."""
+
+
+def test_a_polling_iothread_needs_no_kick(exact: bool) -> None:
+    drive = {"iothread": True, "event_idx": False}
+    result = run(exact, PERIODIC, drive, disk={"model": "constant", "service": "10us"})
+    # The interrupt waits for a bottom half: dispatch more, the check of virtio_notify in it.
+    assert stages(result.requests.iloc[-1]) == {**POLLED, "completion": COMPLETE + NS}
     assert counts(result)[-1] == [0, 0, 1, 0]
     assert sum(POLLED.values()) == 14_100
     kicked = [row[0] for row in counts(result)]
     assert (kicked[0], kicked[-4:]) == (1, [0, 0, 0, 0])
-    # It polls from the 8th request on at the latest: at least the last four periods of 30 us.
     assert busy_ns(result)["web/iothread/drive:0"] > 4 * 30_000
+
+
+def test_a_bottom_half_ends_poll_mode_and_with_event_indices_that_is_a_kick(exact: bool) -> None:
+    # The worker's bottom half ends poll mode: avail_event moves to the present index, stays there when the loop polls
+    # again, and the next request passes it. The exit is nobody's time: the loop has found the request by itself.
+    result = run(exact, PERIODIC, {"iothread": True}, disk={"model": "constant", "service": "10us"})
+    assert stages(result.requests.iloc[-1]) == {
+        **{stage: ns for stage, ns in POLLED.items() if stage != "submit_wait"},
+        "guest_run": ADD + 2 * NS + 2 * NS,  # queue_rq, add; kick_prepare, vp_notify beside the iothread's 200
+    }
+    assert counts(result) == [[1, 0, 1, 0]] * 12
+
+
+@pytest.mark.parametrize(("event_idx", "kicks"), [(True, [1, 1, 1, 1]), (False, [0, 0, 0, 0])])
+@pytest.mark.parametrize("aio", ["native", "io_uring"])
+def test_linux_aio_and_io_uring_schedule_a_bottom_half_too(
+    aio: str, event_idx: bool, kicks: list[int], exact: bool
+) -> None:
+    drive = {"iothread": True, "aio": aio, "event_idx": event_idx}
+    result = run(exact, PERIODIC, drive, disk={"model": "constant", "service": "10us"})
+    assert [row[0] for row in counts(result)][-4:] == kicks
+    assert busy_ns(result)["web/iothread/drive:0"] > 4 * 30_000
+
+
+def test_polled_completions_need_no_wake_up(exact: bool) -> None:
+    # The bottom half that is scheduled and cancelled costs a turn behind the submission and behind the completion.
+    drive = {"iothread": True, "aio": "native", "event_idx": False}
+    last = run(exact, PERIODIC, drive, disk={"model": "constant", "service": "10us"}).requests.iloc[-1]
+    assert last["completion_wait_ns"] == 2 * NS  # run_poll_handlers_once, dispatch
 
 
 def test_poll_max_ns_0_never_polls(exact: bool) -> None:

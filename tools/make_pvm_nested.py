@@ -387,6 +387,7 @@ def virtio_costs(w: Writer) -> None:
         "main_loop.virtio_blk_rw_complete": "200ns",
         "main_loop.virtqueue_push": "200ns",
         "main_loop.virtio_notify": "100ns",
+        "main_loop.event_notifier_set": "300ns",
         "main_loop.pci_set_irq": "300ns",
     }.items():
         w.constant(key, value, "assumed", "no measurement; as in vmx-2013")

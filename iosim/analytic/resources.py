@@ -39,8 +39,9 @@ TITLES = {
     "page_cache": "Page cache",
 }
 """What all resources of a kind are called."""
-NOT_SERVING = ("throttle", "page_cache")
-"""Kinds whose level says how full they are or how long they hold back, not how busy they are."""
+NOT_SERVING = ("cpu", "throttle", "page_cache")
+"""Kinds that set no bound: another CPU takes what one is too busy for (all of them are the resource `cpus`), limits
+hold back instead of serving, and the page cache is more or less full."""
 HOLDERS = ("bql", "pool", "channel", "ring", "qcow2")
 """Kinds that are held while others serve: their busy time contains that of CPUs and disks, and waits for these."""
 

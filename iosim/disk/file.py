@@ -29,8 +29,10 @@ class HostFile:
         self.bios = bios
         self._binder = binder
         self._fdatasync = binder.path("worker.fdatasync_enter")
-        self._fallocate = binder.path("worker.fallocate_enter", "worker.syscall_return")
+        back = ("worker.syscall_return", "handle_aiocb_write_zeroes")
+        self._fallocate = binder.path("worker.fallocate_enter", back)
         self._return = binder.path("worker.syscall_return")
+        self._synced = binder.path(("worker.syscall_return", "handle_aiocb_flush"))
         self._paths: dict[tuple[str, int], Path] = {}
 
     def pwrite(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
@@ -76,7 +78,7 @@ class HostFile:
 
     def _transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         ret = yield from self.disk.transfer(thread, job)
-        yield self._return
+        yield self._synced if job.op == FLUSH else self._return
         return ret
 
     def _path(self, call: str, page: str, n: int) -> Path:
@@ -167,7 +169,7 @@ class BufferedFile(HostFile):
         yield self._fdatasync
         error = yield from self._flusher.sync(thread, request, self.space)
         if error:
-            yield self._return
+            yield self._synced
             return error
         return (yield from self._transfer(thread, self.job(request, FLUSH, 0, 0)))
 

@@ -185,6 +185,6 @@ class Flusher:
         wait = WritebackWait(thread, len(space.in_flight))
         for writeback in space.in_flight:
             writeback.waiters.append(wait)
-        request.wait_in(Stage.DISK_WAIT, thread.name)
+        request.wait_in(Stage.DISK_WAIT, thread.name, "file_write_and_wait_range")
         yield Block()
         request.stop_waiting(self._host.now_ns)

@@ -56,9 +56,9 @@ class Bare:
         self._cpu = cpu
         self._channel = channel
         self._polls = polls
-        self._data = DataPhase(binder, kernel, width, string, "data_block")
+        self._data = DataPhase(binder, kernel, width, string, "data_block", "data_block")
         self._blocks: dict[tuple[bool, int], DataBlock] = {}
-        queued = binder.binder.path("guest.block_layer", mode=Mode.GUEST)
+        queued = binder.binder.path(("guest.block_layer", "next_request"), mode=Mode.GUEST)
         self._queued = queued
         self._dma = binder.section(*DMA_SETUP, *TASK_FILE, COMMAND, before=queued)
         self._pio_write = binder.section(*TASK_FILE, COMMAND, before=queued)

@@ -338,7 +338,7 @@ class GuestCpu:
         vcpu.halted = True
         yield from vcpu.sleep_until_runnable()
         yield vcpu.enter
-        if (yield vcpu.check):
+        while (yield vcpu.check):
             if vcpu.signal_pending:
                 return False, None
             yield from vcpu.process_requests()

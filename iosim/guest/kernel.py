@@ -403,7 +403,7 @@ class GuestKernel:
             return
         if driver.needs_work(command):
             self._ready.append((lambda: self._pio_task(queue, command), None))
-            command.request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+            command.request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name, "queue_delayed_work")
         cpu.put_down()
 
     def _pio_task(self, queue: ChannelQueue, command: Command) -> Ops:
@@ -427,7 +427,7 @@ class GuestKernel:
         request = command.request
         if queue.bus.failed:
             if queue.drivers[self._number].recovers:
-                request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name)
+                request.wait_in(Stage.GUEST_QUEUE, cpu.thread.name, "ata_qc_schedule_eh")
                 self._ready.append((lambda: self._error_handler(queue, command), None))
                 cpu.put_down()
                 return

@@ -91,22 +91,23 @@ class DataPhase:
     """How a driver moves one block: width, string instruction or loop.
 
     One string instruction or loop moves one sector for libata (ata_pio_sector), the whole block for the bare-metal
-    guests.
+    guests. *function* prepares it, *move* moves it.
     """
 
-    def __init__(self, binder: AccessBinder, kernel: str, width: int, string: bool, function: str) -> None:
+    def __init__(self, binder: AccessBinder, kernel: str, width: int, string: bool, function: str, move: str) -> None:
         port = binder.ports[Reg.DATA]
         path = binder.binder.path
         form = "rep" if string else "loop"
+        out, into = ((f"guest.data_{way}_{form}", move) for way in ("out", "in"))
         self._kernel = kernel
         self._width = width
         self._string = string
         self._port = port
         block = ("guest.data_block", function)
-        self._first_out = path(block, f"guest.data_out_{form}", mode=Mode.GUEST)
-        self._next_out = path(f"guest.data_out_{form}", mode=Mode.GUEST)
-        self._first_in = path(block, f"guest.data_in_{form}", mode=Mode.GUEST)
-        self._next_in = path(f"guest.data_in_{form}", mode=Mode.GUEST)
+        self._first_out = path(block, out, mode=Mode.GUEST)
+        self._next_out = path(out, mode=Mode.GUEST)
+        self._first_in = path(block, into, mode=Mode.GUEST)
+        self._next_in = path(into, mode=Mode.GUEST)
 
     def block(self, is_write: bool, sectors: int, per_string: int) -> DataBlock:
         """Return one block of *sectors* sectors, *per_string* of them moved by each string instruction or loop."""
@@ -138,11 +139,13 @@ class Libata:
     ) -> None:
         self._cpu = cpu
         self._channel = channel
-        self._data = DataPhase(binder, kernel, width, string, "ata_pio_sector")
+        move = "ata_sff_data_xfer32" if width == 4 else "ata_sff_data_xfer"
+        self._data = DataPhase(binder, kernel, width, string, "ata_pio_sector", move)
         self._blocks: dict[tuple[bool, int], DataBlock] = {}
         self._prepare: dict[tuple[bool, bool], Section] = {}
         self._pio_write: dict[bool, Section] = {}
-        queued = binder.binder.path("guest.block_layer", mode=Mode.GUEST)
+        dispatch = "scsi_request_fn" if kernel == "3.10" else "blk_mq_dispatch_rq_list"
+        queued = binder.binder.path(("guest.block_layer", dispatch), mode=Mode.GUEST)
         for ext in (False, True):
             load = (*ATA_SFF_TF_LOAD_HOB, *ATA_SFF_TF_LOAD) if ext else ATA_SFF_TF_LOAD
             self._prepare[False, ext] = binder.section(*ATA_DEV_SELECT, *load, before=queued)

@@ -113,7 +113,8 @@ class VirtioBlk:
         self._dispatching = False
         self._n_waiting = self._n_in_use = 0
         path = binder.path
-        self._queue_rq = path("guest.virtio_queue_rq", "guest.virtqueue_add", mode=Mode.GUEST)
+        queue_rq = "do_virtblk_request" if version == "3.10" else "virtio_queue_rq"
+        self._queue_rq = path(("guest.virtio_queue_rq", queue_rq), "guest.virtqueue_add", mode=Mode.GUEST)
         self._kick_prepare = path("guest.virtqueue_kick_prepare", mode=Mode.GUEST)
         self._vp_notify = path("guest.vp_notify", mode=Mode.GUEST)
         self._vp_interrupt = path("guest.vp_interrupt", mode=Mode.GUEST)

@@ -46,7 +46,7 @@ class IoWq:
 
     def io_wq_enqueue(self, work: Work) -> None:
         """Queue *work*; its request waits for a worker."""
-        work.request.wait_in(Stage.AIO_WAIT, "iou-wrk")
+        work.request.wait_in(Stage.AIO_WAIT, "iou-wrk", "io_wq_enqueue")
         self._work.append(work)
         if self._idle:
             thread = self._idle.popleft()

@@ -90,7 +90,7 @@ class HostThread(Account):
         self._allowed = allowed
         self._paused: int | None = None
         self._woken_path: Path | None = None
-        self._in_hand: tuple[Request, Stage, str] | None = None
+        self._in_hand: tuple[Request, Stage, str, str] | None = None
         self._alarm = Alarm(host)
         self._alarm_twice = False
         self._waking: Path | None = None
@@ -280,7 +280,7 @@ class HostThread(Account):
         if request is not None:
             request.stop_waiting(now) if self._asked_ns is None else request.charge(Stage.BQL_WAIT, now, self.name)
         elif isinstance(woken_for, Request) and woken_for.carrier and woken_for.waiting in _WAITS_FOR_A_THREAD:
-            self._in_hand = (woken_for, woken_for.waiting, woken_for.carrier)
+            self._in_hand = (woken_for, woken_for.waiting, woken_for.carrier, woken_for.waits_at)
             woken_for.stop_waiting(now)
             woken_for.wait_in(Stage.CPU_WAIT, self.name)
 
@@ -292,11 +292,11 @@ class HostThread(Account):
         if self.request is not None:
             self.request.charge(Stage.CPU_WAIT, now, self.name)
         if self._in_hand is not None:
-            request, stage, carrier = self._in_hand
+            request, stage, carrier, function = self._in_hand
             self._in_hand = None
             if request.waiting is Stage.CPU_WAIT and request.carrier == self.name:
                 request.stop_waiting(now)
-                request.wait_in(stage, carrier)
+                request.wait_in(stage, carrier, function)
 
     def _take_cpu(self) -> Process:
         """Wait for a CPU, if the thread needs one."""

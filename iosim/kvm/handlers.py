@@ -55,11 +55,15 @@ class Handlers:
         self.mmio_bus = IoBus(binder)
         self._kernel = kernel
         self._handle_exit = binder.path("kvm.handle_exit")
-        self._fast = binder.path("kvm.handle_io", "kvm.fast_pio", "kvm.kernel_pio")
+        fast = "kvm_fast_pio_out" if kernel == "3.10" else "kvm_fast_pio"
+        self._fast = binder.path("kvm.handle_io", ("kvm.fast_pio", fast), "kvm.kernel_pio")
         self._emulate = binder.path("kvm.handle_io", "kvm.emulate_instruction", "kvm.kernel_pio")
         self._fast_mmio = binder.path(("kvm.handle_io", "handle_ept_misconfig"), ("kvm.kernel_pio", "kvm_io_bus_write"))
         self._picdev = binder.path("kvm.picdev_write")
-        self._eoi = binder.path("kvm.apic_write_eoi")
+        self._eoi = {
+            ExitReason.APIC_ACCESS: binder.path("kvm.apic_write_eoi"),
+            ExitReason.MSR_WRITE: binder.path(("kvm.apic_write_eoi", "kvm_x2apic_msr_write")),
+        }
         self._other: dict[ExitReason, Path] = {}
         self._table: dict[ExitReason, Handler] = {}
         own = {
@@ -155,7 +159,7 @@ class Handlers:
 
     def handle_other(self, vcpu: Any, exit_: Exit) -> Steps[int]:
         """Any other exit, as declared: its handler's cost, then the guest, userspace, or an error of KVM_RUN."""
-        yield self._eoi if exit_.eoi else self._other[exit_.reason]
+        yield self._eoi[exit_.reason] if exit_.eoi else self._other[exit_.reason]
         if exit_.errno:
             return -exit_.errno
         if exit_.kvm_exit is not None:

@@ -23,6 +23,8 @@ class IrqFd:
     in IRR already is no further interrupt.
     """
 
+    is_irqfd = True
+
     def __init__(self, binder: Binder, gsi: int, target: Target) -> None:
         self._gsi = gsi
         self._target = target
@@ -48,6 +50,8 @@ class IrqFd:
 
 class IntxLine:
     """The device's interrupt line: set_irq, the ioctls of `IrqChip`; the guest lowers it by reading the ISR status."""
+
+    is_irqfd = False
 
     def __init__(self, binder: Binder, irqchip: IrqChip, gsi: int, target: Target) -> None:
         self._irqchip = irqchip

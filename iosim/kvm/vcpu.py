@@ -50,7 +50,7 @@ class Vcpu:
         self.kernel = kernel
         self._binder = binder
         self.guest = guest
-        self.vmcs = LoadedVmcs(binder)
+        self.vmcs = LoadedVmcs(binder, kernel)
         self.handlers = Handlers(binder, kernel)
         self.account: Any = ExitAccount(thread, self, account_log)
         thread.tracer = self.account
@@ -68,15 +68,21 @@ class Vcpu:
         self._halt_poll_max_ns = HALT_POLL_NS_DEFAULT[kernel]
         self._halt_poll_ns = 0
         self._ioctl = binder.path("kvm.vcpu_ioctl")
-        self._complete_io = binder.path("kvm.complete_userspace_io")
+        old = kernel == "3.10"
+        fast = "complete_emulated_pio" if old else "complete_fast_pio_in"
+        self._complete_io = {
+            True: binder.path("kvm.complete_userspace_io"),
+            False: binder.path(("kvm.complete_userspace_io", fast)),
+        }
         self.enter = binder.path("kvm.enter_guest")
         self.check = Check(self)
         self._leave = binder.path("kvm.leave_guest")
-        self._inject = binder.path("kvm.inject_pending_event")
-        self._window = binder.path("kvm.enable_irq_window")
+        inject = "inject_pending_event" if old else "kvm_check_and_inject_events"
+        self._inject = binder.path(("kvm.inject_pending_event", inject))
+        self._window = binder.path(("kvm.enable_irq_window", "enable_irq_window" if old else "vmx_enable_irq_window"))
         self._signal = binder.path("kvm.signal")
         self._block = binder.path("kvm.vcpu_block")
-        self._wake_polling = binder.path("kvm.wake_polling")
+        self._wake_polling = binder.path(("kvm.wake_polling", "kvm_vcpu_halt"))
         self._wake_asleep = binder.path("kvm.wake_asleep")
         self._userspace_exit = binder.path(Op.USERSPACE)
         self._return = binder.path("kvm.return_to_userspace")
@@ -150,7 +156,7 @@ class Vcpu:
         access = self.complete_userspace_io
         if access is not None:
             self.complete_userspace_io = None
-            yield self._complete_io
+            yield self._complete_io[access.kind.string]
             if access.kind.string:
                 yield self._binder.repeated("kvm.rep_ins_item", access.kind.items)
         r = yield from self.vcpu_run()
@@ -176,7 +182,7 @@ class Vcpu:
     def vcpu_enter_guest(self) -> Steps[int]:
         """One entry and the exit that ends it. 1: go on in the kernel; 0: to userspace; negative: errno.
 
-        1. requests and events are looked at, up to the moment before the entry;
+        1. requests and events are looked at, until none is left the moment before the entry;
         2. vmx_vcpu_run;
         3. back in root mode: statistics, the host's interrupt handler for an external interrupt;
         4. vmx_handle_exit.
@@ -184,7 +190,7 @@ class Vcpu:
         yield self.enter
         exit_ = None
         while exit_ is None:
-            if (yield self.check):
+            while (yield self.check):
                 if self.signal_pending:
                     yield from self._cancel_for_signal()
                     return -errno.EINTR

@@ -258,6 +258,7 @@ _VIRTIO = [
     CostKey("main_loop.virtio_blk_rw_complete", _C, "virtio_blk_rw_complete", "operation done, once per element"),
     CostKey("main_loop.virtqueue_push", _C, "virtqueue_push", "one element put on the used ring"),
     CostKey("main_loop.virtio_notify", _C, "virtio_notify", "is an interrupt wanted? (virtio_should_notify)"),
+    CostKey("main_loop.event_notifier_set", _C, "event_notifier_set", "INTx with ioeventfd in 7.2: eventfd written"),
     CostKey("main_loop.pci_set_irq", _C, "pci_set_irq", "INTx raised, down to the ioctl"),
 ]
 

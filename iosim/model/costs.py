@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any, TypeGuard
@@ -128,6 +129,18 @@ class Profile:
     def counts_by_kind(self) -> dict[str, int]:
         """Return how many figures are of each of `KINDS`."""
         return {kind: sum(f.kind == kind for f in self.figures.values()) for kind in KINDS}
+
+    def means_ns(self) -> dict[str, float]:
+        """Return the mean of each cost in ns."""
+        return {key: figure.cost.mean_ns for key, figure in self.figures.items()}
+
+    def checksum(self) -> str:
+        """Return a SHA-256 of the costs as they are drawn: two profiles with the same one give the same results."""
+        found = sha256()
+        for key, figure in self.figures.items():
+            drawn = figure.cost.ns if figure.cost.ns is not None else figure.cost.array.tolist()
+            found.update(f"{key}={drawn}\n".encode())
+        return found.hexdigest()
 
 
 def shipped_profiles() -> list[str]:

@@ -26,6 +26,14 @@ class OutputError(IosimError):
     """The folder for the result cannot be used."""
 
 
+class ExportError(IosimError):
+    """An export that is asked for is none, or what it is to show is not there."""
+
+
+class StudyError(IosimError):
+    """A study file breaks a rule, or a study cannot be run as asked."""
+
+
 class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 

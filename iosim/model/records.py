@@ -67,6 +67,7 @@ class Request(Subject):
         "userspace_exits",
         "vcpu",
         "waiting",
+        "waits_at",
     )
 
     def __init__(
@@ -85,6 +86,7 @@ class Request(Subject):
         self.mark_ns = arrival_ns
         self.waiting = Stage.GUEST_QUEUE
         self.carrier = ""
+        self.waits_at = ""
         self.stages = [0] * N_STAGES
         self.status = UNFINISHED
         self.error = NO_ERROR
@@ -97,12 +99,15 @@ class Request(Subject):
         self.log: list[tuple[Any, ...]] | None = []
         self.following: tuple[Request, list[int], int] | None = None
 
-    def charge(self, stage: Stage, now_ns: int, thread: str) -> None:
-        """Charge the time since the mark to *stage*, waited on behalf of *thread*, and move the mark to *now_ns*."""
+    def charge(self, stage: Stage, now_ns: int, thread: str, function: str = "") -> None:
+        """Charge the time since the mark to *stage*, waited on behalf of *thread*, and move the mark to *now_ns*.
+
+        *function* as in `wait_in`.
+        """
         if now_ns > self.mark_ns:
             self.stages[stage] += now_ns - self.mark_ns
             if self.log is not None:
-                self.log.append((self.mark_ns, thread, stage, now_ns))
+                self.log.append((self.mark_ns, thread, stage, now_ns, function or WAITING_FUNCTION.get(stage, "")))
             self.mark_ns = now_ns
 
     def on_vcpu(self, number: int) -> Subject:
@@ -130,10 +135,14 @@ class Request(Subject):
         self.userspace_exits += userspace_exits
         self.irq_line_ioctls += irq_lines
 
-    def wait_in(self, stage: Stage, carrier: str) -> None:
-        """From here on no thread runs for the request; *carrier* has it, and the time is that of *stage*."""
+    def wait_in(self, stage: Stage, carrier: str, function: str = "") -> None:
+        """From here on no thread runs for the request; *carrier* has it, and the time is that of *stage*.
+
+        *function* is where it waits, if that is not the one of `WAITING_FUNCTION`.
+        """
         self.waiting = stage
         self.carrier = carrier
+        self.waits_at = function
 
     def stop_waiting(self, now_ns: int) -> None:
         """Charge the wait that began with `wait_in`: nobody has to wake anybody for the request any more.
@@ -141,7 +150,7 @@ class Request(Subject):
         One that follows another (`follow`) takes over what was charged to that.
         """
         if self.following is None:
-            self.charge(self.waiting, now_ns, self.carrier)
+            self.charge(self.waiting, now_ns, self.carrier, self.waits_at)
             self.carrier = ""
         else:
             self.following[0].stop_waiting(now_ns)

@@ -70,6 +70,32 @@ def _file_name(value: str) -> str:
 Time: TypeAlias = Annotated[int, BeforeValidator(_time), PlainSerializer(units.exact_time, return_type=str)]
 Size: TypeAlias = Annotated[int, BeforeValidator(_size), PlainSerializer(units.exact_size, return_type=str)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
+TraceFormat: TypeAlias = Literal[
+    "auto",
+    "csv",
+    "parquet",
+    "qemu-log",
+    "simpletrace",
+    "kvm",
+    "block",
+    "blkparse",
+    "fio-iolog",
+    "fio-lat",
+    "fio-bw",
+    "msr",
+    "alibaba",
+    "tencent",
+    "spc",
+    "fiu",
+    "vscsi",
+    "disksim",
+    "mqsim",
+    "heimdall",
+    "perf-script",
+    "trace-cmd",
+    "ftrace",
+    "fio",
+]
 FileName: TypeAlias = Annotated[str, AfterValidator(_file_name)]
 VcpuNumber: TypeAlias = Annotated[int, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
@@ -496,6 +522,8 @@ class DriveTable(_Table):
     irq: Literal["irqfd", "line"] = "irqfd"
     transport: Literal["pio", "mmio"] | None = None
     trace: FileName
+    trace_format: TraceFormat = "auto"
+    trace_device: str | None = None
     replay: Literal["open", "closed"] = "open"
     rerror: Literal["report", "stop", "ignore"] = "report"
     werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"
@@ -567,6 +595,7 @@ class VmTable(_Table):
     name: Name
     count: Annotated[int, Field(ge=1, le=4096)] = 1
     offset: Time = 0
+    phase: Time = 0
     vcpus: Annotated[int, Field(ge=1, le=MAX_VCPUS)] = 1
     irq_vcpu: VcpuNumber = 0
     load: LoadTable | None = None
@@ -685,10 +714,16 @@ class VmTable(_Table):
 
     @model_validator(mode="after")
     def _clones_start_in_time(self) -> "VmTable":
-        if self.offset * (self.count - 1) >= units.MAX_NS:
+        last = self.offset * (self.count - 1)
+        if last >= units.MAX_NS:
             raise _table_rule(
                 f"offset times the clones before the last must be shorter than 146 years, "
                 f"got {units.exact_time(self.offset)} times {self.count - 1}"
+            )
+        if last + self.phase >= units.MAX_NS:
+            raise _table_rule(
+                f"phase behind the last clone's offset must be shorter than 146 years, "
+                f"got {units.exact_time(self.phase)} and {units.exact_time(last)}"
             )
         return self
 

@@ -71,7 +71,7 @@ class Vring:
         self.event_idx = event_idx
         self.avail: deque[Element] = deque()
         self.used: deque[Element] = deque()
-        self.watch: Callable[[Element], None] | None = None
+        self.watch: Callable[[Request], None] | None = None
         self.notification = True
         self._no_notify = False
         self.reset()
@@ -104,7 +104,7 @@ class Vring:
         self._avail_idx = (self._avail_idx + 1) & _MASK
         self._num_added += 1
         if self.watch is not None:
-            self.watch(element)
+            self.watch(element.request)
 
     def kick_prepare(self) -> bool:
         """virtqueue_kick_prepare: tell whether the device wants to be told of what was added since the last call."""

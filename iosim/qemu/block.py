@@ -12,11 +12,11 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from iosim.host import HostThread, Level
-from iosim.model.records import FLUSH, WRITE, Request
+from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.coroutine import Coroutine
-from iosim.qemu.file_posix import FilePosix
+from iosim.qemu.file_posix import NODE, FilePosix
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.throttle import Throttle
 from iosim.qemu.versions import QemuVersion
@@ -56,18 +56,18 @@ class RawFormat:
 
     def __init__(self, binder: Binder, version: QemuVersion, file: FilePosix) -> None:
         self.file = file
-        node = "bdrv_co_do_writev" if version.cpu_io else "bdrv_co_pwritev_part"
-        self._node = binder.path(("qemu.bdrv_co_pwritev", node))
+        names = ("bdrv_co_do_readv", "bdrv_co_do_writev") if version.cpu_io else NODE
+        self._read, self._write = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
         self._flush = binder.path("qemu.bdrv_co_flush")
 
     def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """raw_co_pwritev (raw_co_writev in 1.6)."""
-        yield self._node
+        yield self._write
         return (yield from self.file.co_pwritev(coroutine, request, sector, sectors))
 
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """raw_co_preadv (raw_co_readv in 1.6)."""
-        yield self._node
+        yield self._read
         return (yield from self.file.co_preadv(coroutine, request, sector, sectors))
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:
@@ -97,10 +97,14 @@ class BlockBackend:
         self._version = version
         self._main_loop = main_loop
         self._writethrough = cache in ("writethrough", "directsync")
-        entry = "bdrv_aio_writev" if version.cpu_io else "blk_aio_prwv"
-        self._accept = binder.path(("qemu.blk_aio_prwv", entry), "qemu.coroutine_create")
+        old = {READ: "bdrv_aio_readv", WRITE: "bdrv_aio_writev", FLUSH: "bdrv_aio_flush"}
+        self._accept = {
+            op: binder.path(("qemu.blk_aio_prwv", name if version.cpu_io else "blk_aio_prwv"), "qemu.coroutine_create")
+            for op, name in old.items()
+        }
         self._return = binder.path("qemu.submit_return")
-        self._em_bh = binder.path("main_loop.bdrv_co_em_bh")
+        em_bh = "bdrv_co_em_bh" if version.cpu_io else "blk_aio_complete_bh"
+        self._em_bh = binder.path(("main_loop.bdrv_co_em_bh", em_bh))
 
     def blk_set_on_error(self, rerror: str, werror: str) -> None:
         """Set the policies for errors of reads, and of writes and flushes."""
@@ -138,7 +142,7 @@ class BlockBackend:
         Comes back when the coroutine has yielded for the first time; the thread then carries nothing any more.
         """
         self.blk_inc_in_flight()
-        yield self._accept
+        yield self._accept[io[0]]
         acb = BlkAioEmAIOCB(complete)
         coroutine = Coroutine()
         coroutine.create(self._aio_entry(coroutine, request, io, acb))
@@ -164,7 +168,10 @@ class BlockBackend:
             yield SYNC
             assert coroutine.thread is not None
             coroutine.thread.request = None
-            request.wait_in(Stage.COMPLETION if acb.has_returned else Stage.COMPLETION_WAIT, "main")
+            if acb.has_returned:
+                request.wait_in(Stage.COMPLETION, "main", "qemu_bh_schedule")
+            else:
+                request.wait_in(Stage.COMPLETION_WAIT, "main")
             self._main_loop.qemu_bh_schedule(partial(self._bdrv_co_em_bh, request, acb), request)
         elif acb.has_returned:
             yield from self._complete(acb)

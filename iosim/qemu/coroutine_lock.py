@@ -10,12 +10,20 @@ from iosim.qemu.coroutine import QEMU_COROUTINE_YIELD, Coroutine
 
 
 class CoQueue:
-    """Coroutines that wait, first in, first out. The time of their requests is that of *stage*."""
+    """Coroutines that wait in *function*, first in, first out. The time of their requests is that of *stage*."""
 
-    def __init__(self, host: Host, stage: Stage, carrier: str, waiting: Level | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        stage: Stage,
+        carrier: str,
+        waiting: Level | None = None,
+        function: str = "qemu_co_queue_wait",
+    ) -> None:
         self._host = host
         self._stage = stage
         self._carrier = carrier
+        self._function = function
         self._entries: deque[tuple[Coroutine, Request]] = deque()
         self._waiting = waiting
 
@@ -32,7 +40,7 @@ class CoQueue:
         else:
             self._entries.append((coroutine, request))
         self._change(1)
-        request.wait_in(self._stage, self._carrier)
+        request.wait_in(self._stage, self._carrier, self._function)
         yield QEMU_COROUTINE_YIELD
 
     def next(self, by: Coroutine) -> bool:
@@ -68,7 +76,7 @@ class CoMutex:
         self._host = host
         self._hands_over = hands_over
         self._locked = False
-        self._queue = CoQueue(host, Stage.QEMU_SUBMIT, carrier, waiting)
+        self._queue = CoQueue(host, Stage.QEMU_SUBMIT, carrier, waiting, "qemu_co_mutex_lock")
         self._held = held
 
     def lock(self, coroutine: Coroutine, request: Request) -> Steps[None]:

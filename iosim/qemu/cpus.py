@@ -8,7 +8,7 @@ from iosim.host import HostThread, Mutex
 from iosim.kvm import Access, KvmExit, Vcpu
 from iosim.model.ata import Reg
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, Binder, Block, Lock, Run, Segment, Steps, Template, Unlock
+from iosim.model.steps import SYNC, Binder, Block, Lock, Path, Run, Segment, Steps, Template, Unlock
 from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
 from iosim.qemu.virtio_blk import VirtIOBlock
@@ -78,18 +78,24 @@ class KvmCpu:
         self._pre_run = binder.path("qemu.pre_run")
         self._post_run = binder.path("qemu.post_run")
         self._handle_io = binder.path("qemu.handle_io")
-        self._address_space = (
-            binder.path("qemu.address_space_rw", "qemu.mutex_lock")
-            if version.bql_per_access
-            else binder.path("qemu.cpu_io", "qemu.address_space_rw")
-        )
+        self._new_address_space = binder.path("qemu.address_space_rw", "qemu.mutex_lock")
+        self._old_address_space = {
+            (write, width): binder.path(
+                ("qemu.cpu_io", f"cpu_{'out' if write else 'in'}{suffix}"), "qemu.address_space_rw"
+            )
+            for write in (False, True)
+            for width, suffix in ((1, "b"), (2, "w"), (4, "l"))
+        }
         self._further_item = binder.path("qemu.pio_item")
         self._unmodelled_port = binder.path("qemu.memory_region_dispatch", "qemu.portio")
-        self._physical_memory = binder.path("qemu.cpu_physical_memory_rw")
+        self._physical_memory = binder.path(
+            ("qemu.cpu_physical_memory_rw", "cpu_physical_memory_rw" if version.cpu_io else "address_space_rw")
+        )
         self._arch_exit = binder.path("qemu.arch_handle_exit")
         self._reset = binder.path("qemu.system_reset")
         self._internal_error = binder.path("qemu.internal_error")
-        self._wait_io = binder.path("qemu.wait_io_event")
+        wait_io = "qemu_kvm_wait_io_event" if version.cpu_io else "qemu_wait_io_event"
+        self._wait_io = binder.path(("qemu.wait_io_event", wait_io))
         self._exit_reasons: dict[KvmExit, Callable[[], Steps[int]]] = {
             KvmExit.IO: self._exit_io,
             KvmExit.MMIO: self._exit_mmio,
@@ -266,7 +272,7 @@ class KvmCpu:
     def _exit_mmio(self) -> Steps[int]:
         gpa = self.vcpu.run.gpa
         if gpa is not None:
-            yield self._address_space
+            yield self._address_space(4, True)
         elif self.version.bql_per_access:
             yield self._lock
         if self.version.bql_per_access:
@@ -312,6 +318,9 @@ class KvmCpu:
 
     # Port I/O
 
+    def _address_space(self, width: int, write: bool) -> Path:
+        return self._new_address_space if self.version.bql_per_access else self._old_address_space[write, width]
+
     def kvm_handle_io(self, access: Access) -> Steps[None]:
         """Hand the items of one KVM_EXIT_IO to the device, one by one (a batched rep ins has many)."""
         count = access.kind.items
@@ -338,7 +347,7 @@ class KvmCpu:
         A *further* item of the same exit finds everything in the processor's caches: one cost for all of it.
         """
         if not further:
-            yield self._address_space
+            yield self._address_space(access.kind.width, access.kind.write)
         if self.version.bql_per_access:
             yield Lock(self.bql)
         if further:
@@ -356,7 +365,7 @@ class KvmCpu:
 
     def _unmodelled(self) -> Steps[None]:
         """A declared background access to a port of a device that has no model."""
-        yield self._address_space
+        yield self._address_space(1, True)
         if self.version.bql_per_access:
             yield Lock(self.bql)
         yield self._unmodelled_port

@@ -14,6 +14,9 @@ from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.thread_pool import PoolElement, ThreadPool, ThreadPoolFunc
 from iosim.qemu.versions import QemuVersion
 
+NODE = ("bdrv_co_preadv_part", "bdrv_co_pwritev_part")
+"""What each node calls for a read and for a write since 2.x, whatever its driver."""
+
 
 class FilePosix:
     """Reads, writes and flushes one file, through the thread pool or *aio*. Results are 0 or a negative errno.
@@ -41,10 +44,14 @@ class FilePosix:
         self._flush_queue = CoQueue(pool.main_loop.thread.host, Stage.AIO_WAIT, "flush_queue")
         self._version = version
         self._pool = pool
-        node = "bdrv_co_writev_em" if version.cpu_io else "bdrv_co_pwritev_part"
-        prepare = "paio_submit" if version.cpu_io else "raw_co_prw"
+        names = ("bdrv_co_readv_em", "bdrv_co_writev_em") if version.cpu_io else NODE
+        old = "paio_submit" if aio is None else "raw_aio_submit"
+        prepare = old if version.cpu_io else "raw_co_prw"
         resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
-        self._node = binder.path(("qemu.bdrv_co_pwritev", node))
+        self._read, self._write = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
+        self._write_zeroes = binder.path(
+            ("qemu.bdrv_co_pwritev", "bdrv_co_pwrite_zeroes"), ("qemu.raw_co_prw", "raw_do_pwrite_zeroes")
+        )
         self._prepare = binder.path(("qemu.raw_co_prw", prepare))
         self._submit = binder.path("qemu.thread_pool_submit_aio")
         self._resume = binder.path(("main_loop.coroutine_resume", resumed))
@@ -53,15 +60,14 @@ class FilePosix:
 
     def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_pwritev of this node."""
-        yield self._node
+        yield self._write
         ret = yield from self.raw_co_prw(coroutine, request, WRITE, sector, sectors)
         self.write_gen += 1
         return ret
 
     def co_pwrite_zeroes(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_pwrite_zeroes of this node: fallocate through the thread pool (raw_co_pwrite_zeroes)."""
-        yield self._node
-        yield self._prepare
+        yield self._write_zeroes
         func = partial(self._handle_aiocb_write_zeroes, request, sector, sectors)
         ret = yield from self._thread_pool_submit_co(coroutine, request, func)
         self.write_gen += 1
@@ -69,7 +75,7 @@ class FilePosix:
 
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """bdrv_co_preadv of this node."""
-        yield self._node
+        yield self._read
         return (yield from self.raw_co_prw(coroutine, request, READ, sector, sectors))
 
     def co_flush(self, coroutine: Coroutine, request: Request) -> Steps[int]:

@@ -372,16 +372,17 @@ class IDEPaths:
                 keys: list[str | tuple[str, str]] = [dispatch]
             else:
                 keys = [dispatch, portio]
-            self._access[key] = self._binder.path(*keys, _function(register, write, width))
+            control = "ide_cmd_write" if self._version.cpu_io else "ide_ctrl_write"
+            self._access[key] = self._binder.path(*keys, _function(register, write, width, control))
         return self._access[key]
 
 
-def _function(register: Reg, write: bool, width: int) -> str | tuple[str, str]:
-    """Return the cost key of the register's function."""
+def _function(register: Reg, write: bool, width: int, control: str) -> str | tuple[str, str]:
+    """Return the cost key of the register's function; *control* is what writes the device control register."""
     if register is Reg.DATA:
         return f"qemu.ide_data_{'write' if write else 'read'}{'w' if width == 2 else 'l'}"
     if register is Reg.CONTROL:
-        return ("qemu.ide_ioport_write", "ide_ctrl_write") if write else "qemu.ide_status_read"
+        return ("qemu.ide_ioport_write", control) if write else "qemu.ide_status_read"
     if register is Reg.BM_COMMAND and write:
         return "qemu.bmdma_cmd_writeb"
     if register in (Reg.BM_STATUS, Reg.BM_COMMAND, Reg.BM_PRD):

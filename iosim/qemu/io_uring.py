@@ -34,6 +34,15 @@ class IoUring(LinuxAio):
         self._io_wq = io_wq
         self._hits: set[Aiocb] = set()
 
+    def _is_batch(self) -> bool:
+        """Whether the ring is full (luring_do_submit)."""
+        return self.in_flight + len(self.pending) >= MAX_ENTRIES
+
+    def _seen(self) -> None:
+        """The ring itself is the file descriptor: readable while there are completions in it."""
+        if not self._completed:
+            self._main_loop.event_notifier_clear(self.process_completions)
+
     def _entering(self, batch: Sequence[Aiocb]) -> Path:
         pinned = copied = 0
         for aiocb in batch:

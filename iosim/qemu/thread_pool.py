@@ -11,6 +11,7 @@ from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Block, Path, Steps
 from iosim.qemu.coroutine import Coroutine
 from iosim.qemu.main_loop import MainLoop
+from iosim.qemu.versions import QemuVersion
 
 MAX_THREADS = 64
 IDLE_NS = 10_000_000_000
@@ -55,10 +56,17 @@ class ThreadPool:
     """
 
     def __init__(
-        self, host: Host, binder: Binder, main_loop: MainLoop, name: str, new_thread: Callable[[int], HostThread]
+        self,
+        host: Host,
+        binder: Binder,
+        version: QemuVersion,
+        main_loop: MainLoop,
+        name: str,
+        new_thread: Callable[[int], HostThread],
     ) -> None:
         self._host = host
         self.main_loop = main_loop
+        self._by_eventfd = version.pool_completes_by_eventfd
         self._new_thread = new_thread
         self._head: deque[PoolElement] = deque()
         self.request_list: deque[PoolElement] = deque()
@@ -74,9 +82,11 @@ class ThreadPool:
         self._spawn_path = binder.path("pool.do_spawn_thread")
         self._wake_path = binder.path("pool.worker_wake")
         self._dequeue = binder.path("worker.dequeue")
-        self._notify = binder.path("worker.notify")
+        old = main_loop.version.cpu_io
+        self._notify = binder.path(("worker.notify", "event_notifier_set" if old else "qemu_bh_schedule"))
         self._notify_return = binder.path("worker.notify_return")
-        self._completion = binder.path("main_loop.thread_pool_completion")
+        completed = "event_notifier_ready" if old else "thread_pool_completion_bh"
+        self._completion = binder.path(("main_loop.thread_pool_completion", completed))
 
     # The submitting thread
 
@@ -110,7 +120,8 @@ class ThreadPool:
     def thread_pool_completion_bh(self) -> Steps[None]:
         """Complete every element that is done, the most recent submission first, from the start after each callback.
 
-        (event_notifier_ready in 1.6.)
+        What is done while a callback runs is found as well; 7.2 cancels the bottom half that was scheduled for it.
+        (event_notifier_ready in 1.6, an eventfd's handler.)
         """
         while True:
             yield SYNC
@@ -124,6 +135,9 @@ class ThreadPool:
             yield self._completion
             yield from element.coroutine.enter(self.main_loop.thread)
             self.main_loop.put_down()
+            yield SYNC
+            self.main_loop.aio_notify()
+            self.main_loop.qemu_bh_cancel(self.thread_pool_completion_bh)
 
     # The workers
 
@@ -186,7 +200,10 @@ class ThreadPool:
         thread.subject = thread.own_subject
         request.wait_in(Stage.COMPLETION_WAIT, self.main_loop.thread.name)
         element.done = True
-        self.main_loop.qemu_bh_schedule(self.thread_pool_completion_bh, request)
+        if self._by_eventfd:
+            self.main_loop.event_notifier_set(self.thread_pool_completion_bh, request)
+        else:
+            self.main_loop.qemu_bh_schedule(self.thread_pool_completion_bh, request)
         yield self._notify_return
         yield SYNC
         self.busy.change(self._host.now_ns, -1)

@@ -185,11 +185,12 @@ class _Held:
         self.queue = Level(host.timeline, f"{name}/throttle:queue")
         self.host = host
         self.main_loop = main_loop
+        self._entry = entry
         self.intercepted = binder.path(("qemu.throttle", entry))
         self.timer = binder.path(("main_loop.throttle_timer", timer))
 
     def new_queue(self) -> CoQueue:
-        return CoQueue(self.host, Stage.THROTTLE_WAIT, self.main_loop.thread.name, self.queue)
+        return CoQueue(self.host, Stage.THROTTLE_WAIT, self.main_loop.thread.name, self.queue, self._entry)
 
     def note(self, waiting: int) -> None:
         """The resource is busy while anything waits."""

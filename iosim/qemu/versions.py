@@ -24,6 +24,8 @@ class QemuVersion:
     """2.4 and later (cb72cba830): DRQ falls before end_transfer_func runs."""
     busy_during_dma: bool
     """Up to 2.7 (9da82227ca): BUSY is set while the bus master transfers."""
+    pool_completes_by_eventfd: bool
+    """Up to 1.6 a worker signals an eventfd of its own; later it schedules a bottom half."""
     poll_keeps_bql: bool
     """Up to 1.6: the main loop keeps the BQL over a poll that does not wait."""
     run_error_aborts: bool
@@ -49,9 +51,9 @@ class QemuVersion:
 
 VERSIONS = {
     "1.6": QemuVersion(
-        "1.6", False, 1, False, True, True, False, False, True, True, True, 128, False, False, False, False, False
+        "1.6", False, 1, False, True, True, False, False, True, True, True, True, 128, False, False, False, False, False
     ),
     "7.2": QemuVersion(
-        "7.2", True, 2, True, False, False, True, True, False, False, False, 1024, True, True, True, True, True
+        "7.2", True, 2, True, False, False, True, True, False, False, False, False, 1024, True, True, True, True, True
     ),
 }

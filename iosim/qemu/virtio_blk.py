@@ -21,17 +21,16 @@ from iosim.qemu.linux_aio import LinuxAio
 from iosim.qemu.main_loop import MainLoop
 from iosim.qemu.runstate import RunState
 from iosim.qemu.versions import QemuVersion
+from iosim.qemu.virtio_merge import PAGE_SECTORS, VIRTIO_BLK_MAX_MERGE_REQS, Multiwrite, merged
 
-VIRTIO_BLK_MAX_MERGE_REQS = 32
-IOV_MAX = 1024
-"""blk_get_max_iov: how many segments one operation may have."""
-PAGE_SECTORS = 8
 QUEUE_NOTIFY, ISR = 0, 1
 """The device's registers, as far as requests use them."""
 
 
 class GuestNotifier(Protocol):
     """How the device interrupts the guest (`iosim.kvm.irqfd`)."""
+
+    is_irqfd: bool
 
     def notify(self, element: Element, left: Callable[[], None]) -> Steps[None]:
         """Raise the interrupt for *element*."""
@@ -77,6 +76,9 @@ class VirtIOBlock:
         self._aio = aio if version.laio_queues else None
         self._batches_notifications = version.virtio_notify_bh and conf.ioeventfd and not vring.event_idx
         self._to_notify: list[Element] = []
+        dataplane = version.virtio_notify_bh and conf.ioeventfd
+        self._notifies_main_loop = dataplane and not notifier.is_irqfd
+        self._signalled: list[Element] = []
         self._runstate = runstate
         runstate.add_vm_change_state_handler(self.dma_restart_cb)
         self._failed: list[Element] = []
@@ -85,14 +87,18 @@ class VirtIOBlock:
         path = binder.path
         self._notify_read = path("main_loop.host_notifier_read")
         self._doorbell = path("qemu.memory_region_dispatch", "qemu.virtio_queue_notify")
-        self._isr_read = path("qemu.memory_region_dispatch", "qemu.virtio_pci_isr_read")
+        read = ("qemu.memory_region_dispatch", "memory_region_dispatch_read")
+        self._isr_read = path(read, "qemu.virtio_pci_isr_read")
         submit = "virtio_blk_submit_multireq" if version.virtio_merges_reads else "virtio_submit_multiwrite"
         self._submit_path = path(("qemu.virtio_blk_submit_multireq", submit))
         self._rw_done = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
         flush_done = ("main_loop.virtio_blk_rw_complete", "virtio_blk_flush_complete")
         self._flush_done = path(flush_done, "main_loop.virtqueue_push")
-        notify = "virtio_notify_irqfd" if version.virtio_notify_bh and conf.ioeventfd else "virtio_notify"
+        notify = "virtio_notify_irqfd" if dataplane else "virtio_notify"
         self._virtio_notify = path(("main_loop.virtio_notify", notify))
+        self._event_notifier_set = path("main_loop.event_notifier_set")
+        read = ("main_loop.host_notifier_read", "virtio_queue_guest_notifier_read")
+        self._guest_notifier_read = path(read, stage=Stage.COMPLETION)
         self._pop_paths: dict[int, Path] = {}
 
     # Who tells the device
@@ -109,6 +115,27 @@ class VirtIOBlock:
     def poll_ready(self) -> Steps[None]:
         """virtio_queue_host_notifier_aio_poll_ready: the polling event loop finds the ring not empty."""
         yield from self.handle_vq(self.loop.thread)
+
+    @property
+    def watch(self) -> Callable[[Request], None] | None:
+        """What is called when an element becomes available, while the loop polls."""
+        return self.vring.watch
+
+    @watch.setter
+    def watch(self, watch: Callable[[Request], None] | None) -> None:
+        self.vring.watch = watch
+
+    def io_poll(self) -> bool:
+        """virtio_queue_host_notifier_aio_poll: tell whether the ring is not empty."""
+        return bool(self.vring.avail)
+
+    def io_poll_begin(self) -> None:
+        """virtio_queue_host_notifier_aio_poll_begin: no kicks, please."""
+        self.vring.set_notification(False)
+
+    def io_poll_end(self) -> None:
+        """virtio_queue_host_notifier_aio_poll_end: kicks are wanted again."""
+        self.vring.set_notification(True)
 
     def access(
         self, thread: HostThread, register: int, access: Access | None = None, further: bool = False
@@ -181,14 +208,25 @@ class VirtIOBlock:
             batch.append(element)
 
     def _submit_multireq(self, thread: HostThread, batch: list[Element]) -> Steps[None]:
-        """virtio_blk_submit_multireq: sorted by sector, what is contiguous becomes one operation."""
-        elements = sorted(batch, key=lambda element: element.sector)
-        batch.clear()
-        for group in merged(elements) if self._conf.request_merging else [[element] for element in elements]:
-            yield from self._submit(thread, group)
+        """virtio_blk_submit_multireq: sorted by sector, what is contiguous becomes one operation.
 
-    def _submit(self, thread: HostThread, group: Sequence[Element]) -> Steps[None]:
-        """submit_requests: one operation of the block layer for *group*."""
+        Up to 1.6 (bdrv_aio_multiwrite) what overlaps as well, and all of the operations are done when the last one is.
+        """
+        asked = list(batch)
+        batch.clear()
+        elements = sorted(asked, key=lambda element: element.sector)
+        groups = [[element] for element in elements]
+        overlap = not self._version.virtio_merges_reads
+        if self._conf.request_merging:
+            groups = merged(elements, overlap)
+        multiwrite = Multiwrite(self, asked, len(groups)) if overlap and asked else None
+        for group in groups:
+            yield from self._submit(thread, group, multiwrite)
+
+    def _submit(
+        self, thread: HostThread, group: Sequence[Element], multiwrite: Multiwrite | None = None
+    ) -> Steps[None]:
+        """submit_requests: one operation of the block layer for *group*, in 1.6 one of the *multiwrite*'s."""
         yield SYNC
         now = thread.host.now_ns
         leader = group[0]
@@ -198,8 +236,9 @@ class VirtIOBlock:
             element.request.follow(leader.request)
         if leader.op == WRITE or (leader.op == READ and self._version.virtio_merges_reads):
             yield self._submit_path
-        io = (leader.op, leader.sector, sum(element.sectors for element in group))
-        yield from self._backend.blk_aio_prwv(thread, leader.request, io, partial(self._rw_complete, group))
+        io = (leader.op, leader.sector, group[-1].sector + group[-1].sectors - leader.sector)
+        complete = partial(self._rw_complete, group) if multiwrite is None else partial(multiwrite.done, group)
+        yield from self._backend.blk_aio_prwv(thread, leader.request, io, complete)
         yield SYNC
         thread.request = None
         leader.holder = None
@@ -218,13 +257,40 @@ class VirtIOBlock:
 
     def _rw_complete(self, group: Sequence[Element], ret: int) -> Steps[None]:
         """virtio_blk_rw_complete, virtio_blk_req_complete for each element: onto the used ring, interrupt if wanted."""
-        thread = self.loop.thread
         yield SYNC
+        self._part(group)
+        yield from self._complete(group, ret)
+
+    def multiwrite_cb(self, group: Sequence[Element]) -> None:
+        """Behind a SYNC: one operation of a multiwrite is done, others are not; *group* waits for them."""
+        self._set_aside(self.loop.thread, group[0], Stage.COMPLETION_WAIT, "")
+
+    def multiwrite_user_cb(
+        self, groups: Sequence[Sequence[Element]], asked: Sequence[Element], ret: int
+    ) -> Steps[None]:
+        """Behind a SYNC: the last operation of a multiwrite is done; its elements are, in the order of the ring."""
+        thread = self.loop.thread
         now = thread.host.now_ns
+        for group in groups:
+            self._part(group)
+            leader = group[0].request
+            if leader is not thread.request:
+                leader.stop_waiting(now)
+                leader.wait_in(Stage.COMPLETION, thread.name, "virtio_blk_rw_complete")
+        self._set_aside(thread, groups[-1][0], Stage.COMPLETION, "virtio_blk_rw_complete")
+        yield from self._complete(asked, ret)
+
+    def _part(self, group: Sequence[Element]) -> None:
+        """The operation of *group* is over: behind its first element, which is carried or waits, the others wait."""
+        thread = self.loop.thread
         for element in group[1:]:
-            element.request.stop_waiting(now)
-            element.request.wait_in(Stage.COMPLETION, thread.name)
-        for element in group:
+            element.request.stop_waiting(thread.host.now_ns)
+            element.request.wait_in(Stage.COMPLETION, thread.name, "virtio_blk_rw_complete")
+
+    def _complete(self, elements: Sequence[Element], ret: int) -> Steps[None]:
+        """virtio_blk_rw_complete, virtio_blk_req_complete for each element."""
+        thread = self.loop.thread
+        for element in elements:
             if self.dead:
                 return
             element.ret = ret
@@ -237,7 +303,7 @@ class VirtIOBlock:
                 return
             self.vring.push(element)
             if self._batches_notifications:
-                self._set_aside(thread, element, Stage.COMPLETION)
+                self._set_aside(thread, element, Stage.COMPLETION, "qemu_bh_schedule")
                 self._to_notify.append(element)
                 self.loop.qemu_bh_schedule(self.notify_guest_bh, element.request)
             else:
@@ -250,7 +316,7 @@ class VirtIOBlock:
         action = self._backend.blk_get_error_action(element.op == READ, -element.ret)
         self._runstate.note(action.value, element.request, error)
         if action is BlockErrorAction.STOP:
-            self._set_aside(thread, element, Stage.PAUSED)
+            self._set_aside(thread, element, Stage.PAUSED, "")
             self._failed.append(element)
             self._runstate.vm_stop("io-error")
             return True
@@ -285,13 +351,42 @@ class VirtIOBlock:
     def _notify(self, element: Element) -> Steps[None]:
         """virtio_notify: an interrupt, if the driver wants one for what has been pushed."""
         thread = self.loop.thread
-        left = partial(self._set_aside, thread, element, Stage.IRQ_DELIVERY)
+        left = partial(self._set_aside, thread, element, Stage.IRQ_DELIVERY, "")
         yield self._virtio_notify
         yield SYNC
-        if not self.dead and self.vring.should_notify():
-            yield from self._notifier.notify(element, left)
-        else:
+        if self.dead or not self.vring.should_notify():
             left()
+        elif self._notifies_main_loop:
+            yield from self._signal_main_loop(element)
+        else:
+            yield from self._notifier.notify(element, left)
+
+    def _signal_main_loop(self, element: Element) -> Steps[None]:
+        """The guest notifier's eventfd, which KVM does not watch: the main loop raises the line in a later turn."""
+        yield self._event_notifier_set
+        yield SYNC
+        self._set_aside(self.loop.thread, element, Stage.COMPLETION_WAIT, "")
+        if not self.dead:
+            self._signalled.append(element)
+            self.loop.event_notifier_set(self.guest_notifier_read, element.request)
+
+    def guest_notifier_read(self) -> Steps[None]:
+        """virtio_queue_guest_notifier_read, virtio_irq: raise the line, once for all signals since then."""
+        thread = self.loop.thread
+        signalled, self._signalled = self._signalled, []
+        waiting = [element for element in signalled if element.where is Where.USED]
+        for element in waiting[1:]:
+            element.request.stop_waiting(thread.host.now_ns)
+            element.request.wait_in(Stage.IRQ_DELIVERY, thread.name)
+        if waiting:
+            self._take(thread, waiting[0])
+        yield self._guest_notifier_read
+        yield SYNC
+        if self.dead or not signalled:
+            self._put_down(thread)
+            return
+        first = (waiting or signalled)[0]
+        yield from self._notifier.notify(first, partial(self._set_aside, thread, first, Stage.IRQ_DELIVERY, ""))
 
     def notify_guest_bh(self) -> Steps[None]:
         """notify_guest_bh: one notification for all that has been pushed since the last one."""
@@ -312,6 +407,7 @@ class VirtIOBlock:
         """The VM is no more: what is under way ends without anybody being told."""
         self.dead = True
         self._to_notify.clear()
+        self._signalled.clear()
         self._failed.clear()
 
     def system_reset(self) -> None:
@@ -337,10 +433,16 @@ class VirtIOBlock:
             request.stop_waiting(thread.host.now_ns)
             thread.request = thread.subject = request
 
-    def _set_aside(self, thread: HostThread, element: Element, stage: Stage = Stage.QEMU_SUBMIT) -> None:
-        """The thread works for something else now; the element waits for it, or for the guest."""
+    def _set_aside(
+        self,
+        thread: HostThread,
+        element: Element,
+        stage: Stage = Stage.QEMU_SUBMIT,
+        function: str = "virtio_blk_handle_vq",
+    ) -> None:
+        """The thread works for something else now; the element waits for it in *function*, or for the guest."""
         if thread.request is element.request:
-            element.request.wait_in(stage, thread.name)
+            element.request.wait_in(stage, thread.name, function)
             element.holder = None
         self._put_down(thread)
 
@@ -349,19 +451,3 @@ class VirtIOBlock:
             self.loop.put_down()
         else:
             thread.request = None
-
-
-def merged(elements: Sequence[Element]) -> list[list[Element]]:
-    """Return *elements*, sorted by sector, in groups of neighbours that may be one operation."""
-    groups: list[list[Element]] = []
-    segments = end = 0
-    for element in elements:
-        pages = -(-element.sectors // PAGE_SECTORS)
-        if groups and element.sector == end and segments + pages <= IOV_MAX:
-            groups[-1].append(element)
-            segments += pages
-        else:
-            groups.append([element])
-            segments = pages
-        end = element.sector + element.sectors
-    return groups

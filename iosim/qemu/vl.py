@@ -180,7 +180,7 @@ class QemuProcess:
         )
         self.virtio_devices.append(device)
         if iothread is not None:
-            self.iothreads[iothread].devices.append(device)
+            loop.add_aio_handler(device)
         if not conf.ioeventfd:
             self._add_register(device, QUEUE_NOTIFY, doorbell)
         elif doorbell <= LAST_PORT:
@@ -199,7 +199,7 @@ class QemuProcess:
 
     def _aio_get_thread_pool(self, loop: MainLoop, name: str, context: int) -> ThreadPool:
         """Return the pool of an AioContext, the one with this number."""
-        return ThreadPool(self.host, self.binder, loop, name, self._numbered("worker", context))
+        return ThreadPool(self.host, self.binder, self.version, loop, name, self._numbered("worker", context))
 
     def _numbered(self, kind: str, context: int) -> Callable[[int], HostThread]:
         """Return what creates an AioContext's threads of a kind, numbered behind those of the contexts before."""

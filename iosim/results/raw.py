@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
+from iosim.results.sampling import SampledDrive
 
 STAGE_COLUMNS = [f"{stage.label}_ns" for stage in Stage]
 INT_COLUMNS = [
@@ -84,6 +85,7 @@ class RawResult:
     vm_names: list[str]
     requests: npt.NDArray[np.int64]
     logs: list[KeptLog]
+    functions: list[SampledDrive]
     exits: list[ExitRowData]
     levels: list[LevelData]
     accesses: list[tuple[str, list[tuple[int, int, int, int, int, bool, int, int]]]] | None
@@ -101,6 +103,7 @@ class RawResult:
         scenario: Scenario,
         requests: npt.NDArray[np.int64],
         logs: list[KeptLog],
+        functions: list[SampledDrive],
         end_ns: int,
         arrived: int,
     ) -> "RawResult":
@@ -163,6 +166,7 @@ class RawResult:
             vm_names=[vm.name for vm in machine.vms],
             requests=requests,
             logs=logs,
+            functions=functions,
             exits=exits,
             levels=levels,
             accesses=accesses,

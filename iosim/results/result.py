@@ -12,10 +12,21 @@ from pydantic import ValidationError
 
 from iosim.model.errors import OutputError, ResultError, reason, shown
 from iosim.model.scenario import Scenario
-from iosim.results.summary import SUMMARY_VERSION
+from iosim.results import spans
+from iosim.results.summary import SUMMARY_KEYS, SUMMARY_VERSION
+from iosim.results.tables import EVENT_COLUMNS, EXIT_COLUMNS, REQUEST_COLUMNS, RESOURCE_COLUMNS, SERIES_COLUMNS
 
 MARKER = "summary.json"
 """A folder with this file, written by iosim, is a result and may be replaced."""
+COLUMNS = {
+    "requests": REQUEST_COLUMNS,
+    "exits": EXIT_COLUMNS,
+    "resources": RESOURCE_COLUMNS,
+    "spans": spans.COLUMNS,
+    "series": SERIES_COLUMNS,
+    "events": EVENT_COLUMNS,
+}
+"""What each table has at least; `series` has columns of each resource besides."""
 
 
 @dataclass
@@ -29,6 +40,7 @@ class Result:
     requests: pd.DataFrame
     exits: pd.DataFrame
     resources: pd.DataFrame
+    functions: pd.DataFrame
     spans: pd.DataFrame
     series: pd.DataFrame
     events: pd.DataFrame
@@ -41,6 +53,7 @@ class Result:
             "requests": self.requests,
             "exits": self.exits,
             "resources": self.resources,
+            "functions": self.functions,
             "spans": self.spans,
             "series": self.series,
             "events": self.events,
@@ -95,12 +108,17 @@ def read(folder: Path) -> Result:
             f"{folder / MARKER}: summary_version must be {SUMMARY_VERSION}, got {shown(summary['summary_version'])}; "
             "run the scenario again"
         )
+    if missing := [key for key in SUMMARY_KEYS if key not in summary]:
+        raise ResultError(f"{folder / MARKER}: has no key {missing[0]}; run the scenario again")
     try:
         scenario = Scenario.model_validate(summary["scenario"])
-    except (KeyError, ValidationError):
+    except ValidationError:
         raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
-    names = ["requests", "exits", "resources", "spans", "series", "events"]
+    names = ["requests", "exits", "resources", "functions", "spans", "series", "events"]
     tables = {name: _table(folder / f"{name}.parquet") for name in names}
+    for name, columns in COLUMNS.items():
+        if missing := [column for column in columns if column not in tables[name]]:
+            raise ResultError(f"{folder / name}.parquet: has no column {missing[0]}; run the scenario again")
     for column in ("latency_edges_ns", "latency_counts"):
         tables["series"][column] = [entry.tolist() for entry in tables["series"][column]]
     accesses = folder / "accesses.parquet"
@@ -140,15 +158,18 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
 
             draw(result, made)
         (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
-        _replace(made, folder)
+        put_in_place(made, folder)
     except OSError as error:
         raise OutputError(f"{shown}: {reason(error)}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _replace(made: Path, folder: Path) -> None:
-    """Put *made* in the place of *folder*; what was there goes away once the new one stands."""
+def put_in_place(made: Path, folder: Path) -> None:
+    """Put *made* in the place of *folder*, both folders or both files; what was there goes once the new one stands."""
+    if made.is_file():
+        made.replace(folder)
+        return
     old = None
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old")

@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 
 from iosim.model.costs import Int64Array
-from iosim.model.records import WAITING_FUNCTION
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 from iosim.results.raw import KeptLog
 
-COLUMNS = ["vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns"]
+COLUMNS = ["vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns", "waits"]
 MAX_ROWS = 2_000_000
 """A run keeps spans of whole requests up to this many rows; the summary says of how many requests."""
 
@@ -23,15 +22,17 @@ class _Rows:
         self.threads: list[str] = []
         self.stages: list[int] = []
         self.functions: list[str] = []
+        self.waits: list[bool] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
 
-    def add(self, thread: str, stage: int, function: str, start: int, end: int) -> None:
+    def add(self, thread: str, stage: int, function: str, start: int, end: int, waits: bool = False) -> None:
         """Add one span; spans without duration are left out."""
         if end > start:
             self.threads.append(thread)
             self.stages.append(stage)
             self.functions.append(function)
+            self.waits.append(waits)
             self.starts.append(start)
             self.ends.append(end)
 
@@ -67,6 +68,7 @@ def _frame(log: KeptLog, rows: _Rows) -> pd.DataFrame:
             "thread": [rows.threads[i] for i in order],
             "stage": [labels[rows.stages[i]] for i in order],
             "function": [rows.functions[i] for i in order],
+            "waits": np.array(rows.waits, dtype=bool)[order],
             "start_ns": np.array(rows.starts, dtype=np.int64)[order],
             "end_ns": np.array(rows.ends, dtype=np.int64)[order],
         },
@@ -80,9 +82,9 @@ def _expand(rows: _Rows, entry: tuple[Any, ...]) -> None:
     assert isinstance(start, int)
     assert isinstance(thread, str)
     if isinstance(what, Stage):
-        _, _, _, end = entry
+        _, _, _, end, function = entry
         assert isinstance(end, int)
-        rows.add(thread, what, WAITING_FUNCTION.get(what, ""), start, end)
+        rows.add(thread, what, function, start, end, waits=what is not Stage.DISK_SERVICE)
     elif isinstance(what, Item):
         _, _, _, end, delivering = entry
         assert isinstance(end, int)

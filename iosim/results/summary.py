@@ -5,6 +5,7 @@ from fractions import Fraction
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from iosim.model.records import STATUSES
@@ -12,8 +13,13 @@ from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
 
 SUMMARY_VERSION = 1
+SUMMARY_KEYS = (
+    *("summary_version", "iosim", "python", "libraries", "scenario", "profile", "traces", "end_ns", "requests"),
+    *("throughput_per_s", "bytes_per_s", "latency_ns", "page_cache", "stages_ns", "per_request", "wear"),
+)
 FIO_PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 """fio's default list (--percentile_list)."""
+STAGE_PERCENTILES = (50, 90, 99)
 LIBRARIES = ("numpy", "pandas", "pyarrow", "simpy")
 
 
@@ -96,9 +102,10 @@ def _stage(table: pd.DataFrame, stage: Stage, total_ns: int) -> dict[str, Any]:
     values = table[f"{stage.label}_ns"]
     if table.empty:
         return {"total": 0, "share": 0.0, "mean": None, "percentile": {}}
+    percentiles = np.percentile(values.to_numpy(), STAGE_PERCENTILES).tolist()
     return {
         "total": int(values.sum()),
         "share": int(values.sum()) / total_ns if total_ns else 0.0,
         "mean": float(values.mean()),
-        "percentile": {f"{p:f}": float(values.quantile(p / 100)) for p in (50, 90, 99)},
+        "percentile": {f"{p:f}": value for p, value in zip(STAGE_PERCENTILES, percentiles, strict=True)},
     }

@@ -12,6 +12,11 @@ from iosim.results.raw import INT_COLUMNS, RawResult
 
 _DONE = INT_COLUMNS.index("done_ns") + 1
 REQUEST_COLUMNS = [*INT_COLUMNS[:_DONE], "latency_ns", *INT_COLUMNS[_DONE:]]
+EXIT_COLUMNS = ["vm", "vcpu", "reason", "userspace", "count", "total_ns", "min_ns", "p50_ns", "p99_ns", "max_ns"]
+RESOURCE_COLUMNS = ["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"]
+EVENT_COLUMNS = ["time_ns", "vm", "drive", "request", "event", "why"]
+SERIES_COLUMNS = ["start_ns", "end_ns", "arrivals", "completions", "latency_edges_ns", "latency_counts"]
+"""Those that every `series` has; each resource adds its own."""
 SUBBUCKETS = 8
 """Buckets of the latency histogram in `series` per factor of two."""
 
@@ -37,8 +42,7 @@ def requests(raw: RawResult) -> pd.DataFrame:
 
 def exits(raw: RawResult) -> pd.DataFrame:
     """Return one row per vCPU, exit reason and whether it went to userspace."""
-    names = ["vm", "vcpu", "reason", "userspace", "count", "total_ns", "min_ns", "p50_ns", "p99_ns", "max_ns"]
-    return pd.DataFrame(raw.exits, columns=names)
+    return pd.DataFrame(raw.exits, columns=EXIT_COLUMNS)
 
 
 def resources(raw: RawResult) -> pd.DataFrame:
@@ -55,7 +59,7 @@ def resources(raw: RawResult) -> pd.DataFrame:
         )
         for level in raw.levels
     ]
-    return pd.DataFrame(rows, columns=["resource", "servers", "busy_ns", "utilisation", "mean_queue", "max_queue"])
+    return pd.DataFrame(rows, columns=RESOURCE_COLUMNS)
 
 
 def accesses(raw: RawResult) -> pd.DataFrame | None:
@@ -75,7 +79,7 @@ def accesses(raw: RawResult) -> pd.DataFrame | None:
 def events(raw: RawResult) -> pd.DataFrame:
     """Return one row per thing that went wrong or was scheduled, in order of time and VM."""
     rows = [(at, vm, drive, request, event, why) for vm, own in raw.events for at, drive, request, event, why in own]
-    frame = pd.DataFrame(rows, columns=["time_ns", "vm", "drive", "request", "event", "why"])
+    frame = pd.DataFrame(rows, columns=EVENT_COLUMNS)
     frame = frame.astype({"time_ns": np.int64, "drive": np.int64, "request": np.int64})
     return frame.sort_values("time_ns", kind="stable", ignore_index=True)
 

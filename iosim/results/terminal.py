@@ -1,10 +1,10 @@
-"""The result on the terminal: what a person understands at a glance."""
+"""Tables of a result for the terminal: what a person understands at a glance (iosim.report.text puts them together)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,26 +12,15 @@ from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
+from iosim.results.wording import common_unit, figure, percent, perf_time, plural
 
 SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 WIDE = 110
 """From this width on the table of exits has its percentiles and perf's own notation of times."""
-BUSY = 0.9
+_LEAST_FOLDED = 16
+"""Characters that a column which may be folded has at least."""
+OPERATIONS = {"R": "reads", "W": "writes", "F": "flushes"}
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-
-
-def show(result: Result, console: Console) -> None:
-    """Print requests, latency, stages, exits, the busiest resources, and what to keep in mind."""
-    blocks: list[Any] = [
-        headline(result),
-        latency_table(result, console.width),
-        stage_table(result, console),
-        exit_table(result, console.width),
-        resource_table(result, console),
-    ]
-    if found := cautions(result):
-        blocks.append(Text("\n".join(("Keep in mind", *(f"- {line}" for line in found)))))
-    console.print(Group(*(part for block in blocks for part in (block, ""))))
 
 
 def headline(result: Result) -> Text:
@@ -43,9 +32,9 @@ def headline(result: Result) -> Text:
     n_drives = sum(vm.count * len(vm.drive) for vm in scenario.vm)
     disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk)
     text = Text()
-    text.append(f"{_number(n_vms, 'VM')}, {_number(n_drives, 'drive')}, ")
+    text.append(f"{plural(n_vms, 'VM')}, {plural(n_drives, 'drive')}, ")
     text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")
-    text.append(f"{_number(counts['done'], 'request')} done", style="bold")
+    text.append(f"{plural(counts['done'], 'request')} done", style="bold")
     text.append(f", {counts['failed']:,} failed{_reasons(result)}, {counts['unfinished']:,} unfinished")
     text.append(f", in {human_time(summary['end_ns'])} of simulated time")
     if counts["in"] < counts["in_trace"]:
@@ -53,7 +42,7 @@ def headline(result: Result) -> Text:
     text.append(f"\n{three_digits(summary['throughput_per_s'])} requests/s, ")
     text.append(f"{three_digits(summary['bytes_per_s'] / 1e6)} MB/s")
     if counts["warmup"]:
-        text.append(f", without the {_number(counts['warmup'], 'request')} of the warm-up, here and below")
+        text.append(f", without the {plural(counts['warmup'], 'request')} of the warm-up, here and below")
     per = summary["per_request"]
     if per["exits"] is not None:
         text.append(
@@ -70,60 +59,6 @@ def _reasons(result: Result) -> str:
     return f" ({reasons})" if reasons else ""
 
 
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
-def cautions(result: Result) -> list[str]:
-    """Return reasons to doubt the figures, each in a sentence."""
-    found = []
-    resources = result.resources
-    busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
-    if len(busy):
-        first = busy.iloc[0]
-        others = f" ({_number(len(busy) - 1, 'other resource')} for {BUSY:.0%} or more)" if len(busy) > 1 else ""
-        found.append(
-            f"{first['resource']} is busy for {first['utilisation']:.0%} of the time{others}: "
-            "requests queue, and their latency depends on the length of the run."
-        )
-    n = len(counted(result.requests))
-    missing = [p for p in SHOWN_PERCENTILES if not is_resolved(p, n)]
-    if n and missing:
-        found.append(f"{_number(n, 'request')} are too few for p{missing[0]}{' and above' if missing[1:] else ''}.")
-    profile = result.summary["profile"]
-    assumed, total = profile["figures"]["assumed"], sum(profile["figures"].values())
-    if assumed:
-        found.append(
-            f"{assumed} of the {total} costs in {profile['name']} are assumed; "
-            f"iosim profiles {profile['name']} says which."
-        )
-    return found
-
-
-def _unit(middle_ns: float, longest_ns: float, ms_from: float) -> str:
-    """Return the unit of a whole table: us, ms from *ms_from* milliseconds on, s from 100 s on.
-
-    The longest time, a thousand times over, counts like the one in the middle: it must fit into its column.
-    """
-    ns = max(middle_ns, longest_ns / 1000)
-    if ns >= 100e9:
-        return "s"
-    return "ms" if ns >= ms_from * 1e6 else "us"
-
-
-def _cell(value: float) -> str:
-    """Return *value* with three significant digits, but no more than three decimals."""
-    if 0 < value < 0.001:
-        return "<0.001"
-    return f"{value:.3f}" if 0 < value < 1 else three_digits(value)
-
-
-def percent(share: float, decimals: int = 1) -> str:
-    """Return *share* in percent; what is above 0 never reads as 0."""
-    least = 10.0 ** -(decimals + 2)
-    return f"<{least * 100:g}%" if 0 < share < least / 2 else f"{share:.{decimals}%}"
-
-
 def empty_table(title: str, left: Sequence[str], names: Sequence[str], gap: int = 1) -> Table:
     """Return an empty table with columns *names*, those in *left* left-justified, *gap* blanks between two."""
     grid = Table(
@@ -134,27 +69,70 @@ def empty_table(title: str, left: Sequence[str], names: Sequence[str], gap: int 
     return grid
 
 
+Row = tuple[Sequence[str | Text], str]
+"""The cells of a row, and its style."""
+
+
+def fitted(
+    title: str,
+    left: Sequence[str],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    width: int,
+    gap: int = 1,
+    drop: Sequence[str] = (),
+    fold: Sequence[str] = (),
+) -> Table:
+    """Return the table of *rows* without those columns of *drop*, in this order, that *width* has no room for.
+
+    Columns in *fold* may break their cells, the others keep them whole.
+    """
+    widths = {}
+    for position, name in enumerate(names):
+        widths[name] = max(cell_len(name), *(cell_len(str(cells[position])) for cells, _ in rows), 0)
+        if name in fold:
+            widths[name] = min(widths[name], _LEAST_FOLDED)
+    kept = list(names)
+    for name in drop:
+        if sum(widths[kept_name] + gap for kept_name in kept) - gap > width:
+            kept.remove(name)
+    grid = empty_table(title, left, kept, gap)
+    grid.min_width = min(width, cell_len(title))
+    for column in grid.columns:
+        if column.header in fold:
+            column.no_wrap, column.overflow, column.min_width = False, "fold", widths[str(column.header)]
+    places = [position for position, name in enumerate(names) if name in kept]
+    for cells, style in rows:
+        grid.add_row(*(cells[place] for place in places), style=style)
+    return grid
+
+
 def latency_table(result: Result, width: int) -> Table:
     """Return mean, extremes and percentiles of the latency, for each operation and for all."""
     table = counted(result.requests)
-    unit = _unit(table["latency_ns"].median(), table["latency_ns"].max(), 10) if len(table) else "us"
+    unit = common_unit(table["latency_ns"].median(), table["latency_ns"].max()) if len(table) else "us"
     names = ("", "requests", "mean", "min", *(f"p{p}" for p in SHOWN_PERCENTILES), "max")
-    grid = empty_table(f"Latency in the guest ({unit})", ("",), names, gap=2 if width >= WIDE else 1)
-    groups = {"all": table} | {
-        name: table[table["op"] == op] for op, name in (("R", "reads"), ("W", "writes"), ("F", "flushes"))
-    }
-    for name, group in groups.items():
-        if len(group) and (name == "all" or len(group) < len(table)):
-            grid.add_row(name, f"{len(group):,}", *_latencies(group["latency_ns"], NS_PER_UNIT[unit]))
-    return grid
+    rows: list[Row] = [
+        ((name, f"{len(group):,}", *_latencies(group["latency_ns"], NS_PER_UNIT[unit])), "")
+        for name, group in by_operation(table).items()
+        if len(group)
+    ]
+    drop = ("p99.5", "p95", "min", "p99.9", "p90")
+    return fitted(f"Latency in the guest ({unit})", ("",), names, rows, width, 2 if width >= WIDE else 1, drop)
+
+
+def by_operation(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the requests of *table*, all and by operation where there are several."""
+    groups = {name: table[table["op"] == op] for op, name in OPERATIONS.items()}
+    return {"all": table} | {name: group for name, group in groups.items() if 0 < len(group) < len(table)}
 
 
 def _latencies(latency: "pd.Series[int]", scale: int) -> list[str]:
     percentiles = [
-        _cell(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
+        figure(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
         for p in SHOWN_PERCENTILES
     ]
-    ends = [_cell(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
+    ends = [figure(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
     return [*ends[:2], *percentiles, ends[2]]
 
 
@@ -171,29 +149,32 @@ def stage_table(result: Result, console: Console) -> Table:
     table = counted(result.requests)
     stages = result.summary["stages_ns"]
     latency = table["latency_ns"]
-    unit = _unit(latency.mean(), latency.max(), 100) if len(table) else "us"
+    unit = common_unit(latency.mean(), latency.max(), 100) if len(table) else "us"
     scale = NS_PER_UNIT[unit]
     names = ("stage", "mean", "p50", "p99", "share", " ")
-    grid = empty_table(f"Where the time of a request goes ({unit})", ("stage", " "), names, gap=2)
     known = is_resolved("99", len(table))
     largest = max((figures["share"] for figures in stages.values()), default=0) or 1
+    length = max(10, min(40, console.width - 60))
+    rows: list[Row] = []
     for stage in Stage:
         figures = stages[stage.label]
         if not figures["total"]:
-            grid.add_row(stage.label, *(["-"] * 4), "", style="dim")
+            rows.append(((stage.label, *(["-"] * 4), ""), "dim"))
             continue
-        grid.add_row(
+        cells = (
             stage.label,
-            _cell(figures["mean"] / scale),
-            _cell(figures["percentile"]["50.000000"] / scale),
-            _cell(figures["percentile"]["99.000000"] / scale) if known else "-",
+            figure(figures["mean"] / scale),
+            figure(figures["percentile"]["50.000000"] / scale),
+            figure(figures["percentile"]["99.000000"] / scale) if known else "-",
             percent(figures["share"]),
-            Text(bar(figures["share"] / largest, max(10, min(40, console.width - 60)), console), style="cyan"),
+            Text(bar(figures["share"] / largest, length, console), style="cyan"),
         )
+        rows.append((cells, ""))
     if len(table):
-        mean, median, high = (_cell(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
-        grid.add_row("latency", mean, median, high if known else "-", "100.0%", style="bold")
-    return grid
+        mean, median, high = (figure(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
+        rows.append((("latency", mean, median, high if known else "-", "100.0%", ""), "bold"))
+    title = f"Where the time of a request goes ({unit})"
+    return fitted(title, ("stage", " "), names, rows, console.width, gap=2, drop=(" ", "p50"))
 
 
 def exit_table(result: Result, width: int) -> Table:
@@ -204,7 +185,7 @@ def exit_table(result: Result, width: int) -> Table:
     wide = width >= WIDE
     perf = ("Samples", "Samples%", "Time%", "Min Time", "Max Time", "Avg time")
     names = ("VM-EXIT", "to QEMU", *perf, "p50", "p99", "per request") if wide else ("VM-EXIT", *perf, "per req")
-    grid = empty_table("VM exits", ("VM-EXIT",), names)
+    rows: list[Row] = []
     exits = result.exits
     n_requests = max(1, len(counted(result.requests)))
     samples, time = int(exits["count"].sum()), int(exits["total_ns"].sum())
@@ -216,41 +197,40 @@ def exit_table(result: Result, width: int) -> Table:
         per_request = f"{count / n_requests:,.2f}"
         if not wide:
             marked = f"{reason} *" if userspace else str(reason)
-            grid.add_row(marked, *shares, *(human_time(t).replace(" ", "") for t in times), per_request)
+            rows.append(((marked, *shares, *(human_time(t).replace(" ", "") for t in times), per_request), ""))
             continue
         percentiles = ("p50_ns", "p99_ns")
-        inner = [_us(int(group[name].iloc[0])) if len(group) == 1 else "-" for name in percentiles]
+        inner = [perf_time(int(group[name].iloc[0])) if len(group) == 1 else "-" for name in percentiles]
         where = "yes" if userspace else "no"
-        grid.add_row(str(reason), where, *shares, *(_us(t) for t in times), *inner, per_request)
-    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{_us(time)}."
+        rows.append(((str(reason), where, *shares, *(perf_time(t) for t in times), *inner, per_request), ""))
+    grid = fitted("VM exits", ("VM-EXIT",), names, rows, width, drop=("Samples%", "Min Time", "Max Time"))
+    grid.caption = f"Total Samples:{samples:,}, Total events handled time:{perf_time(time)}."
     if not wide and exits["userspace"].any():
         grid.caption += "\n* returns to QEMU"
     grid.caption_justify = "left"
     return grid
 
 
-def _us(ns: float) -> str:
-    """Return a time as perf kvm stat prints it: microseconds with two decimals."""
-    return f"{ns / 1000:,.2f}us"
-
-
 def resource_table(result: Result, console: Console, most: int = 8) -> Table:
     """Return the busiest resources."""
     resources = result.resources.sort_values("utilisation", ascending=False, kind="stable").head(most)
     names = ("resource", "servers", "utilisation", "mean queue", "max queue", " ")
-    grid = empty_table("Busiest", ("resource", " "), names, gap=2)
-    grid.columns[0].no_wrap, grid.columns[0].overflow = False, "fold"
     longest = max((len(str(name)) for name in resources["resource"]), default=0)
+    length = max(5, min(40, console.width - longest - 48))
+    rows: list[Row] = []
     for row in resources.itertuples():
         share = float(str(row.utilisation))
-        grid.add_row(
+        cells = (
             Text(str(row.resource)),
             str(row.servers),
             percent(share),
-            _cell(float(str(row.mean_queue))),
+            figure(float(str(row.mean_queue))),
             str(row.max_queue),
-            Text(bar(share, max(5, min(40, console.width - longest - 48)), console), style="magenta"),
+            Text(bar(share, length, console), style="magenta"),
         )
+        rows.append((cells, ""))
+    drop, fold = (" ", "servers", "max queue"), ("resource",)
+    grid = fitted("Busiest", ("resource", " "), names, rows, console.width, 2, drop, fold)
     if len(result.resources) > most:
         grid.caption = f"and {len(result.resources) - most} more in resources.parquet"
         grid.caption_justify = "left"

@@ -1,127 +1,133 @@
-"""QEMU's own trace log (``-trace`` with the log back end): ide_* and bmdma_* events to requests with times.
+"""QEMU's own trace log (``-trace``), and the text of its simpletrace.py.
 
-The register writes are decoded as the device decodes them: the task file of each channel, LBA28 or LBA48, and the
-command write that begins a request. A request's time is that of its first task-file write, or of the command if the
-log holds no other register. Lines need a time stamp: ``PID@SEC.USEC:event ...`` (``-msg timestamp=on`` in QEMU 7.2;
-always in 2.12 to 5.1).
+Lines need a time stamp: ``TID@SEC.USEC:event ...`` (always in 2.12 to 5.1; with ``-msg timestamp=on`` up to 10.0), or
+``2026-01-05T10:11:12.123456Z event ...`` (with that option in 10.2), or simpletrace.py's microseconds since the event
+before: ``event 12.500 pid=812 addr=0x1f7 ...``.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
 
-import numpy as np
-
-from iosim.model.errors import TraceError, shown
-from iosim.model.records import FLUSH, READ, WRITE
-from iosim.model.trace import OPS
+from iosim.model.errors import shown
 from iosim.model.units import MAX_NS
+from iosim.traces.qemu_events import LOG_ARGUMENTS, SIMPLETRACE_ARGUMENTS, DiskEvents
+from iosim.traces.reading import Reading
 from iosim.traces.table import TraceTable
 
-_LINE = re.compile(r"(?:\[?(?P<pid>\d+)@(?P<sec>\d+)\.(?P<usec>\d{6}):)?(?P<event>[a-z_0-9]+)(?: |$)(?P<rest>.*)")
-_WRITE = re.compile(r"IDE PIO wr @ 0x(?P<port>[0-9a-f]+) \([^)]*\); val 0x(?P<value>[0-9a-f]+);")
+EMPTY = "has no read, write or flush command (ide_ioport_write to 0x1f7 or 0x177, virtio_blk_handle_*)"
 
-_COMMANDS: dict[int, tuple[str, bool]] = {
-    0x20: (READ, False),
-    0x21: (READ, False),
-    0x24: (READ, True),
-    0xC4: (READ, False),
-    0x29: (READ, True),
-    0xC8: (READ, False),
-    0x25: (READ, True),
-    0x30: (WRITE, False),
-    0x31: (WRITE, False),
-    0x34: (WRITE, True),
-    0xC5: (WRITE, False),
-    0x39: (WRITE, True),
-    0xCA: (WRITE, False),
-    0x35: (WRITE, True),
-    0xE7: (FLUSH, False),
-    0xEA: (FLUSH, True),
-}
-"""Commands that are requests: operation, and whether the address is LBA48. Others (IDENTIFY, SET FEATURES ...) move no
-data of the disk."""
-_BASES = (0x1F0, 0x170)
+_STAMP = rb"\[?(?P<tid>\d{1,10})@(?P<sec>\d{1,18})\.(?P<usec>\d{6}):"
+_ISO = rb"(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) "
+_LINE = re.compile(rb"(?:" + _STAMP + rb"|" + _ISO + rb")?(?P<event>[a-z_0-9]+)(?: (?P<rest>.*)|\Z)", re.DOTALL)
+_STAMPED = re.compile(rb"\[?\d+@\d|\d{4}-\d\d-\d\dT")
+_SIMPLE = re.compile(rb"(?P<event>[a-z_0-9]+) (?P<delta>-?\d{1,15}\.\d{3})(?: pid=\d+)?(?: |\Z)(?P<rest>.*)")
+_KNOWN = rb"(?:ide_|bmdma_|virtio_blk_)[a-z_]+ "
+_LOOK = re.compile(rb"^(?:" + _STAMP + rb"|" + _ISO + rb")?" + _KNOWN, re.MULTILINE)
+_SIMPLE_LOOK = re.compile(rb"^" + _KNOWN + rb"-?\d+\.\d{3}(?: |$)", re.MULTILINE)
 
 
-@dataclass
-class _Channel:
-    """The task file as a channel has it: the last and the one before (HOB) of each register, and the open request."""
-
-    registers: list[int] = field(default_factory=lambda: [0] * 8)
-    hob: list[int] = field(default_factory=lambda: [0] * 8)
-    begun_ns: int | None = None
+def fits(head: bytes) -> bool:
+    """Tell whether *head* has a line of a QEMU log with events of a disk."""
+    return _LOOK.search(head) is not None and not fits_simple(head)
 
 
-def looks_like(head: str) -> bool:
-    """Tell whether *head* has a line of a QEMU log with IDE events."""
-    return re.search(r"^(?:\d+@\d+\.\d+:)?(?:ide_|bmdma_)[a-z_]+ ", head, re.MULTILINE) is not None
+def fits_simple(head: bytes) -> bool:
+    """Tell whether *head* has a line of simpletrace.py with an event of a disk."""
+    return _SIMPLE_LOOK.search(head) is not None
 
 
-def read(text: str, path: str) -> TraceTable:
-    """Return the requests of the one drive that the log shows. Times begin at 0 with the first event of the log.
+def read(reading: Reading) -> Iterator[TraceTable]:
+    """Yield the requests that the log shows. Times begin at 0 with the first event of the log.
 
-    Raises TraceError for a log without time stamps, without IDE commands, with several drives, or with an ide_ line
-    that cannot be read.
+    Refuses events without time stamps, and events of a disk that cannot be read.
     """
-    channels = {base: _Channel() for base in _BASES}
-    rows: list[tuple[int, int, int, int, int]] = []
-    drives: set[tuple[int, int]] = set()
+    disk = DiskEvents(reading)
+    beside = reading.beside
     first_ns: int | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        if match["sec"] is not None and first_ns is None:
-            first_ns = _stamp_ns(match)
-        if match["event"] != "ide_ioport_write":
-            continue
-        if match["sec"] is None or first_ns is None:
-            raise TraceError(f"{path}:{number}: the log has no time stamps (QEMU: -msg timestamp=on)")
-        access = _WRITE.match(match["rest"])
-        if access is None:
-            raise TraceError(f"{path}:{number}: is no ide_ioport_write of QEMU 2.11 to 10.2, got {shown(line)}")
-        port, value = int(access["port"], 16), int(access["value"], 16)
-        base = port & ~7
-        if base not in channels:
-            continue
-        at = _stamp_ns(match) - first_ns
-        if abs(at) >= MAX_NS:
-            raise TraceError(f"{path}:{number}: time must be below 146 years, got {shown(match['sec'])} s")
-        channel = channels[base]
-        register = port & 7
-        if register != 7:
-            channel.hob[register] = channel.registers[register]
-            channel.registers[register] = value
-            if channel.begun_ns is None:
-                channel.begun_ns = at
-            continue
-        if value in _COMMANDS:
-            op, sector, sectors = _decode(channel, value)
-            begun = at if channel.begun_ns is None else channel.begun_ns
-            rows.append((begun, OPS.index(op), sector, sectors, number))
-            drives.add((base, (channel.registers[6] >> 4) & 1))
-        channel.begun_ns = None
-    if not rows:
-        raise TraceError(f"{path}: has no read, write or flush command (ide_ioport_write to 0x1f7 or 0x177)")
-    if len(drives) > 1:
-        names = ", ".join(f"0x{base:x} {'slave' if unit else 'master'}" for base, unit in sorted(drives))
-        raise TraceError(f"{path}: shows requests of several drives ({names}); only one is supported yet")
-    rows.sort(key=lambda row: row[0])
-    columns = np.array(rows, dtype=np.int64).T
-    return TraceTable(columns[0], columns[1].astype(np.uint8), columns[2], columns[3], columns[4], "qemu-log")
+    for block in reading.source.blocks():
+        for number, line in enumerate(block.text.replace(b"\r\n", b"\n").split(b"\n")[:-1], start=block.first):
+            match = _LINE.match(line)
+            if match is None:
+                if _STAMPED.match(line):
+                    reading.refuse(number, "a stamp must be followed by an event", _text(line))
+                elif line:
+                    beside["other text"] += 1
+                continue
+            tid, sec, usec, iso, event, rest = match.groups()
+            handle = disk.handlers.get(event)
+            if tid is None and iso is None:
+                if handle is None:
+                    beside["other text"] += 1
+                else:
+                    reading.refuse(number, "the log has no time stamps (QEMU: -msg timestamp=on)")
+                continue
+            at_ns = _iso_ns(iso) if iso is not None else int(sec) * 1_000_000_000 + int(usec) * 1000
+            if at_ns is None:
+                reading.refuse(number, "a stamp must be a date and a time", _text(iso))
+                continue
+            if first_ns is None:
+                first_ns = at_ns
+            if handle is None:
+                beside[event.decode()] += 1
+                continue
+            arguments = LOG_ARGUMENTS[event].fullmatch(rest or b"")
+            if arguments is None:
+                reading.refuse(number, f"is no {event.decode()} as QEMU prints it", _text(line))
+            elif abs(at_ns - first_ns) >= MAX_NS:
+                reading.refuse(number, "time must be below 146 years", _text(line))
+            else:
+                handle(arguments, at_ns - first_ns, number)
+        yield TraceTable.of_rows(disk.rows)
+        disk.rows.clear()
 
 
-def _stamp_ns(match: re.Match[str]) -> int:
-    return int(match["sec"]) * 1_000_000_000 + int(match["usec"]) * 1000
+def read_simple(reading: Reading) -> Iterator[TraceTable]:
+    """Yield the requests that a text of simpletrace.py shows; its times are since the record before."""
+    disk = DiskEvents(reading)
+    at_ns = 0
+    for block in reading.source.blocks():
+        for number, line in enumerate(block.text.replace(b"\r\n", b"\n").split(b"\n")[:-1], start=block.first):
+            match = _SIMPLE.fullmatch(line)
+            if match is None:
+                if line.strip():
+                    reading.refuse(number, "a line must be an event, microseconds and arguments", _text(line))
+                continue
+            event, delta, rest = match["event"], match["delta"], match["rest"]
+            at_ns += int(Decimal(delta.decode()) * 1000)
+            handle = disk.handlers.get(event)
+            if handle is None:
+                reading.beside[event.decode()] += 1
+                continue
+            arguments = SIMPLETRACE_ARGUMENTS[event].fullmatch(rest)
+            if arguments is None:
+                reading.refuse(number, f"is no {event.decode()} as simpletrace.py prints it", _text(line))
+            elif abs(at_ns) >= MAX_NS:
+                reading.refuse(number, "time must be below 146 years", _text(line))
+            else:
+                handle(arguments, at_ns, number)
+        yield TraceTable.of_rows(disk.rows)
+        disk.rows.clear()
 
 
-def _decode(channel: _Channel, command: int) -> tuple[str, int, int]:
-    """Return (op, first sector, sectors) of the command from the task file; a count of 0 is 256, or 65536 with HOB."""
-    op, ext = _COMMANDS[command]
-    if op == FLUSH:
-        return op, 0, 0
-    now, hob = channel.registers, channel.hob
-    low = now[3] | now[4] << 8 | now[5] << 16
-    if ext:
-        return op, low | hob[3] << 24 | hob[4] << 32 | hob[5] << 40, (now[2] | hob[2] << 8) or 65536
-    return op, low | (now[6] & 0x0F) << 24, now[2] or 256
+def _iso_ns(text: bytes) -> int | None:
+    """Return the nanoseconds since 1970, None for a stamp that is no date and time."""
+    whole, _, rest = text.partition(b".")
+    digits = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
+    second = _second(whole[:19], rest[len(digits) :] if rest else whole[19:])
+    return None if second is None else second * 1_000_000_000 + int(digits.ljust(9, b"0"))
+
+
+@lru_cache(maxsize=64)
+def _second(text: bytes, zone: bytes) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text.decode() + zone.decode().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+
+
+def _text(line: bytes) -> str:
+    return shown(line.decode("utf-8", "backslashreplace"))

@@ -12,7 +12,7 @@ from iosim.model.steps import SYNC, Binder, Steps
 from iosim.qemu.block import FormatNode
 from iosim.qemu.coroutine import Coroutine
 from iosim.qemu.coroutine_lock import CoMutex, CoQueue
-from iosim.qemu.file_posix import FilePosix
+from iosim.qemu.file_posix import NODE, FilePosix
 from iosim.qemu.qcow2.cache import FileIo, MetaSteps, Qcow2Error, T
 from iosim.qemu.qcow2.metadata import Allocation, L2Meta, Qcow2Image
 from iosim.qemu.qcow2.versions import MERGED_READ_SECTORS
@@ -55,7 +55,8 @@ class Qcow2Format:
         self._host = host
         self._carrier = carrier
         old = version.cpu_io
-        self._node = binder.path(("qemu.bdrv_co_pwritev", "bdrv_co_do_writev" if old else "bdrv_co_pwritev_part"))
+        names = ("bdrv_co_do_readv", "bdrv_co_do_writev") if old else NODE
+        self._read_node, self._write_node = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
         self._flush = binder.path("qemu.bdrv_co_flush")
         look_up = "qcow2_get_cluster_offset" if old else "qcow2_get_host_offset"
         allocate = "qcow2_alloc_cluster_offset" if old else "qcow2_alloc_host_offset"
@@ -68,12 +69,12 @@ class Qcow2Format:
 
     def co_preadv(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """qcow2_co_preadv_part (qcow2_co_readv in 1.6)."""
-        yield self._node
+        yield self._read_node
         return (yield from self._preadv(coroutine, request, sector, sectors))
 
     def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:
         """qcow2_co_pwritev_part (qcow2_co_writev in 1.6): part by part, as far as each is contiguous in the file."""
-        yield self._node
+        yield self._write_node
         ret = 0
         yield from self._lock.lock(coroutine, request)
         try:

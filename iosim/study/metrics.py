@@ -1,0 +1,167 @@
+"""What one run is measured by: numbers with a name, taken from its tables (docs/studies.md has every one)."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from iosim.model.stages import Stage
+from iosim.model.trace import OPS
+from iosim.results.result import Result
+from iosim.results.summary import counted, is_resolved
+
+BATCH = 5
+"""Observations of a batch in MSER-5."""
+PER_REQUEST = ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
+PERCENTILES = ("50", "90", "95", "99", "99.9")
+UNITS = {
+    "requests_in": "count",
+    "requests_done": "count",
+    "requests_failed": "count",
+    "requests_unfinished": "count",
+    "requests_warmup": "count",
+    "requests_counted": "count",
+    "warmup": "ns",
+    "end": "ns",
+    "throughput": "1/s",
+    "bandwidth": "B/s",
+    "latency_mean": "ns",
+    "latency_min": "ns",
+    "latency_max": "ns",
+    **{f"latency_p{p}": "ns" for p in PERCENTILES},
+    "stage_mean": "ns",
+    "stage_share": "share",
+    **{f"{name}_per_request": "count" for name in PER_REQUEST},
+    "utilisation": "share",
+    "utilisation_max": "share",
+    "mean_queue": "count",
+    "max_queue": "count",
+    "page_cache": "pages",
+    "write_amplification": "ratio",
+}
+"""The metrics and their units."""
+
+
+class Measured(NamedTuple):
+    """One number of one run: *of* says what part of the run it is about, empty for all of it."""
+
+    metric: str
+    of: str
+    value: float
+
+
+def measure(result: Result) -> list[Measured]:
+    """Return every metric of *result*, in a fixed order. Numbers are those of `summary.json` and `resources`."""
+    table = counted(result.requests)
+    counts = result.summary["requests"]
+    end_ns = int(result.summary["end_ns"])
+    begin_ns = min(result.scenario.run.warmup, end_ns)
+    rows = [Measured(f"requests_{name}", "", counts[name]) for name in ("in", "done", "failed", "unfinished")]
+    rows += [Measured("requests_warmup", "", counts["warmup"]), Measured("requests_counted", "", len(table))]
+    rows += [Measured("warmup", "", begin_ns), Measured("end", "", end_ns)]
+    vms = [vm.name for vm in result.scenario.vm]
+    cells = pd.DataFrame({"vm": vm_tables(table["vm"]), "op": table["op"].astype(str)})
+    for of in groups(cells, vms):
+        rows += _requests(of, table[in_group(cells, of)], max(1, end_ns - begin_ns))
+    rows += _stages(table)
+    rows += _resources(result.resources)
+    rows += [Measured("page_cache", name, value) for name, value in (result.summary["page_cache"] or {}).items()]
+    for disk, wear in result.summary["wear"].items():
+        if wear["write_amplification"] is not None:
+            rows.append(Measured("write_amplification", f"disk/{disk}", wear["write_amplification"]))
+    return [Measured(row.metric, row.of, float(row.value)) for row in rows]
+
+
+def vm_tables(names: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return the name of the [[vm]] table of each VM: clones are its name and a number."""
+    return names.astype(str).str.partition("#")[0]
+
+
+def groups(cells: pd.DataFrame, vms: Sequence[str]) -> list[str]:
+    """Return what requests have numbers of their own: all, each operation and each [[vm]] table if there are several.
+
+    *cells* has columns op and vm.
+    """
+    found = [""]
+    ops = [op for op in OPS if (cells["op"] == op).any()]
+    found += [f"op={op}" for op in ops if len(ops) > 1]
+    return found + [f"vm={vm}" for vm in vms if len(vms) > 1]
+
+
+def in_group(cells: pd.DataFrame, of: str) -> "pd.Series[bool]":
+    """Tell for each row of *cells* whether it belongs to the group *of*."""
+    column, _, value = of.partition("=")
+    return cells[column] == value if of else pd.Series(True, index=cells.index)
+
+
+def latencies(result: Result) -> pd.DataFrame:
+    """Return the latency of each counted request: columns vm (of its table), op, latency_ns, sorted by these."""
+    table = counted(result.requests)
+    frame = pd.DataFrame(
+        {"vm": vm_tables(table["vm"]), "op": table["op"].astype(str), "latency_ns": table["latency_ns"]}
+    )
+    return frame.sort_values(["vm", "op", "latency_ns"], ignore_index=True)
+
+
+def batches(result: Result) -> pd.DataFrame:
+    """Return the latencies in batches of 5 in the order of arrival, over all VMs: arrival_ns of the first, latency_ns.
+
+    The latter is their sum. An incomplete batch at the end is left out.
+    """
+    ordered = counted(result.requests).sort_values("arrival_ns", kind="stable")
+    n = len(ordered) // BATCH * BATCH
+    return pd.DataFrame(
+        {
+            "arrival_ns": ordered["arrival_ns"].to_numpy()[:n:BATCH],
+            "latency_ns": ordered["latency_ns"].to_numpy()[:n].reshape(-1, BATCH).sum(axis=1),
+        }
+    )
+
+
+def _requests(of: str, table: pd.DataFrame, window_ns: int) -> Iterator[Measured]:
+    yield Measured("throughput", of, len(table) / window_ns * 1e9)
+    yield Measured("bandwidth", of, int(table["sectors"].sum()) * 512 / window_ns * 1e9)
+    if table.empty:
+        return
+    latency = table["latency_ns"]
+    yield Measured("latency_mean", of, _mean(latency))
+    yield Measured("latency_min", of, int(latency.min()))
+    yield Measured("latency_max", of, int(latency.max()))
+    known = [p for p in PERCENTILES if is_resolved(p, len(table))]
+    for p, value in zip(known, latency.quantile([float(p) / 100 for p in known]), strict=True):
+        yield Measured(f"latency_p{p}", of, float(value))
+
+
+def _stages(table: pd.DataFrame) -> Iterator[Measured]:
+    """Yield means per request; without requests there are none."""
+    if table.empty:
+        return
+    total = int(table["latency_ns"].sum())
+    for stage in Stage:
+        values = table[f"{stage.label}_ns"]
+        yield Measured("stage_mean", stage.label, _mean(values))
+        yield Measured("stage_share", stage.label, int(values.sum()) / total if total else 0.0)
+    for name in PER_REQUEST:
+        yield Measured(f"{name}_per_request", "", _mean(table[name]))
+
+
+def _mean(values: "pd.Series[int]") -> float:
+    """Return the mean of whole numbers: the sum is exact, so that every processor gives the same."""
+    return int(values.sum()) / len(values)
+
+
+def _average(values: "pd.Series[float]") -> float:
+    """Return the mean of numbers with a fraction, rounded once."""
+    return math.fsum(values) / len(values)
+
+
+def _resources(levels: pd.DataFrame) -> Iterator[Measured]:
+    """Yield use and queues of each resource, over the clones of a VM together."""
+    names = levels["resource"].str.replace(r"^([^/#]+)#\d+/", r"\1/", regex=True)
+    for resource, group in levels.groupby(names, sort=False):
+        of = str(resource)
+        yield Measured("utilisation", of, _average(group["utilisation"]))
+        yield Measured("utilisation_max", of, float(group["utilisation"].max()))
+        yield Measured("mean_queue", of, _average(group["mean_queue"]))
+        yield Measured("max_queue", of, float(group["max_queue"].max()))

@@ -1,0 +1,151 @@
+"""Port accesses of a guest out of a file, as a stream: from a kernel trace, a QEMU log, or an access table.
+
+An access table is a Parquet file with the columns time_us, vcpu, write, port, size, count, value, guest_us and halted:
+those of `AccessTable`, times in microseconds, and null for what was not recorded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from iosim.model.errors import TraceError, shown
+from iosim.traces import kernel_text, kvm, parquet, qemu_accesses
+from iosim.traces.accesses import UNKNOWN, AccessTable
+from iosim.traces.reading import Reading, ReadOptions
+from iosim.traces.source import Source
+from iosim.traces.writer import replaced
+
+_TYPES: dict[str, pa.DataType] = {
+    "time_us": pa.float64(),
+    "vcpu": pa.int64(),
+    "write": pa.bool_(),
+    "port": pa.int64(),
+    "size": pa.int64(),
+    "count": pa.int64(),
+    "value": pa.int64(),
+    "guest_us": pa.float64(),
+    "halted": pa.bool_(),
+}
+SCHEMA = pa.schema(_TYPES)
+_NULLABLE = ("value", "guest_us")
+_BATCH_ROWS = 1 << 17
+
+
+def _fits_kvm(head: bytes) -> bool:
+    return "kvm" in kernel_text.kinds(head)
+
+
+class AccessStream:
+    """The port accesses of a guest, chunk by chunk, in order of time; read once, in constant memory.
+
+    A context manager, like `iosim.traces.TraceStream`. Raises TraceError, also for times that go back.
+    """
+
+    def __init__(self, path: str | Path, options: ReadOptions | None = None) -> None:
+        options = options or ReadOptions()
+        self._source = Source(path)
+        names = [name for name, (fits, _) in READERS.items() if fits(self._source.head)]
+        if options.format is not None:
+            names = [options.format] if options.format in READERS else []
+        if len(names) != 1:
+            self._source.close()
+            raise TraceError(f"{path}: has no port accesses that can be read: it must be one of {', '.join(READERS)}")
+        self._read = READERS[names[0]][1]
+        self.reading = Reading(self._source, options, names[0])
+
+    def __enter__(self) -> "AccessStream":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._source.close()
+
+    def __iter__(self) -> Iterator[AccessTable]:
+        n, last_ns = 0, 0
+        for table in self._read(self.reading):
+            if not len(table):
+                continue
+            back = table.times_ns < np.maximum.accumulate(np.r_[last_ns, table.times_ns])[:-1]
+            if back.any():
+                at = int(back.argmax())
+                raise TraceError(f"{self.reading.path}:{table.lines[at]}: time must not go back")
+            n, last_ns = n + len(table), int(table.times_ns[-1])
+            yield table
+        if not n:
+            raise TraceError(f"{self.reading.path}: has no port accesses{self.reading.why_nothing()}")
+
+
+def write_accesses(tables: Iterable[AccessTable], path: Path) -> None:
+    """Write an access table; a file that is there already is replaced when the new one is complete."""
+    from pyarrow import parquet as arrow_parquet
+
+    with replaced(path) as file, arrow_parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(_as_arrow(table))
+
+
+def _as_arrow(table: AccessTable) -> pa.Table:
+    def known(values: npt.NDArray[np.int64], scale: float) -> Any:
+        return pa.array(values if scale == 1 else values / scale, mask=values == UNKNOWN)
+
+    columns = [
+        pa.array(table.times_ns / 1000),
+        pa.array(table.vcpus),
+        pa.array(table.writes),
+        pa.array(table.ports),
+        pa.array(table.sizes),
+        pa.array(table.counts),
+        known(table.values, 1),
+        known(table.guest_ns, 1000),
+        pa.array(table.halted),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _tables_of_parquet(reading: Reading) -> Iterator[AccessTable]:
+    from pyarrow import parquet as arrow_parquet
+
+    row = 1
+    try:
+        with arrow_parquet.ParquetFile(reading.path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                got = ", ".join(file.schema_arrow.names)
+                raise TraceError(f"{reading.path}: the columns must be {', '.join(SCHEMA.names)}, got {shown(got)}")
+            for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
+                yield _of_arrow(batch, row, reading.path)
+                row += len(batch)
+    except (pa.ArrowException, OSError):
+        raise TraceError(f"{reading.path}: is a damaged Parquet file") from None
+
+
+def _of_arrow(batch: pa.RecordBatch, row: int, path: str) -> AccessTable:
+    columns: dict[str, Any] = {name: batch.column(name) for name in SCHEMA.names}
+    for name, column in columns.items():
+        if column.null_count and name not in _NULLABLE:
+            raise TraceError(f"{path}: the column {name} must have a value in every row")
+    missing = {name: columns[name].is_null().to_numpy(zero_copy_only=False) for name in _NULLABLE}
+    values = np.where(missing["value"], UNKNOWN, columns["value"].fill_null(0).to_numpy())
+    guest_us = columns["guest_us"].fill_null(0).to_numpy()
+    return AccessTable(
+        np.rint(columns["time_us"].to_numpy() * 1000).astype(np.int64),
+        columns["vcpu"].to_numpy(),
+        columns["write"].to_numpy(zero_copy_only=False),
+        columns["port"].to_numpy(),
+        columns["size"].to_numpy(),
+        columns["count"].to_numpy(),
+        values,
+        np.where(missing["guest_us"], UNKNOWN, np.rint(guest_us * 1000)).astype(np.int64),
+        columns["halted"].to_numpy(zero_copy_only=False),
+        np.arange(row, row + len(batch), dtype=np.int64),
+    )
+
+
+READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[Reading], Iterator[AccessTable]]]] = {
+    "kvm": (_fits_kvm, kvm.tables),
+    "qemu-log": (qemu_accesses.fits, qemu_accesses.tables),
+    "parquet": (parquet.fits, _tables_of_parquet),
+}
+"""How each format is recognised and read, by its name."""

@@ -1,0 +1,138 @@
+"""Port accesses as a table: out of kernel traces and QEMU logs, written and read again."""
+
+import csv
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iosim.model.errors import TraceError
+from iosim.traces import AccessStream, AccessTable, ReadOptions
+from iosim.traces.access_reader import write_accesses
+from iosim.traces.accesses import UNKNOWN, Access
+from tests.commandline import run
+from tests.trace_files import DATA, command, written
+
+PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "traces" / "recordings" / "public"
+FULL = sorted(PUBLIC.glob("A_tcg_linux/[dp]*_full/qemu_raw_excerpt.trace.gz"))
+COLUMNS = list(AccessTable.__dataclass_fields__)
+
+
+def read(path: Path, options: ReadOptions | None = None) -> AccessTable:
+    with AccessStream(path, options) as stream:
+        tables = list(stream)
+    return AccessTable(*(np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS))
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    rows = [
+        Access(0, 0, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 1),
+        Access(1_500, 1, False, 0x1F0, 2, 256, UNKNOWN, 12_345, True, 2),
+        Access(10**15 + 1, 0, True, 0xC000, 4, 1, 0xFFFFFFFF, 0, False, 3),
+    ]
+    path = tmp_path / "a.parquet"
+    write_accesses([AccessTable.of_rows(rows[:1]), AccessTable.of_rows(rows[1:])], path)
+    table = read(path)
+    assert [list(getattr(table, name)) for name in COLUMNS] == [list(column) for column in zip(*rows, strict=True)]
+
+
+def test_a_kernel_trace_is_converted_into_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """381 kvm_pio of two vCPUs, as grep -c counts them."""
+    target = tmp_path / "a.parquet"
+    answer = run(capsys, "trace", "convert", "--accesses", str(DATA / "kvm-perf-script.txt.gz"), str(target))
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith(f"{target}: 381 port accesses over ")
+    direct, table = read(DATA / "kvm-perf-script.txt.gz"), read(target)
+    for name in COLUMNS[:-1]:
+        assert getattr(table, name).tolist() == getattr(direct, name).tolist()
+    assert table.lines.tolist() == list(range(1, 382))
+
+
+MEMORY = "7@100.{:06}:memory_region_ops_{} cpu {} mr 0x5 addr 0x{:x} value 0x{:x} size {} name '{}'"
+
+
+def test_accesses_in_a_qemu_log(tmp_path: Path) -> None:
+    lines = [
+        MEMORY.format(5, "write", 0, 0xFEE000B0, 0, 4, "apic-msi"),
+        MEMORY.format(10, "write", 1, 0x1F6, 0xE0, 1, "ide"),
+        "7@100.000011:ide_ioport_write IDE PIO wr @ 0x1f6 (Device/Head); val 0xe0; bus 0x5 IDEState 0x6",
+        MEMORY.format(12, "read", 0, 0x1F0, 0xFFFF5050, 2, "ide"),
+    ]
+    with AccessStream(written(tmp_path, lines)) as stream:
+        (table,) = stream
+    assert list(zip(*(getattr(table, name).tolist() for name in COLUMNS), strict=True)) == [
+        (0, 1, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 2),
+        (2_000, 0, False, 0x1F0, 2, 1, 0x5050, UNKNOWN, False, 4),
+    ]
+    assert stream.reading.beside == {"access of memory": 1, "other line": 1}
+
+
+@pytest.mark.skipif(not FULL, reason="needs the shared recordings")
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.parent.name)
+def test_accesses_are_those_that_the_recordings_found(path: Path) -> None:
+    """By port and direction, with runs of equal words as many as they were; the excerpt is the begin of the run."""
+    with gzip.open(path.parent / "events.csv.gz", "rt", newline="") as file:
+        events = [row for row in csv.DictReader(file) if row["event"].startswith("pio_") and len(row["port"]) <= 6]
+    table = read(path)
+    found = Counter(zip(table.ports.tolist(), table.writes.tolist(), strict=True))
+    recorded: Counter[tuple[int, bool]] = Counter()
+    for row in events:
+        recorded[int(row["port"], 16), row["dir"] == "W"] += int(row["n"])
+    assert found <= recorded
+    assert found.total() > 1_000
+    registers = [
+        (int(row["port"], 16), row["dir"] == "W", int(row["value"], 16)) for row in events if row["port"] != "0x1f0"
+    ]
+    mine = list(zip(table.ports.tolist(), table.writes.tolist(), table.values.tolist(), strict=True))
+    mine = [access for access in mine if access[0] != 0x1F0]
+    assert mine == registers[: len(mine)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["nothing"], ": has no port accesses that can be read: it must be one of kvm, qemu-log, parquet"),
+        ([MEMORY.format(5, "write", 0, 0xFEE000B0, 0, 4, "apic-msi")], ": has no port accesses"),
+        (
+            [MEMORY.format(5, "write", 0, 0x1F6, 0, 1, "x")[:-9]],
+            ":1: is no memory_region_ops_write as QEMU prints it, ",
+        ),
+        ([MEMORY.format(us, "write", 0, 0x1F6, 0, 1, "x") for us in (5, 3)], ":2: time must not go back"),
+    ],
+)
+def test_accesses_that_cannot_be_read(tmp_path: Path, lines: list[str], message: str) -> None:
+    path = written(tmp_path, lines)
+    with pytest.raises(TraceError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}{message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("t.txt", "b.csv"), "b.csv: an access table must end in .parquet"),
+        (("t.txt",), "trace convert --accesses needs one trace to read and the table to write"),
+        (("t.txt", "b.parquet", "--from", "1s"),
+         "--accesses takes all accesses as they are: no device, window, scaling or stacking"),
+        (("t.csv", "b.parquet"),
+         "t.csv: has no port accesses that can be read: it must be one of kvm, qemu-log, parquet"),
+    ],
+)  # fmt: skip
+def test_accesses_that_cannot_be_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, command("1", 1.0)).rename("t.txt")
+    Path("t.csv").write_text("time_us,op,sector,sectors\n0,W,0,8\n")
+    assert run(capsys, "trace", "convert", "--accesses", *arguments) == (2, "", f"iosim: {message}\n")
+    assert not list(tmp_path.glob("b.*"))
+
+
+def test_a_request_trace_in_parquet_is_no_access_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text("time_us,op,sector,sectors\n0,W,0,8\n")
+    run(capsys, "trace", "convert", str(tmp_path / "t.csv"), str(tmp_path / "t.parquet"))
+    with pytest.raises(TraceError, match=r"t\.parquet: the columns must be time_us, vcpu, write, port, size, count"):
+        read(tmp_path / "t.parquet")
