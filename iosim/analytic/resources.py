@@ -52,20 +52,18 @@ _OF_A_VM = re.compile(
 
 
 def kind_of(resource: str, scenario: Scenario) -> str:
-    """Return the kind of a resource of the table `resources`, one of `KINDS`."""
+    """Return the kind of a resource of the table `resources`, one of `KINDS`; names that no run gives are "ring"."""
     if "/" not in resource:
         return resource if resource in ("cpus", "page_cache") else "cpu"
     owner, _, part = resource.partition("/")
     if owner == "disk" and any(disk.name == part for disk in scenario.host.disk):
         return "disk"
     found = _OF_A_VM.fullmatch(part)
-    assert found is not None, resource
-    kind = found["numbered"] or found["named"] or found["part"]
-    if kind is not None:
-        return kind
+    if found is None:
+        return "ring"
     if part.startswith("iothread/"):
         return "pool" if found["pool"] else "iothread"
-    return "ring"
+    return found["numbered"] or found["named"] or found["part"] or "ring"
 
 
 def vm_names(table: VmTable) -> list[str]:
@@ -96,7 +94,7 @@ class Inventory:
         self._scenario = scenario
 
     def drives(self, resource: str) -> list[DriveKey]:
-        """Return VM and number of each drive whose requests go through *resource*."""
+        """Return VM and number of each drive whose requests go through *resource*; none for a VM that is not there."""
         kind = kind_of(resource, self._scenario)
         owner, _, part = resource.partition("/")
         if kind in ("disk", "cpus", "cpu", "page_cache"):
@@ -106,7 +104,9 @@ class Inventory:
                 for number, drive in enumerate(table.drive)
                 if kind != "disk" or drive.disk in (None, part)
             ]
-        table = self.tables[owner]
+        table = self.tables.get(owner)
+        if table is None:
+            return []
         return [(owner, number) for number in range(len(table.drive)) if _goes_through(table, number, part)]
 
 

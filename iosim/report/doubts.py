@@ -41,7 +41,7 @@ def doubts(result: Result) -> list[str]:
 
 def _busy(result: Result) -> list[str]:
     kinds = [kind_of(str(name), result.scenario) for name in result.resources["resource"]]
-    resources = result.resources[[kind != "page_cache" for kind in kinds]]
+    resources = result.resources.loc[[kind != "page_cache" for kind in kinds]]
     busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
     if busy.empty:
         return []

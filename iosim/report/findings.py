@@ -179,7 +179,7 @@ def _limit(result: Result) -> list[str]:
 def _held_back(result: Result) -> list[str]:
     """Name the limits that held requests back."""
     kinds = [kind_of(str(name), result.scenario) for name in result.resources["resource"]]
-    limits = result.resources[[kind == "throttle" for kind in kinds]]
+    limits = result.resources.loc[[kind == "throttle" for kind in kinds]]
     limits = limits[limits["utilisation"] > 0].sort_values("utilisation", ascending=False, kind="stable")
     if limits.empty:
         return []
