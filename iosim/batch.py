@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim import scenario_file
-from iosim.model.errors import IosimError, OutputError, ScenarioError, reason
+from iosim.model.errors import FaultError, IosimError, OutputError, ScenarioError, reason
 from iosim.model.scenario import Scenario
 from iosim.model.units import human_time, three_digits
 from iosim.report.text import show
@@ -37,15 +37,21 @@ def run_all(
 
     A single one goes to *out* itself, several go to folders of their names below it. One that fails does not stop
     the others: *complain* is called with what is wrong. Progress is shown on *errors* if it is a terminal.
+
+    Raises FaultError, when all have been run, if a result breaks the laws that every run keeps; it is not written.
     """
     targets = _targets(paths, out)
     status = 0
     rows = []
+    faults = []
     for path, target in zip(paths, targets, strict=True):
         try:
             result = _run_one(path, target, changes, errors)
         except IosimError as error:
             status = max(status, complain(str(error)))
+            continue
+        except FaultError as error:
+            faults.append(str(error))
             continue
         if len(paths) > 1:
             console.print(Text(f"{path}\n", style="bold reverse"))
@@ -57,6 +63,8 @@ def run_all(
         _write_joint(rows, joint)
         console.print(joint_table(rows, console))
         console.print(Text(f"Written to {joint}"), soft_wrap=True)
+    if faults:
+        raise FaultError("; ".join(faults))
     return status
 
 
@@ -104,6 +112,8 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> R
             result = simulate(scenario, path.parent, lambda done, total: bar.update(task, completed=done, total=total))
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
+        except FaultError as error:
+            raise FaultError(f"{path}: {error}; nothing was written") from None
         bar.update(task, description=f"{path.stem}: writing")
         write(result, target, scenario_file.to_toml(scenario_file.relocated(scenario, path.parent, target)))
     return result

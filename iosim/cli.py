@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from iosim.exports.registry import EXPORTS
-from iosim.model.errors import IosimError
+from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 app.add_typer(trace_app, name="trace")
 
+FAULT = 1
+"""Exit status for a fault of the program."""
 USER_ERROR = 2
 """Exit status for what the user can mend."""
 INTERRUPTED = 130
@@ -157,6 +159,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = command.main(arguments, prog_name="iosim", standalone_mode=False) or 0
     except IosimError as error:
         status = complain(str(error))
+    except FaultError as error:
+        complain(f"fault of the program: {error}")
+        status = FAULT
     except typer.TyperException as error:
         # Without a command the help has been printed already, and nothing is left to say.
         status = complain(error.format_message()) if error.format_message() else USER_ERROR

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from iosim.analytic import laws
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import DriveTable, Scenario
@@ -31,14 +32,17 @@ def simulate(
     """Run *scenario* and return its result.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
-    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input.
+    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input, and
+    FaultError for a result that breaks a law which every run keeps (`iosim.analytic.laws`).
     """
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     try:
-        return run_and_tabulate(scenario, profile, traces, folder, progress)
+        result = run_and_tabulate(scenario, profile, traces, folder, progress)
     except OverflowError:
         raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
+    laws.require(result)
+    return result
 
 
 def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iosim.analytic import laws
 from iosim.model.catalogue import CATALOGUE
 from iosim.model.costs import Cost, Figure, Profile, exponential
 from iosim.model.scenario import Scenario
@@ -111,6 +112,7 @@ def check(result: Result) -> None:
         begun = cache["dirty_at_begin"] + cache["dirtied"]
         assert begun == cache["written_back"] + cache["dirty_at_end"]
     _little(result)
+    assert [str(violation) for violation in laws.check(result)] == []
 
 
 def _little(result: Result) -> None:

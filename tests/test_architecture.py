@@ -17,20 +17,21 @@ LAYERS: dict[str, set[str]] = {
     "qemu": {"model", "host", "cpu_vmx", "kvm", "disk"},
     "traces": {"model"},
     "results": {"model"},
+    "analytic": {"model", "results"},
     "exports": {"model", "results"},
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
     "toml_file": {"model"},
     "scenario_file": {"model", "toml_file"},
-    "simulation": {"model", "machine", "run", "results", "traces"},
-    "report": {"model", "results"},
+    "simulation": {"model", "machine", "run", "results", "traces", "analytic"},
+    "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "toml_file", "scenario_file", "exports", "report", "compare"]
+NO_SIMULATION = ["model", "traces", "results", "analytic", "toml_file", "scenario_file", "exports", "report", "compare"]
 
 
 def modules() -> list[Path]:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from iosim.analytic.demands import demands
+from iosim.analytic.resources import KINDS, TITLES, kind_of
 from iosim.model.catalogue import CATALOGUE
 from iosim.model.stages import Stage
 from iosim.report import page_tables, request_tables
 from iosim.report.bands import bands
-from iosim.report.demand import KINDS, TITLES, demands, kind_of
 from iosim.report.inputs import differences, inputs
 from iosim.report.over_time import MOST_LINES, Bins, latencies, levels
 from iosim.report.table import Cell, Table
@@ -153,7 +154,8 @@ def test_stages_of_each_band_add_up(mixed: Result) -> None:
     ],
 )
 def test_the_kind_of_a_resource_by_its_name(resource: str, kind: str) -> None:
-    assert kind_of(resource) == kind
+    disks = [{"name": name, "model": "constant", "service": "90us"} for name in ("sda", "bql", "vcpu0")]
+    assert kind_of(resource, scenario([{"disk": "sda"}], disks)) == kind
 
 
 def test_every_kind_has_words() -> None:
@@ -167,7 +169,7 @@ def test_every_resource_of_a_run_has_a_kind() -> None:
         {},
     ]
     made = simulate(scenario(drives, vcpus=2, host={"cpus": 2}), [(0, "W", 0, 8)])
-    kinds = {name: kind_of(name) for name in made.resources["resource"]}
+    kinds = {name: kind_of(name, made.scenario) for name in made.resources["resource"]}
     assert set(kinds.values()) == set(KINDS)
     assert kinds["web/iothread/io"] == kinds["web/iothread/drive:1"] == "iothread"
     assert kinds["web/iothread/io/pool"] == "pool"
@@ -189,7 +191,7 @@ def test_the_utilisation_law_holds(mixed: Result) -> None:
         "db/vcpu0": done[done["vm"] == "db"],
     }
     found = {demand.resource: demand for demand in demands(mixed)}
-    assert set(found) == {name for name in mixed.resources["resource"] if kind_of(name) != "cpu"}
+    assert set(found) == {name for name in mixed.resources["resource"] if kind_of(name, mixed.scenario) != "cpu"}
     for name, requests in through.items():
         demand = found[name]
         assert demand.requests == len(requests) > 0
@@ -213,8 +215,8 @@ def test_requests_go_through_the_iothread_and_the_ring_of_their_drive() -> None:
     assert found == {
         "web/vcpu0": 15,
         "web/bql": 15,
-        "web/main_loop": 15,
-        "web/pool": 15,
+        "web/main_loop": 12,
+        "web/pool": 12,
         "web/iothread/io": 1,
         "web/iothread/io/pool": 1,
         "web/iothread/drive:1": 2,
@@ -233,7 +235,7 @@ def test_resources_of_many_vms_are_the_busiest_of_each_kind(mixed: Result) -> No
     by_kind: dict[str, list[str]] = {}
     ordered = mixed.resources.sort_values("utilisation", ascending=False, kind="stable")
     for name in ordered["resource"]:
-        by_kind.setdefault(kind_of(name), []).append(name)
+        by_kind.setdefault(kind_of(name, mixed.scenario), []).append(name)
     del by_kind["cpu"]
     assert {name for names in by_kind.values() for name in names[:3]} == set(shown)
     assert table.note == f"The busiest 3 of each kind; resources.parquet has all {sum(map(len, by_kind.values()))}."
@@ -338,7 +340,7 @@ def test_many_resources_are_drawn_as_the_busiest_few_and_all_together(mixed: Res
     bins = Bins(mixed.series, 20)
     lines = levels(mixed, bins, "utilisation")
     busy = mixed.resources.set_index("resource")["busy_ns"]
-    vcpus = busy[[name for name in busy.index if kind_of(name) == "vcpu"]]
+    vcpus = busy[[name for name in busy.index if kind_of(name, mixed.scenario) == "vcpu"]]
     assert [line.name for line in lines["vcpu"]][-1] == f"mean of {len(vcpus)}"
     assert len(lines["vcpu"]) == MOST_LINES + 1
     mean = lines["vcpu"][-1].values

@@ -38,6 +38,10 @@ class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 
 
+class FaultError(Exception):
+    """A result that cannot be right: a fault of the program. The command line says so and exits with status 1."""
+
+
 def reason(error: OSError) -> str:
     """Return why the system refused: its own words, whatever library met it."""
     return os.strerror(error.errno) if error.errno else str(error)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from iosim.analytic.resources import TITLES
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit
 from iosim.report.axes import PLAIN, Values, latency_axis, log_times, time_axis, time_unit
-from iosim.report.demand import TITLES
 from iosim.report.over_time import MOST_POINTS, REQUESTS_PER_POINT, Bins, Line, latencies, levels
 from iosim.report.svg import ACCENT, INK, MUTED, SERIES, Picture, canvas
 from iosim.results.result import Result

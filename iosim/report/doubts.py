@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from iosim.analytic.resources import kind_of
 from iosim.model.costs import shipped_profiles
 from iosim.model.units import human_time, three_digits
-from iosim.report.demand import kind_of
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.terminal import OPERATIONS
@@ -40,7 +40,8 @@ def doubts(result: Result) -> list[str]:
 
 
 def _busy(result: Result) -> list[str]:
-    resources = result.resources[result.resources["resource"].map(kind_of) != "page_cache"]
+    kinds = [kind_of(str(name), result.scenario) for name in result.resources["resource"]]
+    resources = result.resources.loc[[kind != "page_cache" for kind in kinds]]
     busy = resources[resources["utilisation"] >= BUSY].sort_values("utilisation", ascending=False, kind="stable")
     if busy.empty:
         return []

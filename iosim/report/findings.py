@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from iosim.analytic.demands import demands
+from iosim.analytic.resources import KINDS, kind_of
 from iosim.model.scenario import DriveTable
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
 from iosim.report.bands import Band, bands
-from iosim.report.demand import KINDS, demands, kind_of
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 from iosim.results.wording import percent, plural
@@ -177,7 +178,8 @@ def _limit(result: Result) -> list[str]:
 
 def _held_back(result: Result) -> list[str]:
     """Name the limits that held requests back."""
-    limits = result.resources[result.resources["resource"].map(kind_of) == "throttle"]
+    kinds = [kind_of(str(name), result.scenario) for name in result.resources["resource"]]
+    limits = result.resources.loc[[kind == "throttle" for kind in kinds]]
     limits = limits[limits["utilisation"] > 0].sort_values("utilisation", ascending=False, kind="stable")
     if limits.empty:
         return []

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from iosim.report.demand import KINDS, kind_of
+from iosim.analytic.resources import KINDS, kind_of
 from iosim.results.result import Result
 from iosim.results.summary import is_resolved
 
@@ -95,7 +95,7 @@ def levels(result: Result, bins: Bins, what: str) -> dict[str, list[Line]]:
     by_kind = defaultdict(list)
     for name in result.resources["resource"]:
         if f"{what} {name}" in result.series.columns:
-            by_kind[kind_of(str(name))].append(str(name))
+            by_kind[kind_of(str(name), result.scenario)].append(str(name))
     found = {}
     for kind in KINDS:
         names = by_kind[kind]

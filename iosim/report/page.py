@@ -14,12 +14,12 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
+from iosim.analytic.demands import demands
 from iosim.model.errors import IosimError, OutputError, reason
 from iosim.model.stages import Stage
 from iosim.model.units import human_time, three_digits
 from iosim.report import course, distribution, doubts, findings, flame, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
-from iosim.report.demand import demands
 from iosim.report.lanes import timeline
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from iosim.analytic.demands import Demand, demands
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.report.bands import Band
-from iosim.report.demand import Demand, demands
 from iosim.report.table import Cell, Column, Table
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result
@@ -124,7 +124,10 @@ def resources(result: Result) -> Table:
             Column("utilisation", sorted="descending"),
             Column("", number=False),
             Column("per request", help="service demand: how long a request keeps one server busy, on average"),
-            Column("bound (req/s)", help="servers / demand: as many requests can go through at most"),
+            Column(
+                "bound (req/s)",
+                help="servers / demand: as many requests can go through at most, as things were in this run",
+            ),
             Column("mean queue"),
             Column("max queue"),
         ],

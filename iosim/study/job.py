@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from iosim import scenario_file
-from iosim.model.errors import IosimError, StudyError
+from iosim.model.errors import FaultError, IosimError, StudyError
 from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.results import result as results
@@ -85,7 +85,7 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
     begin = time.monotonic()
     try:
         result = _simulated(job, locate)
-    except IosimError as error:
+    except (IosimError, FaultError) as error:
         raise type(error)(f"{job.name}: {error}") from None
     metrics = [] if job.pilot else measure(result)
     table = _parquet(batches(result) if job.pilot else latencies(result))
