@@ -9,9 +9,7 @@ import math
 import sys
 import tempfile
 import tomllib
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,7 @@ from iosim.model.costs import TABLE_SIZE, Cost, Figure, Profile, exponential
 from iosim.model.trace import OPS, Trace
 from iosim.results.raw import INT_COLUMNS
 from iosim.run import run_machine
-from iosim.study.executors import usable_cpus
+from iosim.study.executors import usable_cpus, watching_pool
 from iosim.study.statistics import Interval, mean_interval, section_interval
 
 TRIALS, REPLICATIONS, REQUESTS, WARMUP = 400, 10, 600, 100
@@ -59,7 +57,8 @@ def main() -> None:
         folder = Path(name)
         write_table(folder / "exponential.csv")
         runs = range(TRIALS * REPLICATIONS)
-        with ProcessPoolExecutor(usable_cpus(), get_context("spawn")) as pool:
+        pool, alive = watching_pool(usable_cpus())
+        with pool, alive:
             found = pool.map(partial(latencies, folder), runs, chunksize=20)
             times = np.array(list(track(found, "iosim runs", len(runs), console=Console(file=sys.stderr))))
     trials = times.reshape(TRIALS, REPLICATIONS, -1)

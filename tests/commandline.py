@@ -1,5 +1,8 @@
 """What tests of the command line share: a small scenario with its trace, and running a command in this process."""
 
+import os
+import select
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,3 +53,17 @@ def write_inputs(folder: Path, scenario: str = SCENARIO, trace: str = TRACE) -> 
     """Write scenario.toml and trace.csv into *folder*."""
     (folder / "scenario.toml").write_text(scenario, encoding="utf-8")
     (folder / "trace.csv").write_text(trace, encoding="utf-8")
+
+
+def read_terminal(terminal: int, until: bytes) -> bytes:
+    """Return what is shown on *terminal* up to and with *until*; fails after 60 s."""
+    shown = b""
+    end = time.monotonic() + 60
+    while until not in shown:
+        assert time.monotonic() < end, shown
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # Linux says so when the other side is closed.
+                break
+    return shown

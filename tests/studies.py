@@ -1,10 +1,14 @@
 """What tests of studies share: a small scenario whose costs are drawn, a study of it, and what a sweep wrote."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
+
+from iosim.study import sweep
 
 SCENARIO = """\
 [host]
@@ -45,6 +49,13 @@ def write_study(folder: Path, study: str = STUDY, scenario: str = SCENARIO, trac
     """Write study.toml with its scenario and trace into *folder*."""
     for name, text in (("study.toml", study), ("scenario.toml", scenario), ("trace.csv", trace)):
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def sweep_here(folder: Path, workers: int = 1) -> Path:
+    """Run the study in *folder* without a command line of its own and return where its tables are."""
+    console = Console(file=io.StringIO(), width=120)
+    sweep.run(folder / "study.toml", folder / "out", (), workers, None, False, console, console)
+    return folder / "out"
 
 
 def tables(out: Path) -> dict[str, bytes]:

@@ -6,12 +6,10 @@ import os
 import platform
 import pty
 import resource
-import select
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import pytest
 
 import iosim
 from iosim.model.errors import ScenarioError, TraceError
-from tests.commandline import SCENARIO, TRACE, run, write_inputs
+from tests.commandline import SCENARIO, TRACE, read_terminal, run, write_inputs
 from tests.support import STAGES
 
 FILES = {
@@ -261,20 +259,6 @@ def test_interrupt_leaves_the_earlier_result_and_nothing_else(tmp_path: Path) ->
     assert shown.rstrip().endswith(b"iosim: interrupted")
     assert names(tmp_path) == {"scenario.toml", "trace.csv", "out"}
     assert names(old) == {"summary.json"}
-
-
-def read_terminal(terminal: int, until: bytes) -> bytes:
-    """Return what is shown on *terminal* up to and with *until*; fails after 60 s."""
-    shown = b""
-    end = time.monotonic() + 60
-    while until not in shown:
-        assert time.monotonic() < end, shown
-        if select.select([terminal], [], [], 1)[0]:
-            try:
-                shown += os.read(terminal, 4096)
-            except OSError:  # Linux says so when the other side is closed.
-                break
-    return shown
 
 
 def test_full_disk_leaves_the_earlier_result_and_nothing_else(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

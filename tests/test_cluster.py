@@ -17,14 +17,15 @@ import pytest
 
 from iosim.study import cluster as clusters
 from tests.commandline import run
-from tests.studies import SMALL, STUDY, journal, records, tables, write_study
+from tests.studies import SMALL, STUDY, journal, records, sweep_here, tables, write_study
 
-LONG = STUDY.replace("replications = 3", "replications = 6")
-"""24 runs."""
+PATIENCE_S = 600
+LONG = STUDY.replace("replications = 3", "replications = 5")
+"""20 runs."""
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -55,12 +56,12 @@ class Dask:
     def kill_workers(self) -> None:
         for process in self._processes[1:]:
             process.kill()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.kill()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the long study, run by one process without a cluster."""
     folder = tmp_path_factory.mktemp("local")
     write_study(folder, LONG)
-    sweep(folder, "--out", "out", "--workers", "1").communicate(timeout=120)
-    return folder / "out"
+    return sweep_here(folder)
 
 
 @pytest.fixture
@@ -112,20 +112,20 @@ def test_killed_sweep_and_killed_workers_lose_nothing(dask: Dask, folder: Path, 
     process = sweep(folder, "--out", "out", "--scheduler", dask.address)
     wait_for_runs(process, folder, 2)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     finished = records(folder / "out")
-    assert 2 <= len(finished) < 24
+    assert 2 <= len(finished) < 20
     process = sweep(folder, "--out", "out", "--scheduler", dask.address)
     finished |= wait_for_runs(process, folder, len(finished) + 2)
     # Both workers go, so that what is left has to wait for one that has never seen a file of the study.
     dask.kill_workers()
     newcomer = dask.add_worker()
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (0, "")
     assert newcomer.pid in pids(folder)
     assert not {os.getpid(), process.pid} & set(pids(folder))
     assert records(folder / "out").items() >= finished.items()
-    assert len(journal(folder / "out")) == len(set(journal(folder / "out"))) == len(records(folder / "out")) == 24
+    assert len(journal(folder / "out")) == len(set(journal(folder / "out"))) == len(records(folder / "out")) == 20
     assert tables(folder / "out") == tables(local)
 
 
@@ -133,7 +133,7 @@ def test_kept_results_come_back_from_the_cluster(dask: Dask, folder: Path, capsy
     (folder / "study.toml").write_text(SMALL)
     process = sweep(folder, "--keep", "--out", "there", "--scheduler", dask.address)
     assert run(capsys, "sweep", "study.toml", "--keep", "--out", "here", "--workers", "1").status == 0
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (0, "")
     here, there = (folder / out / "points" / "two" / "0" for out in ("here", "there"))
     files = sorted(path.name for path in here.iterdir())

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -19,11 +21,27 @@ import pytest
 import iosim
 from iosim.results.result import read
 from iosim.study.statistics import mean_interval, paired_interval
-from tests.commandline import Answer, run
-from tests.studies import POINTS, SCENARIO, SMALL, STUDY, TABLES, facts, journal, records, runs, tables, write_study
+from tests.commandline import Answer, read_terminal, run
+from tests.studies import (
+    POINTS,
+    SCENARIO,
+    SMALL,
+    STUDY,
+    TABLES,
+    facts,
+    journal,
+    records,
+    runs,
+    sweep_here,
+    tables,
+    write_study,
+)
 
 SERIAL = ("--workers", "1")
-SIX = STUDY.replace("replications = 3", "replications = 6")
+PATIENCE_S = 600
+"""Nothing takes so long, but a machine may be busy, or stand still for minutes."""
+LONG = STUDY.replace("replications = 3", "replications = 5")
+"""20 runs."""
 
 
 @pytest.fixture
@@ -48,11 +66,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study of `tests.studies`, run by a pool of two workers."""
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
-    command = [sys.executable, "-m", "iosim", "sweep", "study.toml", "--out", "out", "--workers", "2"]
-    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    assert answer.stderr == ""
-    assert answer.stdout.endswith("\nWritten to out/\n")
-    return folder / "out"
+    return sweep_here(folder, workers=2)
 
 
 def test_every_replication_of_every_point_is_there_with_the_seeds_in_common(out: Path) -> None:
@@ -281,6 +295,19 @@ def test_kept_results_are_those_of_the_runs_by_themselves(folder: Path, capsys: 
     assert len(journal(folder / "out")) == n
 
 
+def test_kept_results_of_points_that_are_gone_are_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "study.toml").write_text(SMALL.replace("replications = 1", "replications = 2"))
+    sweep(capsys, "--keep", *SERIAL)
+    (folder / "out" / "points" / "mine").mkdir()
+    (folder / "out" / "points" / "mine" / "notes.txt").write_text("mine")
+    (folder / "study.toml").write_text(SMALL)
+    sweep(capsys)
+    assert [path.name for path in (folder / "out" / "points" / "two").iterdir()] == ["0"]
+    (folder / "study.toml").write_text(SMALL.replace("two", "three").replace("= 2", "= 3"))
+    sweep(capsys)
+    assert [path.name for path in (folder / "out" / "points").iterdir()] == ["mine"]
+
+
 # Warm-up and stop rule
 
 
@@ -370,21 +397,18 @@ def test_default_folder_is_reports_and_the_name(folder: Path, capsys: pytest.Cap
 
 @pytest.fixture
 def long_study(folder: Path) -> Path:
-    """A study of 24 runs."""
-    (folder / "study.toml").write_text(SIX)
+    """A study of 20 runs."""
+    (folder / "study.toml").write_text(LONG)
     return folder
 
 
 @pytest.fixture(scope="module")
 def undisturbed(out: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The tables of these 24 runs."""
-    folder = tmp_path_factory.mktemp("six")
-    write_study(folder, SIX)
+    """The tables of these 20 runs."""
+    folder = tmp_path_factory.mktemp("long")
+    write_study(folder, LONG)
     shutil.copytree(out, folder / "out")
-    process = started(folder, *SERIAL)
-    assert process.wait(timeout=120) == 0
-    process.communicate()
-    return tables(folder / "out")
+    return tables(sweep_here(folder))
 
 
 def started(folder: Path, *options: str) -> "subprocess.Popen[str]":
@@ -394,7 +418,7 @@ def started(folder: Path, *options: str) -> "subprocess.Popen[str]":
 
 def wait_for_runs(process: "subprocess.Popen[str]", out: Path, n: int) -> None:
     """Return once *n* runs are finished."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE_S
     while len(journal(out)) < n:
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
@@ -410,17 +434,17 @@ def running(folder: Path, *options: str, finished: int) -> Iterator["subprocess.
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def assert_goes_on(out: Path, capsys: pytest.CaptureFixture[str], undisturbed: dict[str, bytes]) -> None:
     """What is finished is not run again, and the end is that of an undisturbed run."""
     finished = records(out)
-    assert 2 <= len(finished) < 24
+    assert 2 <= len(finished) < 20
     assert not (out / "study.json").exists()
     sweep(capsys)
     assert records(out).items() >= finished.items()
-    assert len(journal(out)) == len(set(journal(out))) == len(records(out)) == 24
+    assert len(journal(out)) == len(set(journal(out))) == len(records(out)) == 20
     assert list((out / "store" / "unfinished").iterdir()) == []
     assert tables(out) == undisturbed
 
@@ -431,8 +455,8 @@ def test_killed_sweep_goes_on_where_it_was(
     with running(long_study, "--workers", "2", finished=2) as process:
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=30)
-    _, alive = psutil.wait_procs(workers, timeout=30)
+        process.wait(timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
     assert len(workers) >= 2
     assert alive == []
     assert_goes_on(long_study / "out", capsys, undisturbed)
@@ -444,10 +468,10 @@ def test_interrupted_sweep_goes_on_where_it_was(
     with running(long_study, "--workers", "2", finished=2) as process:
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert errors == "What is finished is kept in out/; the same command goes on from there.\niosim: interrupted\n"
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
     assert alive == []
     assert_goes_on(long_study / "out", capsys, undisturbed)
 
@@ -456,10 +480,24 @@ def test_killed_worker_is_replaced(long_study: Path, undisturbed: dict[str, byte
     with running(long_study, "--workers", "2", finished=2) as process:
         pids = pd.read_csv(long_study / "out" / "store" / "journal.csv")["pid"].tolist()
         os.kill(pids[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (0, "")
-    assert len(journal(long_study / "out")) == len(set(journal(long_study / "out"))) == 24
+    assert len(journal(long_study / "out")) == len(set(journal(long_study / "out"))) == 20
     assert tables(long_study / "out") == undisturbed
+
+
+def test_progress_on_a_terminal_says_how_far_and_how_long(folder: Path) -> None:
+    (folder / "study.toml").write_text(SMALL.replace("replications = 1", "replications = 3"))
+    terminal, stderr = pty.openpty()
+    command = [sys.executable, "-m", "iosim", "sweep", "study.toml", "--out", "out", *SERIAL]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
+    os.close(stderr)
+    shown = read_terminal(terminal, until=b"3/3").decode()
+    assert process.wait(timeout=PATIENCE_S) == 0
+    os.close(terminal)
+    assert "study: checking" in shown
+    assert re.search(r"study .* ?\d/3 runs 0:\d\d:\d\d \S+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
 
 
 def test_one_sweep_at_a_time(long_study: Path, capsys: pytest.CaptureFixture[str]) -> None:

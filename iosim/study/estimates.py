@@ -29,9 +29,12 @@ class Sample:
         self._values: dict[tuple[str, str], dict[int, float]] = {}
         for run in runs:
             for row in run.metrics:
-                self._values.setdefault((row.metric, row.of), {})[run.replication] = row.value
+                if row.metric not in _PERCENTILE:
+                    self._values.setdefault((row.metric, row.of), {})[run.replication] = row.value
+        self._known = list(self._values)
         self._tables: dict[int, pd.DataFrame] | None = None
         self._latencies: dict[str, dict[int, Ints]] = {}
+        self._pools: dict[tuple[str, str, tuple[int, ...]], float | None] = {}
 
     @property
     def replications(self) -> list[int]:
@@ -41,19 +44,18 @@ class Sample:
     def metrics(self) -> list[tuple[str, str]]:
         """Return (metric, of) of all that can be estimated, in a fixed order."""
         found: list[tuple[str, str]] = []
-        for metric, of in self._values:
-            if metric not in _PERCENTILE:
-                found.append((metric, of))
+        for metric, of in self._known:
+            found.append((metric, of))
             if metric == _BEFORE_PERCENTILES:
                 found += [(name, of) for name in _PERCENTILE if self._pooled(name, of, self._runs) is not None]
         return found
 
     def values(self, metric: str, of: str = "") -> dict[int, float]:
         """Return the value of each replication that has one; for percentiles that of its own requests."""
-        if metric not in _PERCENTILE:
-            return self._values.get((metric, of), {})
-        q = float(_PERCENTILE[metric]) / 100
-        return {k: float(np.quantile(each, q)) for k, each in self._of(of).items() if len(each)}
+        if metric in _PERCENTILE and (metric, of) not in self._values:
+            q = float(_PERCENTILE[metric]) / 100
+            self._values[metric, of] = {k: float(np.quantile(each, q)) for k, each in self._of(of).items() if len(each)}
+        return self._values.get((metric, of), {})
 
     def estimate(self, metric: str, of: str = "", confidence: float = 0.95) -> Interval | None:
         """Return what the replications say of *metric*; None if none of them has it.
@@ -98,8 +100,10 @@ class Sample:
 
     def _pooled(self, metric: str, of: str, replications: Collection[int]) -> float | None:
         """Return the percentile of the requests of *replications* together, linear between order statistics."""
-        latencies = [self._of(of)[k] for k in replications]
-        p = _PERCENTILE[metric]
-        if not all(len(each) for each in latencies) or not is_resolved(p, sum(map(len, latencies))):
-            return None
-        return float(np.quantile(np.concatenate(latencies), float(p) / 100))
+        key = metric, of, tuple(replications)
+        if key not in self._pools:
+            latencies = [self._of(of)[k] for k in replications]
+            p = _PERCENTILE[metric]
+            known = all(len(each) for each in latencies) and is_resolved(p, sum(map(len, latencies)))
+            self._pools[key] = float(np.quantile(np.concatenate(latencies), float(p) / 100)) if known else None
+        return self._pools[key]

@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Protocol, Self
@@ -82,14 +83,13 @@ class Pool:
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its outcome as they are finished."""
-        left = list(jobs)
+        left = dict(enumerate(jobs))
         losses = 0
         while left:
             try:
-                for job, outcome in self._attempt(left):
-                    left.remove(job)
+                for number, outcome in self._attempt(left):
                     losses = 0
-                    yield job, outcome
+                    yield left.pop(number), outcome
             except BrokenProcessPool:
                 losses += 1
                 if losses == MAX_LOSSES:
@@ -99,15 +99,16 @@ class Pool:
                     ) from None
                 self._stop()
 
-    def _attempt(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def _attempt(self, jobs: Mapping[int, Job]) -> Iterator[tuple[int, Outcome]]:
+        """Yield the number of each of *jobs* with its outcome. Raises BrokenProcessPool if a worker is lost."""
         pool = self._started()
-        futures: dict[Future[Outcome], Job] = {}
-        waiting = iter(jobs)
+        futures: dict[Future[Outcome], int] = {}
+        waiting = iter(list(jobs.items()))
         try:
             while True:
-                # Few more than can run: what has not begun is not worth a place in the pipe.
-                while len(futures) < 2 * self._workers and (job := next(waiting, None)) is not None:
-                    futures[pool.submit(execute, job)] = job
+                # Few more than can run: an interrupt has less to take back.
+                for number, job in islice(waiting, 2 * self._workers - len(futures)):
+                    futures[pool.submit(execute, job)] = number
                 if not futures:
                     return
                 done, _ = wait(futures, return_when=FIRST_COMPLETED)
@@ -119,9 +120,7 @@ class Pool:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            watched, self._alive = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(self._workers, context, _begin, (watched,))
+            self._pool, self._alive = watching_pool(self._workers)
         return self._pool
 
     def _stop(self) -> None:
@@ -140,6 +139,13 @@ class Pool:
     ) -> None:
         """End the workers, whatever they are at."""
         self._stop()
+
+
+def watching_pool(workers: int) -> tuple[ProcessPoolExecutor, Connection]:
+    """Return a pool of worker processes, and the end of a pipe without which they end at once."""
+    context = multiprocessing.get_context("spawn")
+    watched, alive = context.Pipe(duplex=False)
+    return ProcessPoolExecutor(workers, context, _begin, (watched,)), alive
 
 
 def _begin(alive: Connection) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -133,6 +134,16 @@ class Store:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
+
+
+def drop_others(folder: Path, digests: Collection[str]) -> None:
+    """Remove the kept results ``folder/POINT/REPLICATION`` that are of none of the runs *digests*."""
+    for mark in folder.glob(f"*/*/{_KEPT_MARK}"):
+        if mark.read_text(encoding="utf-8").strip() not in digests:
+            shutil.rmtree(mark.parent)
+    for point in folder.glob("*"):
+        if point.is_dir() and not any(point.iterdir()):
+            point.rmdir()
 
 
 def _is_kept(folder: Path, digest: str) -> bool:

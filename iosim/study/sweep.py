@@ -21,7 +21,7 @@ from iosim.study.executors import Executor, local, usable_cpus
 from iosim.study.points import Point, points, value_text
 from iosim.study.runner import Run, Runner, Warmup, check_points, without_warmup
 from iosim.study.statistics import is_within
-from iosim.study.store import Store
+from iosim.study.store import Store, drop_others
 from iosim.study.study_file import Study, UntilTable
 from iosim.study.tables import runs_table, summary_table
 from iosim.study.terminal import show
@@ -206,7 +206,10 @@ def describe(
 
 
 def write(folder: Path, runs: pd.DataFrame, summary: pd.DataFrame, facts: dict[str, Any]) -> None:
-    """Write the tables and `study.json`, each whole or not at all. Raises OutputError."""
+    """Write the tables and `study.json`, each whole or not at all, and remove kept results of other runs.
+
+    Raises OutputError.
+    """
     made = folder / "store" / "unfinished"
     try:
         for name, table in (("runs.parquet", runs), ("summary.parquet", summary)):
@@ -214,5 +217,6 @@ def write(folder: Path, runs: pd.DataFrame, summary: pd.DataFrame, facts: dict[s
             os.replace(made / name, folder / name)
         (made / MARKER).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         os.replace(made / MARKER, folder / MARKER)
+        drop_others(folder / "points", {digest for point in facts["points"] for digest in point["runs"]})
     except OSError as error:
         raise OutputError(f"{folder}: {reason(error)}") from None
