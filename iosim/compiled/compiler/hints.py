@@ -1,0 +1,145 @@
+"""Hints: what an annotation of the model says about a value, as far as the compiler makes use of it.
+
+A hint never has to be complete (None: nothing is known), but it must be right: the model is checked by mypy --strict.
+"""
+
+import ast
+import enum
+import types
+import typing
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iosim.compiled.compiler.world import ClassInfo, World
+
+
+@dataclass(frozen=True)
+class Hint:
+    """*kind*: int, bool, float, str, none, list, deque, tuple, dict, set, object, generator, callable.
+
+    *of* are the hints of what it holds: items; key and value; fields of a tuple. *optional*: it may be None.
+    """
+
+    kind: str
+    of: "tuple[Hint | None, ...]" = ()
+    info: "ClassInfo | None" = None
+    optional: bool = False
+
+    def or_none(self) -> "Hint":
+        """Return the hint of this or None."""
+        return Hint(self.kind, self.of, self.info, True)
+
+    def given(self) -> "Hint":
+        """Return the hint of this where it is known not to be None."""
+        return Hint(self.kind, self.of, self.info, False)
+
+
+INT, BOOL, FLOAT, STR, NONE = Hint("int"), Hint("bool"), Hint("float"), Hint("str"), Hint("none")
+
+
+def join(a: Hint | None, b: Hint | None) -> Hint | None:
+    """Return the hint of a value that is one or the other."""
+    if a is None or b is None:
+        return None
+    if a == b:
+        return a
+    if a.kind == "none":
+        return b.or_none()
+    if b.kind == "none":
+        return a.or_none()
+    if a.given() == b.given():
+        return a.or_none()
+    if a.kind == b.kind == "object" and a.info is not None and b.info is not None:
+        common = a.info.common_base(b.info)
+        return None if common is None else Hint("object", (), common, a.optional or b.optional)
+    if a.kind == b.kind and a.kind in ("list", "deque", "dict", "set", "tuple"):
+        return Hint(a.kind, (), None, a.optional or b.optional)
+    return None
+
+
+def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World") -> Hint | None:
+    """Return the hint of an annotation in a module with the global *names*."""
+    if node is None:
+        return None
+    if isinstance(node, ast.Constant):
+        if node.value is None:
+            return NONE
+        if isinstance(node.value, str):
+            return from_annotation(ast.parse(node.value, mode="eval").body, names, world)
+        return None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        left = from_annotation(node.left, names, world)
+        right = from_annotation(node.right, names, world)
+        return join(left, right) if left is not None and right is not None and NONE in (left, right) else None
+    if isinstance(node, ast.Name):
+        if node.id in names:
+            return from_object(names[node.id], world)
+        info = world.by_name.get(node.id)
+        return None if info is None else of_class(info)
+    if isinstance(node, ast.Subscript):
+        base = node.value
+        name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if name in ("list", "deque", "set", "frozenset", "Set"):
+            return Hint(
+                {"frozenset": "set", "Set": "set"}.get(name, name), (from_annotation(parts[0], names, world),)
+            )
+        if name == "dict":
+            return Hint("dict", tuple(from_annotation(part, names, world) for part in parts))
+        if name == "tuple":
+            if len(parts) == 2 and isinstance(parts[1], ast.Constant) and parts[1].value is Ellipsis:
+                return Hint("tuple", ())
+            return Hint("tuple", tuple(from_annotation(part, names, world) for part in parts))
+        if name in ("Steps", "Generator", "Ops", "Process"):
+            return Hint("generator")
+        if name == "Callable":
+            return Hint("callable")
+        if name in ("Final", "ClassVar", "Annotated"):
+            return from_annotation(parts[0], names, world)
+    return None
+
+
+def from_object(obj: Any, world: "World") -> Hint | None:
+    """Return the hint of a type that an annotation names."""
+    if obj is int:
+        return INT
+    if obj is bool:
+        return BOOL
+    if obj is float:
+        return FLOAT
+    if obj is str:
+        return STR
+    if obj is None:
+        return NONE
+    if obj in (list, deque, dict, set, tuple):
+        return Hint(obj.__name__)
+    if isinstance(obj, type):
+        if issubclass(obj, enum.IntEnum):
+            return INT
+        info = world.classes.get(obj)
+        return None if info is None else of_class(info)
+    origin = typing.get_origin(obj)
+    if origin in (Generator, Iterator):
+        return Hint("generator")
+    if origin is Callable:
+        return Hint("callable")
+    if origin is list:
+        return Hint("list", (from_object(typing.get_args(obj)[0], world),))
+    if origin is tuple:
+        found = typing.get_args(obj)
+        return Hint("tuple") if Ellipsis in found else Hint("tuple", tuple(from_object(o, world) for o in found))
+    if origin is types.UnionType or origin is typing.Union:
+        found = typing.get_args(obj)
+        kept = [part for part in found if part is not type(None)]
+        if len(kept) == 1 and len(found) == 2:
+            only = from_object(kept[0], world)
+            return None if only is None else only.or_none()
+    return None
+
+
+def of_class(info: "ClassInfo") -> Hint | None:
+    """Return the hint of an instance of *info*; a Protocol says nothing about the class."""
+    return None if info.is_protocol else Hint("object", (), info)
