@@ -1,0 +1,270 @@
+"""Dictionaries and sets: entries in the order of insertion, found by an index table of hashes."""
+
+from iosim.compiled.layout import (
+    BUFFER,
+    CLASS_MASK,
+    DICT,
+    DICT_ENTRIES,
+    DICT_FILLED,
+    DICT_INDEX,
+    DICT_LENGTH,
+    DICT_WORDS,
+    ENTRY_BYTES,
+    ENTRY_HASH,
+    ENTRY_KEY,
+    ENTRY_VALUE,
+    ENTRY_WORDS,
+    HOLE,
+    PAYLOAD,
+    RAW,
+    TRAP_KEY,
+    TUPLE,
+    WORD_ZERO,
+)
+from iosim.compiled.raw import ld, sdiv, st, trap
+from iosim.compiled.runtime.compare import rt_eq, rt_hash
+from iosim.compiled.runtime.iteration import (
+    rt_dict_key_at,
+    rt_dict_next,
+    rt_dict_value_at,
+)
+from iosim.compiled.runtime.lists import rt_list_append, rt_list_copy, rt_list_new
+from iosim.compiled.runtime.memory import rt_alloc, rt_copy_words, rt_size
+
+SMALLEST_CAPACITY = 4
+LINEAR_CAPACITY = 8
+"""Up to this many entries are searched in order, without an index table."""
+UPPER_HASH = -0x100000000
+ENTRY_NUMBER = 0xFFFFFFFF
+
+
+def rt_table_new(class_id: int) -> int:
+    """An empty dictionary or set."""
+    table = rt_alloc(class_id, DICT_WORDS)
+    st(table + DICT_LENGTH, WORD_ZERO)
+    st(table + DICT_FILLED, WORD_ZERO)
+    return table
+
+
+def rt_dict_new() -> int:
+    """An empty dictionary."""
+    return rt_table_new(DICT)
+
+
+def rt_hash_word(key: int) -> int:
+    """Hash of *key* as it stands in an entry: an int."""
+    return (rt_hash(key) << 1) | 1
+
+
+def rt_dict_find(table: int, key: int, hash_word: int) -> int:
+    """Address of the entry of *key*, whose rt_hash_word is given; 0 if there is none."""
+    if ld(table + DICT_LENGTH) == WORD_ZERO:
+        return 0
+    entry = ld(table + DICT_ENTRIES) + PAYLOAD
+    index = ld(table + DICT_INDEX)
+    if index != 0:
+        return rt_dict_probe(index, entry, key, hash_word)
+    end = entry + (ld(table + DICT_FILLED) >> 1) * ENTRY_BYTES
+    while entry != end:
+        if ld(entry + ENTRY_HASH) == hash_word:
+            found = ld(entry + ENTRY_KEY)
+            if found == key or rt_eq(found, key):
+                return entry
+        entry += ENTRY_BYTES
+    return 0
+
+
+def rt_dict_probe(index: int, entries: int, key: int, hash_word: int) -> int:
+    """Address of the entry of *key* by the index table; 0 if there is none. *entries* is the first entry's address."""
+    mask = rt_size(index) - 2
+    position = (hash_word >> 1) & mask
+    slot = ld(index + PAYLOAD + (position << 3))
+    while slot != 0:
+        if ((slot ^ hash_word) & UPPER_HASH) == 0:
+            entry = entries + ((slot & ENTRY_NUMBER) - 1) * ENTRY_BYTES
+            if ld(entry + ENTRY_HASH) == hash_word:
+                found = ld(entry + ENTRY_KEY)
+                if found == key or rt_eq(found, key):
+                    return entry
+        position = (position + 1) & mask
+        slot = ld(index + PAYLOAD + (position << 3))
+    return 0
+
+
+def rt_dict_enter(index: int, number: int, hash_word: int) -> int:
+    """Enter an entry's raw number into the index table."""
+    mask = rt_size(index) - 2
+    position = (hash_word >> 1) & mask
+    while ld(index + PAYLOAD + (position << 3)) != 0:
+        position = (position + 1) & mask
+    return st(index + PAYLOAD + (position << 3), (hash_word & UPPER_HASH) | (number + 1))
+
+
+def rt_dict_capacity(table: int) -> int:
+    """Raw number of entries that there is room for, deleted ones included."""
+    entries = ld(table + DICT_ENTRIES)
+    return 0 if entries == 0 else sdiv(rt_size(entries) - 1, ENTRY_WORDS)
+
+
+def rt_dict_rebuild(table: int) -> int:
+    """Move the live entries to new memory, which is then at most half full, and index them."""
+    n_live = ld(table + DICT_LENGTH) >> 1
+    capacity = SMALLEST_CAPACITY
+    while capacity < 2 * n_live:
+        capacity = capacity << 1
+    index = rt_alloc(RAW, 2 * capacity + 1) if capacity > LINEAR_CAPACITY else 0
+    entries = rt_alloc(BUFFER, ENTRY_WORDS * capacity + 1)
+    entry = entries + PAYLOAD
+    position = rt_dict_next(table, 0)
+    for number in range(n_live):
+        old = ld(table + DICT_ENTRIES) + PAYLOAD + position * ENTRY_BYTES
+        rt_copy_words(entry, old, ENTRY_WORDS)
+        if index != 0:
+            rt_dict_enter(index, number, ld(entry + ENTRY_HASH))
+        entry += ENTRY_BYTES
+        position = rt_dict_next(table, position + 1)
+    st(table + DICT_FILLED, (n_live << 1) | 1)
+    st(table + DICT_INDEX, index)
+    return st(table + DICT_ENTRIES, entries)
+
+
+def rt_dict_rehash(table: int) -> int:
+    """Compute the hashes and the index of a dictionary or set whose keys, values and counts were filled in."""
+    position = rt_dict_next(table, 0)
+    while position >= 0:
+        entry = ld(table + DICT_ENTRIES) + PAYLOAD + position * ENTRY_BYTES
+        st(entry + ENTRY_HASH, rt_hash_word(ld(entry + ENTRY_KEY)))
+        position = rt_dict_next(table, position + 1)
+    return rt_dict_rebuild(table)
+
+
+def rt_dict_add(table: int, key: int, hash_word: int, value: int) -> int:
+    """Append an entry for a key that is not there."""
+    number = ld(table + DICT_FILLED) >> 1
+    if number == rt_dict_capacity(table):
+        rt_dict_rebuild(table)
+        number = ld(table + DICT_FILLED) >> 1
+    entry = ld(table + DICT_ENTRIES) + PAYLOAD + number * ENTRY_BYTES
+    st(entry + ENTRY_HASH, hash_word)
+    st(entry + ENTRY_KEY, key)
+    st(entry + ENTRY_VALUE, value)
+    index = ld(table + DICT_INDEX)
+    if index != 0:
+        rt_dict_enter(index, number, hash_word)
+    st(table + DICT_FILLED, ((number + 1) << 1) | 1)
+    return st(table + DICT_LENGTH, ld(table + DICT_LENGTH) + 2)
+
+
+def rt_dict_remove(table: int, entry: int) -> int:
+    """Delete the entry at an address; the index table still leads to it, and on."""
+    st(entry + ENTRY_HASH, 0)
+    st(entry + ENTRY_KEY, HOLE)
+    st(entry + ENTRY_VALUE, 0)
+    return st(table + DICT_LENGTH, ld(table + DICT_LENGTH) - 2)
+
+
+def rt_dict_get(table: int, key: int, default: int) -> int:
+    """Value of *key*, *default* if it is not there."""
+    entry = rt_dict_find(table, key, rt_hash_word(key))
+    return default if entry == 0 else ld(entry + ENTRY_VALUE)
+
+
+def rt_dict_at(table: int, key: int) -> int:
+    """Value of *key*; traps if it is not there."""
+    entry = rt_dict_find(table, key, rt_hash_word(key))
+    return trap(TRAP_KEY) if entry == 0 else ld(entry + ENTRY_VALUE)
+
+
+def rt_dict_set(table: int, key: int, value: int) -> int:
+    """Set the value of *key*."""
+    hash_word = rt_hash_word(key)
+    entry = rt_dict_find(table, key, hash_word)
+    if entry == 0:
+        return rt_dict_add(table, key, hash_word, value)
+    return st(entry + ENTRY_VALUE, value)
+
+
+def rt_dict_setdefault(table: int, key: int, default: int) -> int:
+    """Value of *key*, which is set to *default* if it is not there."""
+    hash_word = rt_hash_word(key)
+    entry = rt_dict_find(table, key, hash_word)
+    if entry != 0:
+        return ld(entry + ENTRY_VALUE)
+    rt_dict_add(table, key, hash_word, default)
+    return default
+
+
+def rt_dict_del(table: int, key: int) -> int:
+    """Delete *key*; traps if it is not there."""
+    entry = rt_dict_find(table, key, rt_hash_word(key))
+    return trap(TRAP_KEY) if entry == 0 else rt_dict_remove(table, entry)
+
+
+def rt_dict_pop(table: int, key: int, default: int) -> int:
+    """Delete *key* and give its value, *default* if it is not there."""
+    entry = rt_dict_find(table, key, rt_hash_word(key))
+    if entry == 0:
+        return default
+    value = ld(entry + ENTRY_VALUE)
+    rt_dict_remove(table, entry)
+    return value
+
+
+def rt_dict_contains(table: int, key: int) -> int:
+    """Raw 1 if *key* is there."""
+    return rt_dict_find(table, key, rt_hash_word(key)) != 0
+
+
+def rt_dict_len(table: int) -> int:
+    """Number of entries."""
+    return ld(table + DICT_LENGTH)
+
+
+def rt_dict_clear(table: int) -> int:
+    """Delete all entries."""
+    st(table + DICT_LENGTH, WORD_ZERO)
+    st(table + DICT_FILLED, WORD_ZERO)
+    st(table + DICT_INDEX, 0)
+    return st(table + DICT_ENTRIES, 0)
+
+
+def rt_dict_keys(table: int) -> int:
+    """A new list of the keys."""
+    return rt_list_copy(table)
+
+
+def rt_dict_values(table: int) -> int:
+    """A new list of the values."""
+    values = rt_list_new(ld(table + DICT_LENGTH) >> 1)
+    position = rt_dict_next(table, 0)
+    while position >= 0:
+        rt_list_append(values, rt_dict_value_at(table, position))
+        position = rt_dict_next(table, position + 1)
+    return values
+
+
+def rt_dict_items(table: int) -> int:
+    """A new list of tuples (key, value)."""
+    items = rt_list_new(ld(table + DICT_LENGTH) >> 1)
+    position = rt_dict_next(table, 0)
+    while position >= 0:
+        pair = rt_alloc(TUPLE, 3)
+        st(pair + PAYLOAD, rt_dict_key_at(table, position))
+        st(pair + PAYLOAD + 8, rt_dict_value_at(table, position))
+        rt_list_append(items, pair)
+        position = rt_dict_next(table, position + 1)
+    return items
+
+
+def rt_dict_update(table: int, other: int) -> int:
+    """Set the entries of another dictionary, or add the items of another set."""
+    position = rt_dict_next(other, 0)
+    while position >= 0:
+        rt_dict_set(table, rt_dict_key_at(other, position), rt_dict_value_at(other, position))
+        position = rt_dict_next(other, position + 1)
+    return table
+
+
+def rt_dict_copy(table: int) -> int:
+    """A copy of a dictionary or set."""
+    return rt_dict_update(rt_table_new(ld(table) & CLASS_MASK), table)
