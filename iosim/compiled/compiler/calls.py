@@ -70,9 +70,6 @@ class Calls(Inference):
         def __getattr__(self, name: str) -> Any: ...
 
     def get_Call(self, node: ast.Call) -> Val:
-        for each in node.args:
-            if isinstance(each, ast.Starred):
-                return self.call_with_star(node)
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise CompileError(f"line {node.lineno}: ** in a call")
@@ -85,9 +82,6 @@ class Calls(Inference):
         if keywords:
             raise CompileError(f"line {node.lineno}: keywords for a value that is called")
         return self.call_value(self.expression(function), [self.expression(each) for each in node.args])
-
-    def call_with_star(self, node: ast.Call) -> Val:
-        raise CompileError(f"line {node.lineno}: * in a call")
 
     def call_name(self, node: ast.Call, name: str, keywords: dict[str, ast.expr]) -> Val:
         if name in self.slots or name in self.captured:
@@ -154,38 +148,33 @@ class Calls(Inference):
     ) -> list[Val]:
         """Return the arguments of a call in the order of the parameters, behind the first *skip*."""
         parameters = function.parameters[skip:]
-        given: dict[str, ast.expr] = {}
-        if len(node.args) > len(parameters):
-            raise CompileError(f"line {node.lineno}: too many arguments of {function.name}")
         values: dict[str, Val] = {}
-        for parameter, each in zip(parameters, node.args, strict=False):
+        n = len(parameters) if function.vararg < 0 else function.vararg - skip
+        rest = node.args[n:]
+        if function.vararg >= 0:
+            values[function.parameters[function.vararg].name] = self.get_Tuple(ast.Tuple(rest, ast.Load()))
+        elif rest:
+            raise CompileError(f"line {node.lineno}: too many arguments of {function.name}")
+        for parameter, each in zip(parameters[:n], node.args[:n], strict=False):
             values[parameter.name] = self.expression(each, parameter.hint)
         for name, each in keywords.items():
             found = next((parameter for parameter in parameters if parameter.name == name), None)
             if found is None:
                 raise CompileError(f"line {node.lineno}: {function.name} has no parameter {name}")
             values[name] = self.expression(each, found.hint)
-        del given
         result = []
         for parameter in parameters:
             if parameter.name in values:
                 result.append(values[parameter.name])
             elif parameter.default is not None:
-                result.append(self.default(function, parameter.default))
+                result.append(self.default(parameter.default))
             else:
                 raise CompileError(f"line {node.lineno}: {function.name} misses {parameter.name}")
         return result
 
-    def default(self, function: FunctionInfo, default: ast.expr) -> Val:
-        """Return the default of a parameter, as its function's module has it."""
-        if isinstance(default, ast.Constant):
-            return self.constant(default.value)
-        names = function.module.names
-        try:
-            live = eval(compile(ast.Expression(default), "default", "eval"), dict(names))  # noqa: S307
-        except NameError as error:
-            raise CompileError(f"default of {function.name}: {error}") from None
-        return self.live(live, default)
+    def default(self, default: tuple[Any]) -> Val:
+        """Return the default of a parameter."""
+        return self.live(default[0], self.info.node)
 
     def call_function(self, function: FunctionInfo, arguments: Sequence[Val], node: ast.AST) -> Val:
         """Call one function of the world, with all its arguments."""

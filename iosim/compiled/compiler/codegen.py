@@ -105,7 +105,7 @@ class FunctionCode(Expressions):
         self.builder = ir.IRBuilder(entry)
         self.entry = entry
         arguments = list(function.args)
-        if self.info.captured or self.info.role == "lambda":
+        if self.program.has_environment(self.info):
             self.environment = arguments.pop(0)
         for position, name in enumerate(locals_):
             self.new_slot(name, self.local_hints.get(name))
@@ -130,7 +130,7 @@ class FunctionCode(Expressions):
         self.frame_names = list(locals_)
         for name in locals_:
             self.slots[name] = self._frame_slot(name, self.local_hints.get(name))
-        if self.info.captured:
+        if self.program.has_environment(self.info):
             self.environment = self.builder.load(self.word_pointer(self.frame, FRAME_FIRST))
         begin = resume.append_basic_block("begin")
         ended = resume.append_basic_block("ended")
@@ -160,7 +160,7 @@ class FunctionCode(Expressions):
 
     @property
     def frame_base(self) -> int:
-        return FRAME_FIRST + (1 if self.info.captured else 0)
+        return FRAME_FIRST + self.program.has_environment(self.info)
 
     def _frame_slot(self, name: str, hint: Hint | None) -> Slot:
         offset = self.frame_base + self.frame_names.index(name)
@@ -260,7 +260,7 @@ class FunctionCode(Expressions):
         return builder.trunc(self.call_runtime("rt_truth", val.value), I1)
 
     def call_runtime(self, name: str, *arguments: ir.Value) -> ir.Value:
-        return self.builder.call(self.program.runtime(name), arguments)
+        return self.builder.call(self.program.runtime(name, len(arguments)), arguments)
 
     def bit(self, raw: ir.Value) -> Val:
         """Return the bit of a runtime function's raw 0 or 1."""

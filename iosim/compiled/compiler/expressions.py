@@ -13,6 +13,7 @@ from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, joi
 from iosim.compiled.compiler.values import (
     CALLED,
     DOUBLE,
+    FRAME_STATE,
     I1,
     I64,
     YIELDED,
@@ -49,7 +50,7 @@ class Expressions(Calls):
         """Return the value of an expression; *wanted* is what it is for, if that is known."""
         method: Callable[[Any], Val] | None = getattr(self, f"get_{type(node).__name__}", None)
         if method is None:
-            raise CompileError(f"line {node.lineno}: {type(node).__name__}")
+            raise CompileError(f"line {getattr(node, 'lineno', 0)}: {type(node).__name__}")
         value = method(node)
         if wanted is not None and value.kind == "W" and value.hint is not None and wanted.kind == value.hint.kind:
             if not value.hint.of and wanted.of:
@@ -154,8 +155,8 @@ class Expressions(Calls):
                 live = getattr(info.type, name, None)
                 if live is not None or hasattr(info.type, name):
                     return self.live(live, node)
-        if name == "send":
-            raise CompileError(f"line {getattr(node, 'lineno', 0)}: send as a value of something unknown")
+        if name == "send" and (hint is None or hint.kind == "generator"):
+            return Val(word, "W", Hint("generator"))
         return self.from_word(
             self.builder.call(self.program.getter(name), [word]), self.program.attribute_hint(name)
         )
@@ -592,7 +593,7 @@ class Expressions(Calls):
         """Leave the generator with *word*; return what it is resumed with."""
         assert self.frame is not None
         number = len(self.states)
-        self.store(self.frame, 1, I64(tag(number)))
+        self.store(self.frame, FRAME_STATE, I64(tag(number)))
         self.builder.ret(self.step(word, how))
         block = self.block(f"resume{number}")
         self.states.append((number, block))
@@ -607,23 +608,7 @@ class Expressions(Calls):
     def closure(self, node: ast.Lambda | ast.FunctionDef, name: str) -> Val:
         """Return a function made here, with the values of the names that it takes from around it."""
         info = self.program.nested_function(self.info, node, name)
-        captured: list[tuple[str, Hint | None]] = []
-        inside = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
-        body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
-        local = set(inside)
-        for part in body:
-            local |= {
-                each.id for each in ast.walk(part) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-            }
-        for part in body:
-            for each in ast.walk(part):
-                if isinstance(each, ast.Name) and each.id not in local and each.id not in dict(captured):
-                    if each.id in self.slots:
-                        captured.append((each.id, self.slots[each.id].hint))
-                    elif each.id in self.captured:
-                        captured.append((each.id, self.captured[each.id]))
-        words = [self.word(self.load_name(each, node)) for each, _ in captured]
-        self.program.set_captured(info, captured)
+        words = [self.word(self.load_name(each, node)) for each, _ in info.captured]
         return Val(self.program.make_closure(self.builder, info, words), "W", Hint("callable"))
 
 

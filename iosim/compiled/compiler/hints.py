@@ -91,7 +91,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
             return Hint("dict", tuple(from_annotation(part, names, world) for part in parts))
         if name == "tuple":
             if len(parts) == 2 and isinstance(parts[1], ast.Constant) and parts[1].value is Ellipsis:
-                return Hint("tuple", ())
+                return Hint("tuple", (from_annotation(parts[0], names, world),))
             return Hint("tuple", tuple(from_annotation(part, names, world) for part in parts))
         if name in ("Steps", "Generator", "Ops", "Process"):
             return Hint("generator")

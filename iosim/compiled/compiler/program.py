@@ -57,6 +57,7 @@ class Program:
         self.trap_function.attributes.add("noreturn")
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
+        self.missing: set[str] = set()
         self.constants: list[Any] = []
         self._constant_numbers: dict[Any, int] = {}
         self._constant_array = ir.GlobalVariable(self.module, ir.ArrayType(I64, MAX_CONSTANTS), "constants")
@@ -211,8 +212,11 @@ class Program:
         self.traps.append(f"{where}{what}")
         return 1000 + len(self.traps) - 1
 
-    def runtime(self, name: str) -> ir.Function:
+    def runtime(self, name: str, n: int = 0) -> ir.Function:
         """Return a function of the run-time library."""
+        if name not in self.raw.functions:
+            self.missing.add(f"{name}/{n}")
+            return self.raw.declare(name, n)
         return self.raw.functions[name]
 
     def allocate(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
@@ -439,7 +443,7 @@ class Program:
                 return call_property
 
             def call() -> ir.Value:
-                words = given + [code.default(member, parameter.default) for parameter in missing]
+                words = given + [code.default(parameter.default) for parameter in missing]
                 return b.call(self.function(member), words)
 
             return call
@@ -582,7 +586,7 @@ class Program:
                 word = args[position]
                 if parameter.default is not None:
                     try:
-                        default = code.default(info, parameter.default)
+                        default = code.default(parameter.default)
                     except CompileError as error:
                         problem = str(error)
                         break
@@ -702,15 +706,9 @@ class DispatchCode:
             return I64(tag(int(value)))
         return self.builder.load(self.program.constant(value))
 
-    def default(self, function: FunctionInfo, default: ast.expr | None) -> ir.Value:
+    def default(self, default: tuple[Any] | None) -> ir.Value:
         """Return the word of a parameter's default."""
         assert default is not None
-        if isinstance(default, ast.Constant):
-            return self.plain(default.value)
-        try:
-            value = eval(compile(ast.Expression(default), "default", "eval"), dict(function.module.names))  # noqa: S307
-        except NameError as error:
-            raise CompileError(str(error)) from None
-        if not self.is_plain(value):
-            raise CompileError(f"default {ast.unparse(default)}")
-        return self.plain(value)
+        if not self.is_plain(default[0]):
+            raise CompileError(f"default {default[0]!r}")
+        return self.plain(default[0])

@@ -10,18 +10,18 @@ from types import ModuleType
 from typing import Any
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, from_annotation, join
-from iosim.compiled.layout import FIRST_CLASS_ID
+from iosim.compiled.layout import FIRST_USER_CLASS
 
 NO_DEFAULT = object()
 
 
 @dataclass
 class Parameter:
-    """One parameter: its name, what its annotation says, its default (an expression of the source)."""
+    """One parameter: its name, what its annotation says, its default in a tuple (None: it has to be given)."""
 
     name: str
     hint: Hint | None
-    default: ast.expr | None
+    default: tuple[Any] | None
 
 
 @dataclass(eq=False)
@@ -36,6 +36,7 @@ class FunctionInfo:
     parameters: list[Parameter]
     result: Hint | None
     is_generator: bool
+    vararg: int = -1
     captured: list[tuple[str, Hint | None]] = field(default_factory=list)
     number: int = 0
     problem: str = ""
@@ -133,7 +134,7 @@ class World:
             for base in info.bases:
                 base.subclasses.append(info)
         for number, info in enumerate(found):
-            info.number = FIRST_CLASS_ID + number
+            info.number = FIRST_USER_CLASS + number
         self.all_classes = found
         for module in self.modules:
             self._add_functions(module)
@@ -143,12 +144,13 @@ class World:
 
     def class_of(self, obj: Any) -> ClassInfo | None:
         """Return the class of a live type."""
-        return self.classes.get(self.replaced.get(obj, obj)) if isinstance(obj, type) else None
+        return self.classes.get(obj) if isinstance(obj, type) else None
 
     def function_of(self, obj: Any) -> FunctionInfo | None:
         """Return the function of a live function object."""
-        obj = self.replaced.get(obj, obj)
-        return self.functions.get(obj) if isinstance(obj, types.FunctionType) else None
+        if not isinstance(obj, types.FunctionType):
+            return None
+        return self.functions.get(self.replaced.get(obj, obj))
 
     def _add_classes(self, module: ModuleInfo) -> None:
         for node in module.tree.body:
@@ -167,16 +169,18 @@ class World:
         for node in module.tree.body:
             if isinstance(node, ast.FunctionDef):
                 live = module.names[node.name]
-                info = self.function(node.name, module, node, None, "function")
-                self.functions[inspect.unwrap(live)] = info
+                live = inspect.unwrap(live)
+                self.functions[live] = self.function(node.name, module, node, None, "function", live)
             elif isinstance(node, ast.ClassDef):
                 owner = self.classes[module.names[node.name]]
                 if owner.type is not module.names[node.name]:
                     continue
                 for member in node.body:
                     if isinstance(member, ast.FunctionDef):
+                        found = inspect.getattr_static(owner.type, member.name)
+                        found = getattr(found, "fget", None) or getattr(found, "__func__", found)
                         owner.methods[member.name] = self.function(
-                            member.name, module, member, owner, _role(member)
+                            member.name, module, member, owner, _role(member), found
                         )
 
     def function(
@@ -186,21 +190,35 @@ class World:
         node: ast.FunctionDef | ast.Lambda,
         owner: ClassInfo | None,
         role: str,
+        live: Any = None,
     ) -> FunctionInfo:
-        """Return the description of a function."""
+        """Return the description of a function; *live* is the function object, None for one within another."""
         arguments = node.args
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         positional = [*arguments.posonlyargs, *arguments.args]
-        defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-        defaults += [*arguments.defaults, *arguments.kw_defaults]
+        every = [*positional, *([arguments.vararg] if arguments.vararg else []), *arguments.kwonlyargs]
+        defaults: dict[str, tuple[Any]] = {}
+        if live is not None:
+            known = live.__defaults__ or ()
+            for arg, value in zip(positional[len(positional) - len(known) :], known, strict=True):
+                defaults[arg.arg] = (value,)
+            for name_, value in (live.__kwdefaults__ or {}).items():
+                defaults[name_] = (value,)
+        else:
+            for arg, node_ in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True):
+                defaults[arg.arg] = (ast.literal_eval(node_),)
         parameters = [
-            Parameter(arg.arg, from_annotation(arg.annotation, module.names, self), default)
-            for arg, default in zip(every, defaults, strict=True)
+            Parameter(arg.arg, from_annotation(arg.annotation, module.names, self), defaults.get(arg.arg))
+            for arg in every
         ]
         if role in ("method", "property") and parameters and owner is not None and not owner.is_protocol:
             parameters[0].hint = Hint("object", (), owner)
+        vararg = -1
+        if arguments.vararg is not None:
+            vararg = len(positional)
+            parameters[vararg].hint = Hint("tuple", (parameters[vararg].hint,))
+            parameters[vararg].default = ((),)
         result = from_annotation(node.returns, module.names, self) if isinstance(node, ast.FunctionDef) else None
-        return FunctionInfo(name, module, node, owner, role, parameters, result, is_generator(node))
+        return FunctionInfo(name, module, node, owner, role, parameters, result, is_generator(node), vararg)
 
     def _lay_out(self, info: ClassInfo, done: set[ClassInfo]) -> None:
         """Give each attribute its word: those of the base first."""
