@@ -88,7 +88,7 @@ class Lifecycle:
         self._n_hopeless = 0
         runstate = qemu.runstate
         runstate.note = self.note
-        runstate.waiting = self._under_way.values
+        runstate.waiting = lambda: self._under_way.values()
         runstate.on_parked = self._look_whether_quiet
         runstate.on_stopped = self._stopped
         for backend in qemu.backends:

@@ -384,7 +384,7 @@ class Arrivals:
         self._vm = vm
         self._closed = closed
         self._source = draws.source(vm.seed, vm.name, f"drive {index}")
-        self._rows = trace.rows(offset_ns)
+        self._rows: Iterator[tuple[int, str, int, int]] = trace.rows(offset_ns)
         self._number = 0
 
     def steps(self) -> Steps[None]:

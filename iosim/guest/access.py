@@ -67,7 +67,7 @@ class BoundAccess:
 class TaskFileLoad:
     """Task-file writes in a row, (register, field) each, as what they leave in the registers.
 
-    `registers` is the slice that they write, `last` picks the values of the last write to each register out of a
+    `registers` are the first that they write and the one behind the last, `last` picks the values of the last write to each register out of a
     command's, `before` those of the last but one. Both are None unless the writes cover registers in a row, each of
     them once, or all but DEVICE twice (LBA48): then `writes` are to be done one by one.
     """
@@ -82,7 +82,7 @@ class TaskFileLoad:
         for register, field in writes:
             fields.setdefault(register, []).append(field)
         registers = sorted(fields)
-        self.registers = slice(registers[0], registers[-1] + 1)
+        self.registers = (registers[0], registers[-1] + 1)
         twice = [register for register in registers if len(fields[register]) == 2]
         self.n_before = len(twice)
         in_a_row = len(registers) > 1 and registers == list(range(registers[0], registers[-1] + 1))

@@ -80,7 +80,7 @@ class Path:
     exits = userspace_exits = irq_lines = 0
 
     def __init__(self, items: Sequence[Item], mode: Mode = Mode.ROOT) -> None:
-        self.items = tuple(items)
+        self.items: tuple[Item, ...] = tuple(items)
         self.mode = mode
         self.total_ns, self.by_stage = sum_of(self.items)
         self.in_guest = mode is Mode.GUEST
@@ -208,7 +208,7 @@ class Template:
     )
 
     def __init__(self, items: Sequence[Item], kind: "AccessKind | None" = None) -> None:
-        self.items = tuple(items)
+        self.items: tuple[Item, ...] = tuple(items)
         self.kind = kind
         self._stretches: dict[int, tuple[int, Path]] = {}
         self.total_ns, self.by_stage = sum_of(self.items)
@@ -333,10 +333,10 @@ class Run:
             self.tails[segment] = Run(self.segments[segment:])
         return self.tails[segment]
 
-    @classmethod
-    def joined(cls, runs: "Sequence[Run]") -> "Run":
+    @staticmethod
+    def joined(runs: "Sequence[Run]") -> "Run":
         """Return the run of all accesses of *runs*, in order."""
-        return cls([segment for run in runs for segment in run.segments])
+        return Run([segment for run in runs for segment in run.segments])
 
 
 class Lock:

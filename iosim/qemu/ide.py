@@ -37,7 +37,7 @@ Submission: TypeAlias = Callable[[HostThread], Steps[None]]
 class TaskFileLoad(Protocol):
     """Task-file writes in a row (`iosim.guest.access.TaskFileLoad`)."""
 
-    registers: slice
+    registers: tuple[int, int]
     n_before: int
     writes: tuple[tuple[Reg, int], ...]
     last: Callable[[tuple[int, ...]], tuple[int, ...]] | None
@@ -482,7 +482,7 @@ class IDEBus:
         drive = self.drives[self.unit]
         if drive is not None and drive.status & (BUSY | DRQ):
             return
-        low, high = load.registers.start, load.registers.stop
+        low, high = load.registers
         new = load.last(values)
         for each in self.drives:
             if each is None:

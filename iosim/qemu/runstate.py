@@ -40,7 +40,7 @@ class RunState:
     def __init__(self, host: Host) -> None:
         self.running = True
         self.note: Callable[[str, Request | None, str], None] = lambda event, request, why: None
-        self.waiting: Callable[[], Iterable[Request]] = tuple
+        self.waiting: Callable[[], Iterable[Request]] = lambda: ()
         self.on_parked: Callable[[], None] = lambda: None
         self.on_stopped: Callable[[], None] = lambda: None
         self._host = host

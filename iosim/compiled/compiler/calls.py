@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, Hint, join
+from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, join
 from iosim.compiled.compiler.infer import Inference
 from iosim.compiled.compiler.values import DOUBLE, I1, I64, YIELDED, CompileError, Val, tag
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
@@ -101,6 +101,9 @@ class Calls(Inference):
 
     def call_live(self, live: Any, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         """Call a global of the module."""
+        intrinsic = self.program.intrinsics.get(live) if isinstance(live, types.FunctionType) else None
+        if intrinsic is not None:
+            return intrinsic(self, [self.expression(each) for each in node.args])
         function = self.world.function_of(live)
         if function is not None:
             return self.call_function(function, self.arguments(function, node, keywords, 0), node)
@@ -288,10 +291,7 @@ class Calls(Inference):
                 return self.call_value(value, [self.expression(each) for each in args])
             member = info.find(name)
             if member is not None and member.role in ("method", "staticmethod"):
-                if hint.optional:
-                    self.trap_unless(
-                        self.builder.icmp_signed("!=", self.word(obj), I64(0)), node, f"None has no {name}"
-                    )
+                self.check_class(self.word(obj), hint, node, name)
                 if member.role == "staticmethod":
                     return self.call_function(member, self.arguments(member, call, keywords, 0), node)
                 arguments = self.arguments(member, call, keywords, 1)
@@ -695,6 +695,9 @@ class Calls(Inference):
         if value.kind == "F":
             return Val(self.builder.fptosi(value.value, I64), "I", INT)
         return self.from_word(self.call_runtime("rt_int", value.value), INT)
+
+    def call_str_(self, node: ast.Call, _: Any) -> Val:
+        return Val(self.call_runtime("rt_to_str", self.word(self.expression(node.args[0]))), "W", STR)
 
     def call_float_(self, node: ast.Call, _: Any) -> Val:
         return Val(self.double(self.expression(node.args[0])), "F", FLOAT)

@@ -20,6 +20,7 @@ from iosim.compiled.compiler.values import (
     STEP,
     YIELDED,
     CompileError,
+    G_PLACE,
     Val,
     tag,
     word_pointer,
@@ -73,7 +74,7 @@ class FunctionCode(Expressions):
         self.frame_names: list[str] = []
         self.local_hints: dict[str, Hint | None] = {}
         self.captured = dict(info.captured)
-        self.nothing_live = True
+        self.exceptions: set[str] = set()
 
     # The function as a whole
 
@@ -146,6 +147,7 @@ class FunctionCode(Expressions):
         for number, block in self.states:
             self.switch.add_case(I64(tag(number)), block)
         size = self.frame_base + len(self.frame_names)
+        self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
         frame = builder.call(
@@ -292,6 +294,10 @@ class FunctionCode(Expressions):
             method: Callable[[Any], None] | None = getattr(self, f"do_{type(statement).__name__}", None)
             if method is None:
                 raise CompileError(f"line {statement.lineno}: {type(statement).__name__}")
+            if self.program.checks:
+                place = self.builder.load(self.program.raw.globals.gep([I64(0), I64(G_PLACE)]))
+                pointer = self.builder.inttoptr(place, I64.as_pointer())
+                self.builder.store(I64(self.info.number << 20 | statement.lineno), pointer)
             method(statement)
 
     def do_Pass(self, node: ast.Pass) -> None:
@@ -532,6 +538,7 @@ class FunctionCode(Expressions):
         self.stop_handlers.append((stopped, slot))
         if handler.name is not None:
             self.slots[handler.name] = slot
+            self.exceptions.add(handler.name)
         self.body(node.body)
         self.stop_handlers.pop()
         if not self.builder.block.is_terminated:

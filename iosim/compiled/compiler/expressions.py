@@ -117,6 +117,8 @@ class Expressions(Calls):
         found = self.static(node)
         if found is not None:
             return self.live(found[0], node)
+        if isinstance(node.value, ast.Name) and node.value.id in self.exceptions:
+            return self.load_name(node.value.id, node)  # StopIteration.value
         return self.get_attribute(self.expression(node.value), node.attr, node)
 
     def static(self, node: ast.expr) -> tuple[Any] | None:
@@ -139,8 +141,7 @@ class Expressions(Calls):
         word = self.word(obj)
         if hint is not None and hint.info is not None:
             info = hint.info
-            if hint.optional:
-                self.trap_unless(self.builder.icmp_signed("!=", word, I64(0)), node, f"None has no {name}")
+            self.check_class(word, hint, node, name)
             if name in info.attributes:
                 return self.from_word(self.load(word, info.attributes[name]), info.hints.get(name))
             member = info.find(name)
@@ -161,6 +162,18 @@ class Expressions(Calls):
             self.builder.call(self.program.getter(name), [word]), self.program.attribute_hint(name)
         )
 
+    def check_class(self, word: ir.Value, hint: Hint, node: ast.AST, name: str) -> None:
+        """See to it that an object is there; when the compiler itself is tested, that it is of the class."""
+        if hint.optional or self.program.checks:
+            self.trap_unless(self.builder.icmp_signed("!=", word, I64(0)), node, f"None has no {name}")
+        if self.program.checks and hint.info is not None:
+            b = self.builder
+            number = b.ashr(b.call(self.program.type_of, [word]), I64(1))
+            good: ir.Value = I1(0)
+            for each in hint.info.family():
+                good = b.or_(good, b.icmp_signed("==", number, I64(each.number)))
+            self.trap_unless(good, node, f"{name}: not a {hint.info.name}")
+
     def bound(self, word: ir.Value, name: str) -> Val:
         """Return the method *name* of an object as a value."""
         return Val(self.builder.call(self.program.binder(name), [word]), "W", Hint("callable"))
@@ -169,8 +182,7 @@ class Expressions(Calls):
         hint = obj.hint
         word = self.word(obj)
         if hint is not None and hint.info is not None and name in hint.info.attributes:
-            if hint.optional:
-                self.trap_unless(self.builder.icmp_signed("!=", word, I64(0)), node, f"None has no {name}")
+            self.check_class(word, hint, node, name)
             self.store(word, hint.info.attributes[name], self.word(value))
             return
         self.builder.call(self.program.setter(name), [word, self.word(value)])

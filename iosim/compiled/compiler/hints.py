@@ -93,7 +93,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
             if len(parts) == 2 and isinstance(parts[1], ast.Constant) and parts[1].value is Ellipsis:
                 return Hint("tuple", (from_annotation(parts[0], names, world),))
             return Hint("tuple", tuple(from_annotation(part, names, world) for part in parts))
-        if name in ("Steps", "Generator", "Ops", "Process"):
+        if name in ("Steps", "Generator", "Iterator", "Ops", "Process"):
             return Hint("generator")
         if name == "Callable":
             return Hint("callable")

@@ -27,10 +27,13 @@ from iosim.compiled.compiler.values import (
     STEP,
     YIELDED,
     CompileError,
+    Val,
     tag,
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
+
+from iosim.compiled.compiler.intrinsics import intrinsics
 
 FUNCTION, BOUND, CLOSURE, PARTIAL, ITEM_GETTER = range(13, 18)
 MAX_ARGUMENTS = 7
@@ -50,8 +53,9 @@ class Program:
 
     class_tuple = layout.TUPLE
 
-    def __init__(self, world: World, library: Iterable[ModuleType]) -> None:
+    def __init__(self, world: World, library: Iterable[ModuleType], checks: bool = False) -> None:
         self.world = world
+        self.checks = checks
         self.module = ir.Module("iosim")
         self.trap_function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64]), "trap")
         self.trap_function.attributes.add("noreturn")
@@ -69,6 +73,8 @@ class Program:
         self._dispatchers: dict[tuple[str, str, int], ir.Function] = {}
         self._hints: dict[str, Hint | None] = {}
         self.generators: list[FunctionInfo] = []
+        self.frame_sizes: dict[FunctionInfo, int] = {}
+        self.intrinsics: dict[Any, Callable[[FunctionCode, list[Val]], Val]] = intrinsics()
         for function in [*world.functions.values(), *(m for c in world.all_classes for m in c.methods.values())]:
             self._register(function)
             self._prescan(function)
@@ -187,6 +193,11 @@ class Program:
         self._fill_invoke()
         self._fill_send()
         self._fill_type_of()
+
+    def finish(self) -> None:
+        """Give what the run-time library exports to Python its name outside."""
+        for name in ("rt_memory_init", "rt_dict_set", "rt_set_add", "rt_gc"):
+            self.raw.functions[name].linkage = ""
 
     def _compile(self, info: FunctionInfo) -> None:
         natives = [self.function(info)]

@@ -65,12 +65,11 @@ class RawFunction:
         for argument, value in zip(self.node.args.args, self.function.args, strict=True):
             self.b.store(value, self.place(argument.arg))
         start = self.function.append_basic_block("start")
-        first = self.b
         self.b = ir.IRBuilder(start)
         self.body(self.node.body)
         if not self.b.block.is_terminated:
             self.b.unreachable()
-        first.branch(start)
+        ir.IRBuilder(self.entry).branch(start)
 
     def place(self, name: str) -> Any:
         if name not in self.locals:

@@ -28,6 +28,8 @@ class CompileError(Exception):
 
 FRAME_STATE, FRAME_TOP, FRAME_PARENT, FRAME_FIRST = 1, 2, 3, 4
 """Words of a generator's frame: where it goes on; the innermost frame (of the outermost); who called it; locals."""
+G_PLACE = 16
+"""The global word with the address at which checked code notes where it is."""
 DONE = (1 << 62) - 1
 """The state of a generator that has ended."""
 

@@ -124,13 +124,17 @@ class World:
         self.modules = [_module(module) for module in modules]
         for module in self.modules:
             self._add_classes(module)
+        found = list(self.classes.values())
+        originals = dict(self.classes)
         for old, new in replaced.items():
             if isinstance(old, type):
-                self.classes[old] = self.classes[new]
-                self.by_name[old.__name__] = self.classes[new]
-        found = list(dict.fromkeys(self.classes.values()))
+                self.classes[old] = originals[new]
+                self.by_name[old.__name__] = originals[new]
         for info in found:
-            info.bases = [self.classes[base] for base in info.type.__bases__ if base in self.classes]
+            for base in info.type.__bases__:
+                if base in originals:
+                    twin = replaced.get(base)
+                    info.bases.append(originals[base] if twin in (None, info.type) else originals[twin])
             for base in info.bases:
                 base.subclasses.append(info)
         for number, info in enumerate(found):
@@ -172,9 +176,7 @@ class World:
                 live = inspect.unwrap(live)
                 self.functions[live] = self.function(node.name, module, node, None, "function", live)
             elif isinstance(node, ast.ClassDef):
-                owner = self.classes[module.names[node.name]]
-                if owner.type is not module.names[node.name]:
-                    continue
+                owner = next(info for info in self.all_classes if info.type is module.names[node.name])
                 for member in node.body:
                     if isinstance(member, ast.FunctionDef):
                         found = inspect.getattr_static(owner.type, member.name)

@@ -1,0 +1,72 @@
+"""Functions of the model that have code of their own here: what Python cannot say, and arithmetic on 64 bits."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from iosim.compiled import native
+from iosim.compiled.compiler.hints import BOOL, INT
+from iosim.compiled.compiler.values import I64, YIELDED, Val
+from iosim.compiled.layout import CLASS_MASK
+from iosim.compiled.twins import costs
+from iosim.model import draws
+
+if TYPE_CHECKING:
+    from iosim.compiled.compiler.codegen import FunctionCode
+
+
+def intrinsics() -> "dict[Any, Callable[[FunctionCode, list[Val]], Val]]":
+    """Return the code of each such function."""
+    return {
+        native.is_process: _is_process,
+        native.resume: _resume,
+        native.collect_garbage: _collect_garbage,
+        draws.identity: _identity,
+        draws.draw: _draw,
+        draws.name_hash: _name_hash,
+        draws.source: _source,
+        costs.sample: _sample,
+    }
+
+
+def _is_process(code: "FunctionCode", arguments: list[Val]) -> Val:
+    b = code.builder
+    header = code.load(code.word(arguments[0]), 0)
+    number = b.and_(header, I64(CLASS_MASK))
+    return Val(b.icmp_signed(">=", number, I64(code.program.first_frame_class)), "B", BOOL)
+
+
+def _resume(code: "FunctionCode", arguments: list[Val]) -> Val:
+    b = code.builder
+    result = b.call(code.program.send, [code.word(arguments[0]), I64(0)])
+    yielded = b.icmp_signed("==", b.extract_value(result, 1), I64(YIELDED))
+    return Val(b.select(yielded, b.extract_value(result, 0), I64(0)), "W")
+
+
+def _collect_garbage(code: "FunctionCode", arguments: list[Val]) -> Val:
+    code.call_runtime("rt_maybe_gc")
+    return Val(I64(0), "W")
+
+
+def _identity(code: "FunctionCode", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_identity", *[code.word(each) for each in arguments]), "W")
+
+
+def _draw(code: "FunctionCode", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_draw", *[code.word(each) for each in arguments]), "W")
+
+
+def _sample(code: "FunctionCode", arguments: list[Val]) -> Val:
+    info = code.world.class_of(costs.Cost)
+    assert info is not None
+    cost = code.word(arguments[0])
+    table, what = code.load(cost, info.attributes["_table"]), code.load(cost, info.attributes["what"])
+    word = code.call_runtime("rt_sample", table, what, code.word(arguments[1]), code.word(arguments[2]))
+    return code.from_word(word, INT)
+
+
+def _name_hash(code: "FunctionCode", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_name_hash", code.word(arguments[0])), "W")
+
+
+def _source(code: "FunctionCode", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_source", *[code.word(each) for each in arguments]), "W")

@@ -1,0 +1,77 @@
+"""Operations that compiled code needs beside those of the containers."""
+
+from iosim.compiled.layout import (
+    DICT,
+    FIRST_USER_CLASS,
+    LIST,
+    PAYLOAD,
+    SET,
+    STR,
+    TRAP_KEY,
+    TRAP_TYPE,
+    TUPLE,
+    DEQUE,
+)
+from iosim.compiled.raw import ld, st, trap
+from iosim.compiled.runtime.dicts import rt_dict_contains, rt_dict_get, rt_dict_new, rt_dict_pop, rt_dict_set
+from iosim.compiled.runtime.generic import rt_getitem, rt_len
+from iosim.compiled.runtime.lists import rt_list_copy, rt_list_slice
+from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_size
+from iosim.compiled.runtime.text import rt_int_to_str
+from iosim.compiled.runtime.tuples import rt_tuple_get, rt_tuple_slice
+
+
+def rt_iterable(value: int) -> int:
+    """*value* if it has items by index, else a list of its items."""
+    kind = rt_class_of(value)
+    if kind == DICT or kind == SET:
+        return rt_list_copy(value)
+    return value
+
+
+def rt_dict_take(table: int, key: int) -> int:
+    """dict.pop without a default."""
+    if rt_dict_contains(table, key) == 0:
+        return trap(TRAP_KEY)
+    return rt_dict_pop(table, key, 0)
+
+
+def rt_dict_getitem(table: int, key: int) -> int:
+    """The value of a key that must be there."""
+    value = rt_dict_get(table, key, 2)
+    return value if value != 2 else trap(TRAP_KEY)
+
+
+def rt_dict_from(pairs: int) -> int:
+    """A dictionary of (key, value) pairs."""
+    table = rt_dict_new()
+    n = rt_len(pairs) >> 1
+    for position in range(n):
+        pair = rt_getitem(pairs, position * 2 + 1)
+        rt_dict_set(table, rt_getitem(pair, 1), rt_getitem(pair, 3))
+    return table
+
+
+def rt_pick(getter: int, values: int) -> int:
+    """operator.itemgetter: the item at the getter's index, or a tuple of those at its indices."""
+    n = rt_size(getter) - 1
+    if n == 1:
+        return rt_tuple_get(values, ld(getter + PAYLOAD))
+    result = rt_alloc(TUPLE, n + 1)
+    for position in range(n):
+        st(result + PAYLOAD + position * 8, rt_tuple_get(values, ld(getter + PAYLOAD + position * 8)))
+    return result
+
+
+def rt_to_str(value: int) -> int:
+    """str() of an int or a text."""
+    if value & 1:
+        return rt_int_to_str(value)
+    return value if rt_class_of(value) == STR else trap(TRAP_TYPE)
+
+
+def rt_slice(value: int, low: int, high: int) -> int:
+    """A slice of a list or tuple."""
+    if rt_class_of(value) == LIST:
+        return rt_list_slice(value, low, high)
+    return rt_tuple_slice(value, low, high)

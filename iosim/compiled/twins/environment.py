@@ -1,0 +1,95 @@
+"""Twin of `iosim.host.environment`: the clock and the order of events, without SimPy."""
+
+from heapq import heappop, heappush
+from typing import Any
+
+from iosim.compiled.native import collect_garbage, is_process, resume
+from iosim.compiled.twins.levels import Timeline
+
+URGENT, NORMAL = 0, 1
+"""Places in the order of simultaneous events that SimPy gives to the begin and the end of a process."""
+
+
+class Alarm:
+    """What a thread sleeps on. `callbacks` are who is told when it goes off, None once it has."""
+
+    __slots__ = ("callbacks",)
+
+    def __init__(self, host: "Host") -> None:
+        self.callbacks: list[Any] | None = []
+
+
+class Host:
+    """The clock. Attributes and methods are those of `iosim.host.environment.Host`."""
+
+    def __init__(self, exact: bool = False) -> None:
+        self.exact = exact
+        self.timeline = Timeline()
+        self.now_ns = 0
+        self.turn = -1
+        self.stopped = False
+        self.cpus: Any = None
+        self.queue: list[tuple[int, int, int, Alarm]] = []
+        self.n_events = 0
+
+    def start(self, process: Any) -> None:
+        """Have *process* begin at the present instant."""
+        alarm = Alarm(self)
+        alarm.callbacks = [process]
+        self.set_alarm(alarm, self.now_ns, URGENT)
+
+    def set_alarm(self, alarm: Alarm, at_ns: int, thread: int) -> None:
+        """Let *alarm* go off at *at_ns* in the turn of *thread*."""
+        self.n_events += 1
+        heappush(self.queue, (at_ns, thread, self.n_events, alarm))
+
+    def advance(self, to_ns: int, thread: int) -> bool:
+        """Move the clock to *to_ns* if no event comes before *thread*'s at that time; tell whether it was done."""
+        queue = self.queue
+        while queue and queue[0][0] <= to_ns:
+            head = queue[0]
+            if head[3].callbacks is not None:
+                if head[0] < to_ns or head[1] < thread:
+                    return False
+                break
+            heappop(queue)
+        self.now_ns = to_ns
+        self.turn = thread
+        return True
+
+    def stop(self) -> None:
+        """End the run at the present instant."""
+        self.stopped = True
+        self.set_alarm(Alarm(self), -1, -1)
+
+    def run(self) -> None:
+        """Run events in order until none is left, or until `stop`."""
+        queue = self.queue
+        while queue:
+            collect_garbage()
+            at, thread, _, alarm = heappop(queue)
+            callbacks = alarm.callbacks
+            if callbacks is None:
+                continue
+            if self.stopped:
+                return
+            if at != self.now_ns:
+                self.now_ns = at
+                self.turn = thread
+            elif thread > self.turn:
+                self.turn = thread
+            alarm.callbacks = None
+            for callback in callbacks:
+                self._call(callback, alarm)
+
+    def _call(self, callback: Any, alarm: Alarm) -> None:
+        """Go on with a process until it sleeps on another alarm, or call a function."""
+        if not is_process(callback):
+            callback(alarm)
+            return
+        following: Alarm | None = resume(callback)
+        if following is None:
+            self.set_alarm(Alarm(self), self.now_ns, NORMAL)
+        else:
+            assert following.callbacks is not None
+            following.callbacks.append(callback)
