@@ -1,0 +1,1 @@
+"""The compiled engine: the model's own functions, compiled ahead of a run."""

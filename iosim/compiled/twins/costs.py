@@ -1,0 +1,45 @@
+"""Twin of what a run does with `iosim.model.costs`: sampling from a quantile table."""
+
+from typing import Any
+
+from iosim.model import draws
+from iosim.model.draws import Subject
+
+_INDEX_SHIFT = 52
+_FRACTION_SHIFT = 32
+_FRACTION_BITS = 20
+_FRACTION_MASK = (1 << _FRACTION_BITS) - 1
+
+
+class Cost:
+    """A cost in nanoseconds: `ns` if it is constant, otherwise None and a quantile table to sample from.
+
+    `what` is what a drawn cost is drawn by; those that are made during a run are constant and have none.
+    """
+
+    __slots__ = ("_table", "key", "ns", "what")
+
+    def __init__(self, key: str, ns: int | None, table: list[int] | None = None, what: int = 0) -> None:
+        self.key = key
+        self.what = what
+        self.ns = ns
+        self._table: list[int] = [] if table is None else table
+
+    def sample(self, subject: Subject) -> int:
+        """Return the next cost in ns that *subject* draws for this key."""
+        if self.ns is not None:
+            return self.ns
+        return sample(self, subject.identity, subject.take(self.what))
+
+
+def sample(cost: Any, identity: int, k: int) -> int:
+    """Return the *k*-th cost in ns that *identity* draws for a cost with a table.
+
+    NOTE: the only place with numbers of 64 bits; the compiler has its own code for it.
+    """
+    table: list[int] = cost._table
+    number = draws.draw(identity, cost.what, k)
+    index = number >> _INDEX_SHIFT
+    low = table[index]
+    fraction = (number >> _FRACTION_SHIFT) & _FRACTION_MASK
+    return low + (((table[index + 1] - low) * fraction) >> _FRACTION_BITS)

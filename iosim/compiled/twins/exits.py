@@ -1,0 +1,63 @@
+"""Twin of `iosim.kvm.exits`: the account of a vCPU's exits, with durations and drawn costs as plain ints."""
+
+from typing import Any
+
+from iosim.compiled.twins.durations import Durations
+from iosim.compiled.twins.runs import offsets, starts
+from iosim.kvm import exits
+from iosim.kvm.exit_table import ExitReason
+from iosim.model.steps import Template
+
+_IO = ExitReason.IO_INSTRUCTION.name
+
+
+class ExitAccount(exits.ExitAccount):
+    """The tracepoints of one vCPU."""
+
+    def drawn_run(self, plan: Any, drawn: Any) -> None:
+        """All round trips of a run with the drawn costs *drawn*. Not if port accesses are logged."""
+        ns: list[int] = plan.exit_ns(drawn)
+        for index in range(len(ns)):
+            self._durations(_IO, plan.userspace[index]).add(ns[index], 1)
+
+    def round_trips(self, template: Template, drawn: Any, n: int, start_ns: int) -> None:
+        """*n* round trips of *template*; with constant costs *drawn* is None."""
+        durations = self._durations(_IO, template.userspace_exits > 0)
+        left, entered = template.exit_range
+        if drawn is None:
+            durations.add(template.between(left, entered), n)
+        else:
+            begins = offsets(template, drawn, n, left)
+            ends = offsets(template, drawn, n, entered)
+            for access in range(n):
+                durations.add(ends[access] - begins[access], 1)
+        if self._log is not None:
+            self._log_many(template, drawn, n, start_ns)
+
+    def finish(self) -> Any:
+        """Return the times of all exits that have ended."""
+        for run, runs in self._whole_runs.items():
+            for template, n in run.segments:
+                if template.exits and template.whole:
+                    left, entered = template.exit_range
+                    self._durations(_IO, template.userspace_exits > 0).add(template.between(left, entered), n * runs)
+        self._whole_runs = {}
+        return self.times
+
+    def _durations(self, reason: str, userspace: bool) -> Any:
+        key = (reason, userspace)
+        times: Any = self.times
+        durations = times.get(key)
+        if durations is None:
+            durations = Durations()
+            times[key] = durations
+        return durations
+
+    def _log_many(self, template: Template, drawn: Any, n: int, start_ns: int) -> None:
+        if template.kind is None:
+            return
+        left, _ = template.exit_range
+        begins = starts(template, drawn, n, start_ns)
+        to_exit = offsets(template, drawn, n, left)
+        for access in range(n):
+            self._log_access(template.kind, begins[access] + to_exit[access])
