@@ -49,10 +49,11 @@ def give_back(twin: Any, original: Any) -> None:
         _give_back_durations(twin, original)
     elif isinstance(original, ExitAccount):
         original._whole_runs = twin._whole_runs
-        original.times = {}
+        given_back = {}
         for key, times in twin.times.items():
-            original.times[key] = Durations()
-            give_back(times, original.times[key])
+            given_back[key] = Durations()
+            give_back(times, given_back[key])
+        original.times = given_back
     else:
         raise TypeError(f"{type(original).__name__} has no twin with a state of its own")
 
