@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import numpy as np
@@ -323,6 +324,29 @@ def test_places_within_accesses(template: Template, n: int, start: int, identity
         other, one = runs.hold_pattern(run.segments), twin_runs.hold_pattern(run.segments)
         assert (one.span_ns, one.area) == (other.span_ns, other.area)
         assert (one.starts_ns, one.ends_ns) == (other.starts_ns.tolist(), other.ends_ns.tolist())
+
+
+# Back from a run
+
+
+def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of() -> None:
+    """A bool comes as 0 or 1, a stage as its number, drawn costs as a list."""
+    thread: Any = Namespace()
+    given_back: Any = exits.ExitAccount(thread, None, None)
+    times = twin_durations.Durations()
+    times.add(400, 2)
+    hand_over.give_back(Namespace(times={("HLT", 1): times}, _whole_runs={}), given_back)
+    ((reason, userspace),) = given_back.finish()
+    assert (reason, userspace is True, given_back.times["HLT", True].total_ns) == ("HLT", True, 800)
+
+    items = [Item(Op.SPEND, Stage.GUEST_RUN, "f", cost, Mode.ROOT) for cost in (DRAWN[0], DRAWN[1])]
+    template = Template(items)
+    run = Run([Segment(template, 2)])
+    log = [(0, "vcpu0", int(Stage.CPU_WAIT), 5, ""), (5, "vcpu0", template, [1, 2], 1), (8, "vcpu0", run, [3, 4, 5, 6])]
+    wait, single, whole = hand_over.give_back_log(log)
+    assert wait[2] is Stage.CPU_WAIT
+    assert single[3].tolist() == [[1, 2]]
+    assert [part.tolist() for part in run.plan.by_segment(whole[3])] == [[[3, 4], [5, 6]]]
 
 
 # Whole runs

@@ -11,6 +11,7 @@ from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import MAX_BINS, Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.model.costs import Cost
+from iosim.model.stages import Stage
 from iosim.model.steps import Run, Template
 
 
@@ -50,7 +51,8 @@ def give_back(twin: Any, original: Any) -> None:
     elif isinstance(original, ExitAccount):
         original._whole_runs = twin._whole_runs
         given_back = {}
-        for key, times in twin.times.items():
+        for (reason, userspace), times in twin.times.items():
+            key = (reason, bool(userspace))
             given_back[key] = Durations()
             give_back(times, given_back[key])
         original.times = given_back
@@ -73,12 +75,17 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
 
 
 def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the log of a request with drawn costs as arrays, and their runs with plans to read them by."""
+    """Return the log of a request with stages as such and drawn costs as arrays, and give runs plans to read them by.
+
+    A compiled run knows no difference between a stage and its number.
+    """
     return [_entry(entry) for entry in log]
 
 
 def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
     what = entry[2]
+    if isinstance(what, int):
+        return (*entry[:2], Stage(what), *entry[3:])
     if isinstance(what, Run) and len(entry) > 3:
         if not isinstance(what.plan, DrawPlan):
             what.plan = DrawPlan(what)
