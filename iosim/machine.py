@@ -200,7 +200,7 @@ class VirtualMachine:
         self.qemu.start_main_loop()
         for k, background in enumerate(table.background):
             thread = self._stream(f"background{k}", _BACKGROUND + k)
-            thread.start(self._background(thread, background))
+            thread.start(self._background(thread, background.vcpu, background_exit(background), gap_of(background)))
         if table.load is not None:
             for k, kernel in enumerate(self.guest.kernels):
                 load = GuestLoad(self._stream(f"load{k}", _LOAD + k), self.guest, kernel, table.load)
@@ -362,18 +362,16 @@ class VirtualMachine:
         self.life.ended(request)
         feeder.completed()
 
-    def _background(self, thread: HostThread, table: BackgroundTable) -> Steps[None]:
-        exit_ = background_exit(table)
-        gap = exponential("gap", 1e9 / table.rate)
+    def _background(self, thread: HostThread, vcpu: int, exit_: Exit, gap: Cost) -> Steps[None]:
         at = 0
         while True:
-            at += max(1, gap.sample(thread.own_subject)) if table.arrivals == "poisson" else round(1e9 / table.rate)
+            at += max(1, gap.sample(thread.own_subject))
             if at > self.host.now_ns:
                 yield Block(at)
             if self.life.is_over:
                 return
             if self.life.runs:
-                self.guest.kernels[table.vcpu].background_exit(exit_)
+                self.guest.kernels[vcpu].background_exit(exit_)
 
 
 class Arrivals:
@@ -420,6 +418,12 @@ class Arrivals:
         self._number = number + 1
         identity = draws.identity(self._source, number)
         self._vm.life.arrive(Request(identity, self.drive, number, op, sector, sectors, self._vm.host.now_ns))
+
+
+def gap_of(table: BackgroundTable) -> Cost:
+    """Return the time between two declared exits."""
+    mean_ns = 1e9 / table.rate
+    return exponential("gap", mean_ns) if table.arrivals == "poisson" else Cost("gap", round(mean_ns))
 
 
 def background_exit(table: BackgroundTable) -> Exit:

@@ -22,6 +22,7 @@ LAYERS: dict[str, set[str]] = {
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
     "run": {"model", "host", "machine", "results"},
+    "compiled": {"model", "host", "kvm"},
     "toml_file": {"model"},
     "scenario_file": {"model", "toml_file"},
     "simulation": {"model", "machine", "run", "results", "traces", "analytic"},

@@ -91,7 +91,7 @@ class Ssd:
         """Controller overhead, then the pages on their units, each with its transfer; a flush waits for all units."""
         start = now_ns + self.config.overhead_ns
         if io.op == FLUSH:
-            return max(start, *state.busy_until_ns) + self.config.flush_ns - now_ns, state
+            return max(start, max(state.busy_until_ns)) + self.config.flush_ns - now_ns, state
         first = io.sector // self.config.page_sectors
         last = (io.sector + io.sectors - 1) // self.config.page_sectors
         if io.op == READ:

@@ -2,7 +2,7 @@
 
 from iosim.guest.kernel import Guest, GuestKernel
 from iosim.host import HostThread
-from iosim.model.costs import exponential
+from iosim.model.costs import Cost, exponential
 from iosim.model.scenario import LoadTable
 from iosim.model.steps import Block, Steps
 
@@ -14,10 +14,11 @@ class GuestLoad:
         self._thread = thread
         self._guest = guest
         self._kernel = kernel
-        self._table = table
-        self._pause_ns = table.burst * (1 / table.share - 1)
-        self._burst, self._pause = exponential("burst", table.burst), exponential("pause", self._pause_ns)
-        self._drawn = table.lengths == "exponential"
+        pause_ns = table.burst * (1 / table.share - 1)
+        drawn = table.lengths == "exponential"
+        self._burst = exponential("burst", table.burst) if drawn else Cost("burst", table.burst)
+        self._pause = exponential("pause", pause_ns) if drawn else Cost("pause", round(pause_ns))
+        self._pauses = table.share < 1
         self._booted = False
 
     def start(self) -> None:
@@ -34,18 +35,18 @@ class GuestLoad:
             self._booted = False
             yield Block(self._pause_end())
             while not (self._booted or self._guest.dead):
-                burst = self._burst.sample(self._thread.own_subject) if self._drawn else self._table.burst
+                burst = self._burst.sample(self._thread.own_subject)
                 self._kernel.compute(max(1, burst), self._burst_over)
                 yield Block()
             while not self._booted:
                 yield Block()
 
     def _burst_over(self) -> None:
-        if self._table.share < 1:
+        if self._pauses:
             self._thread.wake_at(self._pause_end())
         else:
             self._thread.wake()
 
     def _pause_end(self) -> int:
-        pause = self._pause.sample(self._thread.own_subject) if self._drawn else round(self._pause_ns)
+        pause = self._pause.sample(self._thread.own_subject)
         return self._thread.host.now_ns + max(1, pause)

@@ -6,7 +6,6 @@ batch, with one kick at its end (virtblk_request of 3.10, commit_rqs of 6.1), an
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from iosim.guest.cpu import GuestCpu, Ops
@@ -64,7 +63,7 @@ class VirtioDrive:
             Element(request, request.op, request.sector + done, min(self.max_sectors, request.sectors - done))
             for done in range(0, request.sectors, self.max_sectors)
         ]
-        for part, rest in pairwise(parts):
+        for part, rest in zip(parts, parts[1:], strict=False):
             part.rest = rest
         return parts[0]
 

@@ -139,7 +139,7 @@ class Level:
         """Add *area* (level x ns, of a level of 1 at most) if [start, end) lies in one bin; tell whether it does."""
         self.timeline.grow_to(end_ns)
         width = self.timeline.width_ns
-        at = start_ns // width
+        at = min(start_ns // width, MAX_BINS - 1)
         if end_ns > (at + 1) * width:
             return False
         self._bins[at] += area
@@ -173,8 +173,8 @@ class Level:
             self._area += pattern.area * len(begins)
             self.timeline.grow_to(int(begins.max()) + pattern.span_ns)
             width = self.timeline.width_ns
-            first = begins // width
-            within = first == (begins + max(pattern.span_ns - 1, 0)) // width
+            first, last = _bins_of(begins, begins + pattern.span_ns, width)
+            within = first == last
             np.add.at(self._bins, first[within], pattern.area)
             for begin in begins[~within].tolist():
                 starts, ends = begin + pattern.starts_ns, begin + pattern.ends_ns
@@ -186,8 +186,7 @@ class Level:
         self.timeline.grow_to(int(ends.max()))
         width = self.timeline.width_ns
         bins = self._bins
-        first = starts // width
-        last = np.maximum(ends - 1, starts) // width
+        first, last = _bins_of(starts, ends, width)
         within = first == last
         np.add.at(bins, first[within], (weights * (ends - starts))[within])
         for i, j, start, end, weight in zip(
@@ -196,3 +195,9 @@ class Level:
             bins[i] += weight * ((i + 1) * width - start)
             bins[i + 1 : j] += weight * width
             bins[j] += weight * (end - j * width)
+
+
+def _bins_of(starts: Int64Array, ends: Int64Array, width_ns: int) -> tuple[Int64Array, Int64Array]:
+    """Return the first and the last bin of each interval; what has no length may lie at the end of the last bin."""
+    first = np.minimum(starts // width_ns, MAX_BINS - 1)
+    return first, np.maximum((ends - 1) // width_ns, first)

@@ -33,7 +33,7 @@ from iosim.model.steps import (
 Process = Generator[Alarm, Any, Any]
 
 SPINNING = Item(Op.SPEND, Stage.GUEST_RUN, "_raw_spin_lock_irqsave", None, Mode.GUEST)
-_FOR_EVER = 1 << 62
+_FOR_EVER = (1 << 62) - 1
 
 _WAITS_FOR_A_THREAD = (Stage.AIO_WAIT, Stage.COMPLETION_WAIT, Stage.SUBMIT_WAIT)
 """Where a request waits until a thread that was woken for it runs."""

@@ -14,7 +14,7 @@ MAX_ENTRIES = 128
 """Entries of the submission queue of a ring: how many one io_uring_enter takes."""
 
 
-UNLIMITED = 1 << 62
+UNLIMITED = (1 << 62) - 1
 
 
 class IoUring(LinuxAio):

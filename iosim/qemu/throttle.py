@@ -134,8 +134,8 @@ class SliceState:
         if now_ns > self._end_ns:
             self._start_ns = now_ns
             self._end_ns = now_ns + BLOCK_IO_SLICE_NS
-            self._bytes = dict.fromkeys(self._bytes, 0)
-            self._ops = dict.fromkeys(self._ops, 0)
+            self._bytes = {READ_SIDE: 0, WRITE_SIDE: 0}
+            self._ops = {READ_SIDE: 0, WRITE_SIDE: 0}
         elapsed = now_ns - self._start_ns
         bps_wait = self._exceed(self._config.bps, self._bytes, which, n_bytes, elapsed)
         if bps_wait is not None:

@@ -339,9 +339,9 @@ class VirtIOBlock:
     def dma_restart_bh(self) -> Steps[None]:
         """virtio_blk_dma_restart_bh: handle them again, the last that failed first."""
         thread = self.loop.thread
-        failed, self._failed = self._failed[::-1], []
+        failed, self._failed = self._failed, []
         batch: list[Element] = []
-        for element in failed:
+        for element in reversed(failed):
             yield from self._virtio_blk_handle_request(thread, element, batch, self._restart_path)
             yield SYNC
         yield from self._submit_multireq(thread, batch)

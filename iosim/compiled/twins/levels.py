@@ -22,6 +22,9 @@ class Timeline:
             for level in self.levels:
                 level.merge_bins()
 
+    def fold(self) -> None:
+        """Every level is up to date."""
+
 
 class Pattern:
     """Intervals at fixed places behind a begin; `span_ns` is the length of the whole, `area` the sum of theirs."""
