@@ -26,7 +26,7 @@ from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
-from iosim.model.costs import Profile, exponential
+from iosim.model.costs import Cost, Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import Request
 from iosim.model.scenario import (

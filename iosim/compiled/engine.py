@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from iosim.compiled import layout, runtime
-from iosim.compiled.compiler.program import Program
+from iosim.compiled.compiler.program import BOUND, Program
 from iosim.compiled.compiler.values import I64
 from iosim.compiled.compiler.world import World
 from iosim.compiled.image import Image
@@ -142,6 +142,7 @@ class Engine:
         flags = np.full(n_classes + 1, layout.FLAG_SCANNED, dtype=np.int64)
         for number, value in layout.CLASS_FLAGS.items():
             flags[number] = value
+        flags[BOUND] |= layout.FLAG_CONTENT
         for info in self.world.all_classes:
             if info.is_named_tuple:
                 flags[info.number] |= layout.FLAG_CONTENT

@@ -53,6 +53,7 @@ BUILTIN_METHODS: dict[str, dict[str, str]] = {
         "union": "rt_set_union",
         "difference": "rt_set_difference",
     },
+    "tuple": {"index": "rt_tuple_index"},
     "str": {"startswith": "rt_str_startswith", "removeprefix": "rt_str_removeprefix"},
 }
 NO_RESULT = {"append", "appendleft", "insert", "extend", "remove", "clear", "reverse", "add", "discard"}

@@ -195,6 +195,8 @@ class Inference:
         if isinstance(node.func, ast.Attribute):
             base = self.infer(node.func.value)
             name = node.func.attr
+            if name == "_replace" and base is not None and base.info is not None:
+                return base
             if base is not None and base.kind in ("list", "deque") and name in ("pop", "popleft"):
                 return base.of[0] if base.of else None
             if base is not None and base.kind == "dict" and len(base.of) == 2:

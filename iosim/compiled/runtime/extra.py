@@ -9,10 +9,12 @@ from iosim.compiled.layout import (
     STR,
     TRAP_KEY,
     TRAP_TYPE,
+    TRAP_VALUE,
     TUPLE,
     DEQUE,
 )
 from iosim.compiled.raw import ld, st, trap
+from iosim.compiled.runtime.compare import rt_eq
 from iosim.compiled.runtime.dicts import rt_dict_contains, rt_dict_get, rt_dict_new, rt_dict_pop, rt_dict_set
 from iosim.compiled.runtime.generic import rt_getitem, rt_len
 from iosim.compiled.runtime.lists import rt_list_copy, rt_list_slice
@@ -75,3 +77,12 @@ def rt_slice(value: int, low: int, high: int) -> int:
     if rt_class_of(value) == LIST:
         return rt_list_slice(value, low, high)
     return rt_tuple_slice(value, low, high)
+
+
+def rt_tuple_index(items: int, word: int) -> int:
+    """tuple.index."""
+    n = rt_size(items) - 1
+    for position in range(n):
+        if rt_eq(ld(items + PAYLOAD + position * 8), word):
+            return position * 2 + 1
+    return trap(TRAP_VALUE)
