@@ -21,6 +21,7 @@ from iosim.compiled.layout import (
     STR,
     STR_LENGTH,
     TRAP_TYPE,
+    TUPLE,
 )
 from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap
 from iosim.compiled.runtime.memory import rt_class_flags, rt_class_of, rt_size
@@ -187,6 +188,8 @@ def rt_lt(a: int, b: int) -> int:
         return a < b
     class_a = rt_class_of(a)
     class_b = rt_class_of(b)
+    if class_a == TUPLE and class_b == TUPLE:
+        return rt_words_lt(a + PAYLOAD, rt_size(a) - 1, b + PAYLOAD, rt_size(b) - 1)
     if rt_class_flags(class_a) & rt_class_flags(class_b) & FLAG_CONTENT:
         return rt_words_lt(a + PAYLOAD, rt_size(a) - 1, b + PAYLOAD, rt_size(b) - 1)
     if class_a == FLOAT and class_b == FLOAT:
