@@ -91,6 +91,8 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", BINARY)
 @given(numbers, numbers)
+@example(0, -1)
+@example(0, -LIMIT)
 @example(-LIMIT, -1)
 @example(-LIMIT, -LIMIT)
 @example(LIMIT - 1, 1)
