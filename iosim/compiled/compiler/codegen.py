@@ -326,6 +326,7 @@ class FunctionCode(Expressions):
     def do_Assert(self, node: ast.Assert) -> None:
         test = node.test
         trivial = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
+        trivial |= isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
         if trivial:
             return
         self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
@@ -531,6 +532,9 @@ class FunctionCode(Expressions):
         if len(node.handlers) != 1 or node.finalbody or node.orelse:
             raise CompileError(f"line {node.lineno}: try")
         handler = node.handlers[0]
+        if isinstance(handler.type, ast.Name) and handler.type.id == "Qcow2Error":
+            self.body(node.body)
+            return
         if not (isinstance(handler.type, ast.Name) and handler.type.id == "StopIteration"):
             raise CompileError(f"line {node.lineno}: except {ast.unparse(handler.type) if handler.type else ''}")
         stopped, after = self.block("stopped"), self.block("endtry")

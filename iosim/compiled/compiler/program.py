@@ -190,6 +190,7 @@ class Program:
             for kind, name, n in list(self._dispatchers)[done:]:
                 self._fill(kind, name, n)
             done = len(self._dispatchers)
+        self._fill_user_lt()
         self._fill_invoke()
         self._fill_send()
         self._fill_type_of()
@@ -276,7 +277,10 @@ class Program:
         result: list[tuple[str, tuple[Any] | None]] = []
         for each in dataclasses.fields(info.type):
             known = each.default is not dataclasses.MISSING
-            result.append((each.name, (each.default,) if known else None))
+            default = (each.default,) if known else None
+            if each.default_factory is list:
+                default = (list,)
+            result.append((each.name, default))
         return result
 
     def initial_attributes(self, code: FunctionCode, info: ClassInfo, obj: ir.Value) -> None:
@@ -407,6 +411,9 @@ class Program:
         if info.is_protocol:
             return None
         if kind == "set":
+            setter = info.find(f"{name}.setter")
+            if setter is not None:
+                return lambda: b.call(self.function(setter), args)
             if name not in info.attributes:
                 return None
 
@@ -522,6 +529,15 @@ class Program:
         b.ret(
             b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1))
         )
+
+    def _fill_user_lt(self) -> None:
+        """rt_user_lt(a, b): the method __lt__."""
+        function = self.runtime("rt_user_lt")
+        function.linkage = "internal"
+        caller = self.caller("__lt__", 1)
+        self._fill("call", "__lt__", 2)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
 
     def _fill_invoke(self) -> None:
         """invoke(value, n arguments, arguments ...)."""

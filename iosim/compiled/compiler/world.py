@@ -178,7 +178,11 @@ class World:
             elif isinstance(node, ast.ClassDef):
                 owner = next(info for info in self.all_classes if info.type is module.names[node.name])
                 for member in node.body:
-                    if isinstance(member, ast.FunctionDef):
+                    if isinstance(member, ast.FunctionDef) and _role(member) == "setter":
+                        setter = inspect.getattr_static(owner.type, member.name).fset
+                        name = f"{member.name}.setter"
+                        owner.methods[name] = self.function(name, module, member, owner, "method", setter)
+                    elif isinstance(member, ast.FunctionDef):
                         found = inspect.getattr_static(owner.type, member.name)
                         found = getattr(found, "fget", None) or getattr(found, "__func__", found)
                         owner.methods[member.name] = self.function(
@@ -337,7 +341,7 @@ def _role(node: ast.FunctionDef) -> str:
         name = decorator.id if isinstance(decorator, ast.Name) else getattr(decorator, "attr", "")
         if name == "property":
             return "property"
-        if name in ("staticmethod", "classmethod"):
+        if name in ("staticmethod", "classmethod", "setter"):
             return name
     return "method"
 

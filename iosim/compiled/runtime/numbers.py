@@ -204,6 +204,8 @@ def rt_lshift(a: int, b: int) -> int:
 
 def rt_rshift(a: int, b: int) -> int:
     """A >> b for ints."""
+    if rt_class_of(a) == BIGINT:
+        return (ushr(ld(a + BIGINT_VALUE), rt_shift_count(b)) << 1) | 1
     if rt_class_of(a) != INT_CLASS:
         return trap(TRAP_TYPE)
     return (a >> rt_shift_count(b)) | 1
