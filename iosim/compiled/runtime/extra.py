@@ -27,7 +27,7 @@ from iosim.compiled.runtime.generic import rt_getitem, rt_len
 from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next, rt_dict_value_at
 from iosim.compiled.runtime.lists import rt_list_copy, rt_list_insert, rt_list_slice
 from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_size
-from iosim.compiled.runtime.sets import rt_set_add, rt_set_discard
+from iosim.compiled.runtime.sets import rt_set_discard
 from iosim.compiled.runtime.sorting import rt_bisect_right
 from iosim.compiled.runtime.text import rt_int_to_str
 from iosim.compiled.runtime.tuples import rt_tuple_get, rt_tuple_slice
@@ -96,15 +96,6 @@ def rt_tuple_index(items: int, word: int) -> int:
         if rt_eq(ld(items + PAYLOAD + position * 8), word):
             return position * 2 + 1
     return trap(TRAP_VALUE)
-
-
-def rt_set_update(target: int, items: int) -> int:
-    """set.update."""
-    more = rt_iterable(items)
-    n = rt_len(more) >> 1
-    for position in range(n):
-        rt_set_add(target, rt_getitem(more, position * 2 + 1))
-    return 0
 
 
 def rt_set_difference_update(target: int, items: int) -> int:

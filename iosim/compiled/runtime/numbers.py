@@ -3,6 +3,8 @@
 from iosim.compiled.layout import (
     DICT,
     FLAG_CONTENT,
+    BIGINT,
+    BIGINT_VALUE,
     FLOAT,
     FLOAT_BITS,
     INT_CLASS,
@@ -16,7 +18,7 @@ from iosim.compiled.layout import (
     TRAP_ZERO_DIVISION,
     TUPLE,
 )
-from iosim.compiled.raw import fadd, fdiv, feq, fmul, fsub, itof, ld, sdiv, srem, st, trap
+from iosim.compiled.raw import fadd, fdiv, feq, fmul, fsub, itof, ld, sdiv, srem, st, trap, ushr
 from iosim.compiled.runtime.compare import rt_lt
 from iosim.compiled.runtime.dicts import rt_dict_copy, rt_dict_update
 from iosim.compiled.runtime.floats import (
