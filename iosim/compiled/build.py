@@ -102,7 +102,7 @@ def target_machine(optimize: int) -> llvm.TargetMachine:
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features().flatten()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=optimize, jit=True
+        cpu=llvm.get_host_cpu_name(), features=features, opt=optimize, reloc="pic", codemodel="small", jit=True
     )
 
 

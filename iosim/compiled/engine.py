@@ -23,8 +23,8 @@ class Engine:
 
         self.catalogue, code = cache.get(build, optimize, checks, say)
         self._trap = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._trapped)
-        llvm.add_symbol("trap", ctypes.cast(self._trap, ctypes.c_void_p).value)
         self._jit = _load(code)
+        self.globals("trap_handler", 1)[0] = ctypes.cast(self._trap, ctypes.c_void_p).value or 0
 
     def _trapped(self, code: int) -> None:
         if code >= 1000:
@@ -98,7 +98,7 @@ def _load(code: bytes) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine

@@ -57,8 +57,7 @@ class Program:
         self.world = world
         self.checks = checks
         self.module = ir.Module("iosim")
-        self.trap_function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64]), "trap")
-        self.trap_function.attributes.add("noreturn")
+        self.trap_function = self._make_trap()
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.missing: set[str] = set()
@@ -93,6 +92,20 @@ class Program:
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
+
+    def _make_trap(self) -> ir.Function:
+        """Return what ends the program: it calls the handler that Python has set."""
+        kind = ir.FunctionType(ir.VoidType(), [I64])
+        handler = ir.GlobalVariable(self.module, kind.as_pointer(), "trap_handler")
+        handler.initializer = ir.Constant(kind.as_pointer(), None)
+        function = ir.Function(self.module, kind, "trap")
+        function.linkage = "internal"
+        for attribute in ("noreturn", "cold", "noinline"):
+            function.attributes.add(attribute)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.call(b.load(handler), function.args)
+        b.unreachable()
+        return function
 
     # Functions
 
