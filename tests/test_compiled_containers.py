@@ -149,6 +149,16 @@ def test_lists_do_as_in_python(start: list[Any], todo: list[Case]) -> None:
         run(program, "rt_list", address, mirror, LISTS[case[0]], case)
 
 
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6))
+def test_a_slice_gives_way_to_more_or_fewer_items(start: int, stop: int, n_items: int) -> None:
+    program = Program()
+    mirror = list(range(12))
+    items = program.word(mirror)
+    program.rt_list_slice_assign(items, program.word(start), program.word(stop), program.word([-1] * n_items))
+    mirror[start:stop] = [-1] * n_items
+    assert program.value(items) == mirror
+
+
 def test_a_list_is_extended_by_itself() -> None:
     program = Program()
     items = program.word([1, 2, 3])
