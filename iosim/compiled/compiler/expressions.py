@@ -153,7 +153,10 @@ class Expressions(Calls):
                     return self.bound(word, name)
                 if member.role == "staticmethod":
                     return Val(self.builder.load(self.program.function_value(member)), "W", Hint("callable"))
-            if not any(name in each.attributes or name in each.methods for each in info.family()):
+            below = [each for each in info.family() if each is not info]
+            if not any(
+                name in each.attributes or name in each.methods or name in vars(each.type) for each in below
+            ):
                 live = getattr(info.type, name, None)
                 if live is not None or hasattr(info.type, name):
                     return self.live(live, node)
