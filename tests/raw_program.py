@@ -148,6 +148,7 @@ class Program:
             turned = slots[head:] + slots[:head]
             assert not any(turned[length:])
             return deque(self.value(item) for item in turned[:length])
+        self._check_index(payload, slots)
         entries = [slots[i : i + 3] for i in range(0, 3 * (payload[1] >> 1), 3)]
         live = [(self.value(key), self.value(item)) for _, key, item in entries if key != layout.HOLE]
         assert len(live) == length
@@ -155,3 +156,11 @@ class Program:
             return dict(live)
         assert class_id == layout.SET
         return {key for key, _ in live}
+
+    def _check_index(self, payload: list[int], slots: list[int]) -> None:
+        """The index table of a dictionary has a slot for each entry, and no entry lies behind the filled ones."""
+        filled, index = payload[1] >> 1, payload[2]
+        assert not any(slots[3 * filled :])
+        if index:
+            numbers = [raw.ld(index + 8 * i) & 0xFFFFFFFF for i in range(1, raw.ld(index) >> 32)]
+            assert sorted(number for number in numbers if number) == list(range(1, filled + 1))

@@ -22,21 +22,22 @@ TRAPS = {
 FEW = settings().max_examples // 10
 NODES = [Node() for _ in range(4)]
 small = st.integers(-8, 8)
-keys = st.one_of(
-    small,
+usual = st.sampled_from(
+    [0, 1, 2, 3, 1.0, 2.5, "", "a", "other", None, (1, "a"), (1.0, "a"), Pair(1, (2,)), 2**63, -(2**62), *NODES]
+)
+unusual = st.one_of(
     st.integers(-(2**62), 2**64 - 1),
-    small.map(float),
     st.floats(allow_nan=False),
     st.text(max_size=12),
-    st.none(),
     st.tuples(small, st.text(max_size=2)),
     st.builds(Pair, small, st.tuples(small)),
-    st.sampled_from(NODES),
 )
-values = st.one_of(keys, small)
-few = st.lists(values, max_size=6)
+keys = st.booleans().flatmap(lambda often: usual if often else unusual)
+values = keys
+few = st.lists(values, max_size=9)
 iterables = few.map(list) | few.map(tuple) | few.map(deque) | few.map(dict.fromkeys)
-bounds = st.none() | st.integers(-12, 12)
+places = st.integers(-10, 10)
+bounds = st.none() | places
 
 
 def same(a: object, b: object) -> bool:
@@ -114,36 +115,48 @@ def run(program: Program, prefix: str, address: int, mirror: Any, operation: Cal
     assert same(program.value(address), mirror)
 
 
-@given(
-    few,
-    cases(
-        append=[values],
-        pop=[],
-        pop_at=[st.integers(-12, 12)],
-        insert=[st.integers(-12, 12), values],
-        get=[st.integers(-12, 12)],
-        set=[st.integers(-12, 12), values],
-        len=[],
-        extend=[iterables],
-        remove=[values],
-        index=[values],
-        contains=[values],
-        slice=[bounds, bounds],
-        slice_assign=[bounds, bounds, iterables],
-        del_slice=[bounds, bounds],
-        concat=[few],
-        repeat=[st.integers(-1, 3)],
-        copy=[],
-        clear=[],
-        reverse=[],
-    ),
+item_cases = cases(
+    append=[values],
+    pop=[],
+    pop_at=[places],
+    insert=[places, values],
+    get=[places],
+    set=[places, values],
+    len=[],
+    remove=[values],
+    index=[values],
+    contains=[values],
 )
+slice_cases = cases(
+    extend=[iterables],
+    slice=[bounds, bounds],
+    slice_assign=[bounds, bounds, iterables],
+    del_slice=[bounds, bounds],
+    concat=[few],
+    repeat=[st.integers(-1, 3)],
+    copy=[],
+    clear=[],
+    reverse=[],
+)
+
+
+@given(few, item_cases | slice_cases)
 def test_lists_do_as_in_python(start: list[Any], todo: list[Case]) -> None:
     program = Program()
     address = program.word(start)
     mirror = list(start)
     for case in todo:
         run(program, "rt_list", address, mirror, LISTS[case[0]], case)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 6))
+def test_a_slice_gives_way_to_more_or_fewer_items(start: int, stop: int, n_items: int) -> None:
+    program = Program()
+    mirror = list(range(12))
+    items = program.word(mirror)
+    program.rt_list_slice_assign(items, program.word(start), program.word(stop), program.word([-1] * n_items))
+    mirror[start:stop] = [-1] * n_items
+    assert program.value(items) == mirror
 
 
 def test_a_list_is_extended_by_itself() -> None:
@@ -204,12 +217,12 @@ DEQUES: dict[str, Callable[..., Any]] = {
         appendleft=[values],
         pop=[],
         popleft=[],
-        get=[st.integers(-12, 12)],
-        set=[st.integers(-12, 12), values],
+        get=[places],
+        set=[places, values],
         len=[],
         remove=[values],
         contains=[values],
-        insert=[st.integers(-12, 12), values],
+        insert=[places, values],
         extend=[iterables],
         clear=[],
     ),

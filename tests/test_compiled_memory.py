@@ -154,6 +154,17 @@ def test_neighbouring_free_blocks_become_one() -> None:
     assert program.rt_alloc(layout.RAW, 5) == made[5]
 
 
+def test_a_large_object_leaves_the_rest_of_its_block_free() -> None:
+    program = Program()
+    lost, end = program.rt_alloc(layout.RAW, 200), program.rt_alloc(layout.RAW, 100)
+    raw.st(raw.gaddr(layout.G_ROOT), end)
+    program.rt_gc()
+    assert program.rt_alloc(layout.RAW, 120) == lost
+    assert heap(program)[1] == (lost + 960, 80, layout.FREE)
+    assert program.rt_alloc(layout.RAW, 79) == lost + 960
+    assert heap(program)[2:] == [(lost + 1592, 1, layout.FREE), (end, 100, layout.RAW)]
+
+
 def test_values_that_look_like_addresses_are_not_followed_in_opaque_objects() -> None:
     program = Program()
     lost = program.rt_alloc(NODE_CLASS, 4)
@@ -221,6 +232,7 @@ def test_collections_begin_when_enough_was_allocated() -> None:
     raw.st(raw.gaddr(layout.G_THRESHOLD), 8000)
     for _ in range(40):
         program.rt_alloc(layout.RAW, 20)
+    program.rt_retire_run()
     program.rt_alloc(layout.RAW, 200)
     assert program.rt_maybe_gc() == 0
     program.rt_alloc(layout.RAW, 2)

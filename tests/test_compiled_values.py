@@ -91,6 +91,7 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", BINARY)
 @given(numbers, numbers)
+@example(3518327057984836987, 2177846766610798756)
 @example(0, -1)
 @example(0, -LIMIT)
 @example(-LIMIT, -1)

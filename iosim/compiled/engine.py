@@ -24,6 +24,7 @@ class Engine:
         self.catalogue, code = cache.get(build, optimize, checks, say)
         self._trap = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._trapped)
         self._jit = _load(code)
+        self.least_garbage = layout.GC_MINIMUM_BYTES
         self.globals("trap_handler", 1)[0] = ctypes.cast(self._trap, ctypes.c_void_p).value or 0
 
     def _trapped(self, code: int) -> None:
@@ -67,6 +68,7 @@ class Engine:
         words[layout.G_MARK_LIMIT] = marks.ctypes.data + marks.nbytes
         words[layout.G_ROOT] = host
         words[layout.G_CLASS_FLAGS] = flags.ctypes.data
+        words[layout.G_GC_MINIMUM] = self.least_garbage
         if catalogue.checks:
             import mmap
 

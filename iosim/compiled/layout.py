@@ -124,7 +124,9 @@ G_MARK_OVERFLOW = 14
 G_COLLECTIONS = 15
 """Number of collections so far."""
 G_FIRST_OF_COMPILER = 16
-"""Words from here up to G_FREE_LISTS, and those behind the free lists, are the compiler's."""
+"""Words from here up to G_GC_MINIMUM, and those behind the free lists, are the compiler's."""
+G_GC_MINIMUM = 63
+"""Smallest threshold, set before rt_memory_init; 0 stands for GC_MINIMUM_BYTES, -1 for a collection at every event."""
 G_FREE_LISTS = 64
 """Heads of the lists of free blocks, by size class."""
 N_GLOBALS = 256

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, join
 from iosim.compiled.compiler.infer import Inference
-from iosim.compiled.compiler.values import DOUBLE, I1, I64, YIELDED, CompileError, Val, tag
+from iosim.compiled.compiler.values import DOUBLE, I1, I64, RAISED, YIELDED, CompileError, Val, tag
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
 
 BUILTIN_METHODS: dict[str, dict[str, str]] = {
@@ -286,6 +286,9 @@ class Calls(Inference):
             call.lineno = getattr(node, "lineno", 0)
         if name == "send":
             return self.send(self.sender(obj, node), self.expression(args[0]))
+        if name == "throw":
+            words = [self.word(obj), self.word(self.expression(args[0]))]
+            return self.sent_to(self.builder.call(self.program.throw, words))
         if name == "close" and (hint is None or hint.kind == "generator"):
             return Val(I64(0), "W")
         if hint is not None and hint.kind in BUILTIN_METHODS:
@@ -405,13 +408,20 @@ class Calls(Inference):
 
     def send(self, generator: Val, value: Val) -> Val:
         """Resume a generator; its end goes to the handler of StopIteration around this place."""
-        result = self.builder.call(self.program.send, [self.word(generator), self.word(value)])
+        return self.sent_to(self.builder.call(self.program.send, [self.word(generator), self.word(value)]))
+
+    def sent_to(self, result: ir.Value) -> Val:
+        """Return what a generator yields that has been resumed; its end, or its exception, goes elsewhere."""
         word, how = self.builder.extract_value(result, 0), self.builder.extract_value(result, 1)
         going_on = self.block("sent")
         if self.stop_handlers:
             stopped, slot = self.stop_handlers[-1]
-            over = self.block("stop")
-            self.builder.cbranch(self.builder.icmp_signed("==", how, I64(YIELDED)), going_on, over)
+            over, raised = self.block("stop"), self.block("raised")
+            switch = self.builder.switch(how, over)
+            switch.add_case(I64(YIELDED), going_on)
+            switch.add_case(I64(RAISED), raised)
+            self.builder.position_at_end(raised)
+            self.throw(word, self.info.node)
             self.builder.position_at_end(over)
             self.builder.store(word, slot.pointer())
             self.builder.branch(stopped)
@@ -428,6 +438,9 @@ class Calls(Inference):
     def call_len_(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         kind = None if value.hint is None else value.hint.kind
+        method = None if value.hint is None or value.hint.info is None else value.hint.info.find("__len__")
+        if method is not None:
+            return self.call_function(method, [value], node)
         return Val(self.length(self.word(value), kind), "I", INT)
 
     def call_isinstance_(self, node: ast.Call, _: Any) -> Val:

@@ -14,6 +14,7 @@ from iosim.compiled.compiler.values import (
     CALLED,
     DOUBLE,
     FRAME_STATE,
+    G_RAISED,
     I1,
     I64,
     YIELDED,
@@ -152,7 +153,10 @@ class Expressions(Calls):
                     return self.bound(word, name)
                 if member.role == "staticmethod":
                     return Val(self.builder.load(self.program.function_value(member)), "W", Hint("callable"))
-            if not any(name in each.attributes or name in each.methods for each in info.family()):
+            below = [each for each in info.family() if each is not info]
+            if not any(
+                name in each.attributes or name in each.methods or name in vars(each.type) for each in below
+            ):
                 live = getattr(info.type, name, None)
                 if live is not None or hasattr(info.type, name):
                     return self.live(live, node)
@@ -610,6 +614,15 @@ class Expressions(Calls):
         block = self.block(f"resume{number}")
         self.states.append((number, block))
         self.builder.position_at_end(block)
+        if self.has_handlers:
+            pointer = self.program.raw.globals.gep([I64(0), I64(G_RAISED)])
+            raised = self.builder.load(pointer)
+            thrown, going_on = self.block("thrown"), self.block("resumed")
+            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, going_on)
+            self.builder.position_at_end(thrown)
+            self.builder.store(I64(0), pointer)
+            self.throw(raised, self.info.node)
+            self.builder.position_at_end(going_on)
         return self.sent
 
     # Functions as values

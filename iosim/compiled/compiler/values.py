@@ -15,7 +15,7 @@ from iosim.compiled.objects import tag as tag
 I1, I8, I32, I64, DOUBLE = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 STEP = ir.LiteralStructType([I64, I64])
 """What resuming a generator gives: (word, how)."""
-YIELDED, RETURNED, CALLED = 0, 1, 2
+YIELDED, RETURNED, CALLED, RAISED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class CompileError(Exception):
     """A construct that the compiler does not have."""
 
 
+G_RAISED = 17
+"""The global word with the exception that a generator is resumed with, if it is one that may catch it."""
 G_PLACE = 16
 """The global word with the address at which checked code notes where it is."""
 DONE = (1 << 62) - 1

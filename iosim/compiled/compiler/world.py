@@ -40,6 +40,7 @@ class FunctionInfo:
     captured: list[tuple[str, Hint | None]] = field(default_factory=list)
     number: int = 0
     problem: str = ""
+    catches: bool = False
 
     @property
     def qualified_name(self) -> str:
@@ -238,6 +239,9 @@ class World:
                     raise AssertionError(f"{info.name} inherits {name} at two places")
                 info.attributes[name] = offset
                 info.hints[name] = base.hints.get(name)
+        if info.is_enum:
+            info.attributes = {"name": 1, "value": 2}
+            info.hints = {"name": STR, "value": None}
         if info.is_enum or info.is_protocol:
             return
         found: dict[str, list[Hint | None]] = {}

@@ -19,6 +19,7 @@ from iosim.compiled.layout import (
     G_CLASS_FLAGS,
     G_COLLECTIONS,
     G_FREE_LISTS,
+    G_GC_MINIMUM,
     G_LIMIT,
     G_LIVE,
     G_MARK_BASE,
@@ -50,7 +51,9 @@ def rt_memory_init() -> int:
     st(gaddr(G_ALLOCATED), 0)
     st(gaddr(G_LIVE), 0)
     st(gaddr(G_COLLECTIONS), 0)
-    st(gaddr(G_THRESHOLD), GC_MINIMUM_BYTES)
+    if ld(gaddr(G_GC_MINIMUM)) == 0:
+        st(gaddr(G_GC_MINIMUM), GC_MINIMUM_BYTES)
+    st(gaddr(G_THRESHOLD), ld(gaddr(G_GC_MINIMUM)))
     return 0
 
 
@@ -230,7 +233,8 @@ def rt_gc() -> int:
     rt_mark()
     rt_sweep()
     live = ld(gaddr(G_LIVE))
-    st(gaddr(G_THRESHOLD), live if live > GC_MINIMUM_BYTES else GC_MINIMUM_BYTES)
+    least = ld(gaddr(G_GC_MINIMUM))
+    st(gaddr(G_THRESHOLD), live if live > least and least >= 0 else least)
     st(gaddr(G_ALLOCATED), 0)
     st(gaddr(G_COLLECTIONS), ld(gaddr(G_COLLECTIONS)) + 1)
     return 0
