@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -17,8 +18,20 @@ from iosim.compiled.compiler.values import I64
 from iosim.compiled.compiler.world import World
 
 _PACKAGES = ("host", "kvm", "qemu", "qemu.qcow2", "guest", "disk", "compiled.twins")
-_MODULES = ("cpu_vmx", "lifecycle", "machine", "model.records", "model.steps", "model.draws", "model.costs")
-_MODULES += ("model.catalogue", "model.virtio", "model.ata", "model.stages", "run")
+_MODULES = (
+    "cpu_vmx",
+    "lifecycle",
+    "machine",
+    "run",
+    "model.ata",
+    "model.catalogue",
+    "model.costs",
+    "model.draws",
+    "model.records",
+    "model.stages",
+    "model.steps",
+    "model.virtio",
+)
 _ORIGINS = {
     "account": "host.account",
     "costs": "model.costs",
@@ -75,8 +88,7 @@ def replaced() -> dict[Any, Any]:
 def library() -> list[ModuleType]:
     """Return the modules of the run-time library."""
     return [
-        importlib.import_module(each.name)
-        for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
+        importlib.import_module(each.name) for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
     ]
 
 
@@ -106,14 +118,17 @@ def target_machine(optimize: int) -> llvm.TargetMachine:
     )
 
 
-def build(optimize: int = 2, checks: bool = False) -> Built:
-    """Compile everything."""
+def build(optimize: int = 2, checks: bool = False, step: Callable[[str], None] = lambda what: None) -> Built:
+    """Compile everything; *step* is told what is being done."""
+    step("translating")
     program = translate(checks)
     module = llvm.parse_assembly(str(program.module))
     module.verify()
     machine = target_machine(optimize)
     if optimize:
+        step("optimising")
         options = llvm.create_pipeline_tuning_options(speed_level=optimize)
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
+    step("generating machine code")
     return Built(catalogue(program), machine.emit_object(module))

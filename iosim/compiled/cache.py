@@ -15,15 +15,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
 import llvmlite
 import llvmlite.binding as llvm
 
 from iosim.compiled.catalogue import Catalogue
-
-if TYPE_CHECKING:
-    from iosim.compiled.build import Built
 
 KEPT = 8
 """Number of files that are kept: those used last."""
@@ -35,7 +30,8 @@ SOURCE_MODULES = ("cpu_vmx.py", "lifecycle.py", "machine.py", "run.py")
 _AROUND = ("cache.py", "engine.py", "hand_over.py", "image.py")
 """Modules of the compiled engine that do not change the code."""
 
-Say = Callable[[str], None]
+Build = Callable[[Callable[[str], None]], tuple[Catalogue, bytes]]
+"""Makes what is kept; it is given a function that it tells what it is doing."""
 
 
 def folder() -> Path:
@@ -67,7 +63,7 @@ def key(optimize: int, checks: bool) -> str:
     return digest.hexdigest()
 
 
-def load(path: Path) -> "tuple[Catalogue, bytes] | None":
+def load(path: Path) -> tuple[Catalogue, bytes] | None:
     """Return the catalogue and code in a file; None if there is none, or if it is damaged."""
     try:
         content = path.read_bytes()
@@ -96,9 +92,8 @@ def store(path: Path, catalogue: Catalogue, code: bytes) -> None:
         old.unlink(missing_ok=True)
 
 
-def get(build: "Callable[[], Built]", optimize: int, checks: bool, say: Say | None = None) -> tuple[Catalogue, bytes]:
+def get(build: Build, optimize: int, checks: bool) -> tuple[Catalogue, bytes]:
     """Return the catalogue and code from the cache; if they are not there, those of *build*, which go there."""
-    say = say or _say
     place = folder()
     path = place / f"engine-{key(optimize, checks)[:32]}.bin"
     found = load(path)
@@ -106,32 +101,43 @@ def get(build: "Callable[[], Built]", optimize: int, checks: bool, say: Say | No
         return found
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_suffix(".lock"), say):
+        with _lock(path.with_suffix(".lock")):
             found = load(path)
             if found is None:
-                found = tuple(_build(build, say))
+                found = _build(build)
                 store(path, *found)
-        return found
     except OSError as error:
-        say(f"the compiled engine is not kept for the next run: {error}")
-    return found if found is not None else _build(build, say)
+        _say(f"the compiled engine is not kept for the next run: {error}")
+    return _build(build) if found is None else found
 
 
-def _build(build: "Callable[[], Built]", say: Say) -> "Built":
-    say("compiling the model for this processor, once for this version of it")
-    return build()
+def _build(build: Build) -> tuple[Catalogue, bytes]:
+    _say("compiling the model for this processor; this is done once and takes about half a minute")
+    on_terminal = sys.stderr.isatty()
+
+    def step(what: str) -> None:
+        if on_terminal:
+            sys.stderr.write(f"\r\x1b[K{what}")
+            sys.stderr.flush()
+
+    catalogue, code = build(step)
+    step("")
+    return catalogue, code
 
 
 @contextlib.contextmanager
-def _lock(path: Path, say: Say) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a file that only one process can hold."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that compiles the model")
+            _say("waiting for another process that is compiling the model")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _say(text: str) -> None:

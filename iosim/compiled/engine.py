@@ -3,25 +3,27 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
 from iosim.compiled import cache, layout
+from iosim.compiled.catalogue import Catalogue
 from iosim.compiled.image import Image
 
 
 class Engine:
     """The native code, ready to run machines: from the cache, or built by the compiler."""
 
-    def __init__(self, optimize: int = 2, checks: bool = False, say: cache.Say | None = None) -> None:
-        def build() -> "Any":
+    def __init__(self, optimize: int = 2, checks: bool = False) -> None:
+        def build(step: Callable[[str], None]) -> tuple[Catalogue, bytes]:
             from iosim.compiled.build import build
 
-            return build(optimize, checks)
+            return build(optimize, checks, step)
 
-        self.catalogue, code = cache.get(build, optimize, checks, say)
+        self.catalogue, code = cache.get(build, optimize, checks)
         self._trap = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._trapped)
         self._jit = _load(code)
         self.least_garbage = layout.GC_MINIMUM_BYTES

@@ -251,8 +251,7 @@ class Image:
     def _method(self, obj: types.MethodType) -> int:
         member = self.catalogue.method_of(type(obj.__self__), obj.__func__.__name__)
         if member is None or not member.has_value:
-            self.unknown.add(f"method {obj.__qualname__} of {type(obj.__self__)}")
-            return 0
+            return self._not_callable(f"method {obj.__qualname__} of {type(obj.__self__)}")
         at = self.allocate(BOUND, 3)
         word = self._note(obj, at)
         self.words[at + 1] = tag(member.number)
@@ -267,8 +266,7 @@ class Image:
             return word
         entry = self.catalogue.nested_of(obj)
         if entry is None or not entry.has_value:
-            self.unknown.add(f"function {obj.__module__}.{obj.__qualname__}")
-            return 0
+            return self._not_callable(f"function {obj.__module__}.{obj.__qualname__}")
         at = self.allocate(CLOSURE, 2 + len(entry.captured))
         word = self._note(obj, at)
         self.words[at + 1] = tag(entry.number)
@@ -276,6 +274,13 @@ class Image:
         for position, name in enumerate(entry.captured):
             self.words[at + 2 + position] = self._encode(free[name].cell_contents)
         return word
+
+    def _not_callable(self, name: str) -> int:
+        """Return the word of a function that ends the program if it is called."""
+        self.unknown.add(name)
+        at = self.allocate(FUNCTION, 2)
+        self.words[at + 1] = tag(len(self.catalogue.functions))
+        return self.address(at)
 
     def _generator(self, obj: "types.GeneratorType[Any, Any, Any]") -> int:
         if inspect.getgeneratorstate(obj) != inspect.GEN_CREATED:
@@ -292,8 +297,7 @@ class Image:
             entry = self.catalogue.generator_of(obj)
             arguments = [] if entry is None else [locals_[name] for name in entry.parameters]
         if entry is None or not entry.is_compiled:
-            self.unknown.add(f"generator {name}")
-            return 0
+            raise ImageError(f"the generator {name} is not compiled")
         at = self.allocate(entry.frame_class, entry.frame_words)
         word = self._note(obj, at)
         self.words[at + FRAME_STATE] = tag(0)

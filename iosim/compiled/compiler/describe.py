@@ -6,8 +6,9 @@ import types
 from typing import Any
 
 from iosim.compiled.catalogue import Catalogue, ClassEntry, Constant, FunctionEntry, find
-from iosim.compiled.compiler.program import BOUND, Program
+from iosim.compiled.compiler.program import Program
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
+from iosim.compiled.objects import BOUND
 
 _PLAIN = str | int | float | bytes | None
 

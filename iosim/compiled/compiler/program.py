@@ -228,7 +228,7 @@ class Program:
                 stubs[info] = self._stub(info)
                 n_stubs += 1
         none = self._trapping_stub()
-        found = [stubs.get(info, none) for info in self.functions]
+        found = [*(stubs.get(info, none) for info in self.functions), none]
         self._stubs.initializer = ir.Constant(self._stubs.value_type, found)
         self._fill_send()
         self._fill_type_of()
@@ -594,7 +594,7 @@ class Program:
         code = DispatchCode(self, self.invoke)
         b = code.builder
         value, n, *args = self.invoke.args
-        kind = ir.ArrayType(self.invoke.function_type.as_pointer(), len(self.functions))
+        kind = ir.ArrayType(self.invoke.function_type.as_pointer(), len(self.functions) + 1)
         self._stubs = stubs = ir.GlobalVariable(self.module, kind, "stubs")
         stubs.linkage = "internal"
         stubs.global_constant = True
