@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.program import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL, Program
-from iosim.compiled.compiler.values import FRAME_FIRST, FRAME_STATE, tag
-from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
+from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
+from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
 
 _MASK = (1 << 64) - 1
 
@@ -29,9 +28,8 @@ class ImageError(Exception):
 class Image:
     """An arena of memory and the objects in it. *convert* turns what has a twin into it, by class."""
 
-    def __init__(self, program: Program, n_bytes: int, convert: dict[type, Callable[[Any], Any]]) -> None:
-        self.program = program
-        self.world = program.world
+    def __init__(self, catalogue: Catalogue, n_bytes: int, convert: dict[type, Callable[[Any], Any]]) -> None:
+        self.catalogue = catalogue
         self._convert = convert
         self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)
         self.words: npt.NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
@@ -42,7 +40,7 @@ class Image:
         self._texts: dict[Any, int] = {}
         self._kept: list[Any] = []
         self._objects: dict[int, Any] = {}
-        self._waiting: list[tuple[Any, int, ClassInfo]] = []
+        self._waiting: list[tuple[Any, int, ClassEntry]] = []
         self.unknown: set[str] = set()
         self._converted: dict[int, Any] = {}
 
@@ -126,11 +124,11 @@ class Image:
             word = self._encode(twin)
             self._known[id(obj)] = word
             return word
-        if isinstance(obj, FunctionInfo):
+        if isinstance(obj, FunctionEntry):
             at = self.allocate(FUNCTION, 2)
             self.words[at + 1] = tag(obj.number)
             return self._note(obj, at)
-        info = self.world.class_of(kind)
+        info = self.catalogue.class_of(kind)
         if info is not None:
             return self._instance(obj, info)
         if kind is tuple:
@@ -184,7 +182,7 @@ class Image:
             self.words[at + 1], self.words[at + 2] = tag(obj.start), tag(obj.stop)
             return self._note(obj, at)
         if isinstance(obj, type):
-            found = self.world.class_of(obj)
+            found = self.catalogue.class_of(obj)
             if found is not None:
                 return tag(found.number)
         if isinstance(obj, type | types.BuiltinFunctionType | types.ModuleType):
@@ -193,8 +191,8 @@ class Image:
         self.unknown.add(f"{kind.__module__}.{kind.__qualname__}")
         return 0
 
-    def _instance(self, obj: Any, info: ClassInfo) -> int:
-        at = self.allocate(info.number, self.program.size_of(info))
+    def _instance(self, obj: Any, info: ClassEntry) -> int:
+        at = self.allocate(info.number, info.words)
         word = self._note(obj, at)
         if info.is_named_tuple:
             for name, offset in info.attributes.items():
@@ -203,7 +201,7 @@ class Image:
             self._waiting.append((obj, at, info))
         return word
 
-    def _fill(self, obj: Any, at: int, info: ClassInfo) -> None:
+    def _fill(self, obj: Any, at: int, info: ClassEntry) -> None:
         for name, offset in info.attributes.items():
             value = getattr(obj, name, None) if not info.is_enum else getattr(obj, name)
             self.words[at + offset] = self._encode(value)
@@ -251,10 +249,8 @@ class Image:
         return self._tables
 
     def _method(self, obj: types.MethodType) -> int:
-        info = self.world.class_of(type(obj.__self__))
-        name = obj.__func__.__name__
-        member = None if info is None else info.find(name)
-        if member is None:
+        member = self.catalogue.method_of(type(obj.__self__), obj.__func__.__name__)
+        if member is None or not member.has_value:
             self.unknown.add(f"method {obj.__qualname__} of {type(obj.__self__)}")
             return 0
         at = self.allocate(BOUND, 3)
@@ -264,29 +260,20 @@ class Image:
         return word
 
     def _function(self, obj: types.FunctionType) -> int:
-        info = self.world.function_of(obj)
-        if info is None and obj.__qualname__.count(".") == 1:
-            for each in self.world.all_classes:
-                if each.name == obj.__qualname__.split(".")[0] and each.type.__module__ == obj.__module__:
-                    info = each.find(obj.__name__)
-        if info is not None:
-            word = self._encode(info)
+        entry = self.catalogue.function_of(obj)
+        if entry is not None and entry.has_value:
+            word = self._encode(entry)
             self._known[id(obj)] = word
             return word
-        found = self.program.nested_at(obj.__code__.co_filename, obj.__code__.co_firstlineno)
-        free = dict(zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True))
-        found = [each for each in found if {name for name, _ in each.captured} == set(free)]
-        if len(found) > 1:
-            positions = {p[2] for p in obj.__code__.co_positions() if p[0] is not None}
-            found = [each for each in found if each.node.col_offset < min(positions | {10_000})]
-            found = found[-1:]
-        if not found:
+        entry = self.catalogue.nested_of(obj)
+        if entry is None or not entry.has_value:
             self.unknown.add(f"function {obj.__module__}.{obj.__qualname__}")
             return 0
-        at = self.allocate(CLOSURE, 2 + len(found[0].captured))
+        at = self.allocate(CLOSURE, 2 + len(entry.captured))
         word = self._note(obj, at)
-        self.words[at + 1] = tag(found[0].number)
-        for position, (name, _) in enumerate(found[0].captured):
+        self.words[at + 1] = tag(entry.number)
+        free = dict(zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True))
+        for position, name in enumerate(entry.captured):
             self.words[at + 2 + position] = self._encode(free[name].cell_contents)
         return word
 
@@ -295,26 +282,19 @@ class Image:
             raise ImageError(f"{obj} has begun")
         frame = obj.gi_frame
         assert frame is not None
-        code = obj.gi_code
         locals_ = frame.f_locals
-        name = code.co_qualname
+        name = obj.gi_code.co_qualname
         if name == "Trace.rows":
             trace = locals_["self"]
             arguments = [trace.times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
-            info = next(f for f in self.program.functions if f.name == "rows" and f.owner is None)
+            entry: FunctionEntry | None = self.catalogue.named("iosim.compiled.twins.requests", "rows")
         else:
-            found = [
-                f
-                for f in self.program.generators
-                if f.module.file == code.co_filename and f.node.lineno == code.co_firstlineno
-            ]
-            if not found:
-                self.unknown.add(f"generator {name}")
-                return 0
-            info = found[0]
-            arguments = [locals_[parameter.name] for parameter in info.parameters]
-        size = self.program.frame_sizes[info]
-        at = self.allocate(self.program.frame_class(info), size)
+            entry = self.catalogue.generator_of(obj)
+            arguments = [] if entry is None else [locals_[name] for name in entry.parameters]
+        if entry is None or not entry.is_compiled:
+            self.unknown.add(f"generator {name}")
+            return 0
+        at = self.allocate(entry.frame_class, entry.frame_words)
         word = self._note(obj, at)
         self.words[at + FRAME_STATE] = tag(0)
         for position, argument in enumerate(arguments):
@@ -332,7 +312,7 @@ class Image:
         """Return the index of the object at an address."""
         return (word - self.base) >> 3
 
-    def attribute(self, word: int, info: ClassInfo, name: str) -> int:
+    def attribute(self, word: int, info: ClassEntry, name: str) -> int:
         """Return the word of an attribute."""
         return int(self.words[self.at(word) + info.attributes[name]])
 
