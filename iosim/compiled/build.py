@@ -14,7 +14,6 @@ from iosim.compiled.catalogue import Catalogue
 from iosim.compiled.compiler.describe import catalogue
 from iosim.compiled.compiler.program import Program
 from iosim.compiled.compiler.roots import held_functions, held_generators
-from iosim.compiled.compiler.values import I64
 from iosim.compiled.compiler.world import World
 
 _PACKAGES = ("host", "kvm", "qemu", "qemu.qcow2", "guest", "disk", "compiled.twins")

@@ -110,11 +110,11 @@ def _load(code: bytes) -> Any:
 
 def converters() -> dict[type, Any]:
     """Return what turns objects of the SimPy engine into their twins."""
+    from iosim import run as simpy_run
     from iosim.compiled.twins import costs, environment, levels, requests
     from iosim.host import environment as simpy_environment
     from iosim.host import levels as numpy_levels
     from iosim.model import costs as numpy_costs
-    from iosim import run as simpy_run
 
     def host(original: Any) -> Any:
         twin = environment.Host(original.exact)

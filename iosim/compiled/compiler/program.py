@@ -11,10 +11,12 @@ from llvmlite import ir
 
 from iosim.compiled import layout
 from iosim.compiled.compiler.calls import BUILTIN_METHODS
-from iosim.compiled.compiler.codegen import FunctionCode
+from iosim.compiled.compiler.emitter import Emitter
 from iosim.compiled.compiler.hints import Hint
 from iosim.compiled.compiler.infer import assigned_names
+from iosim.compiled.compiler.intrinsics import intrinsics
 from iosim.compiled.compiler.raw_code import RawModules
+from iosim.compiled.compiler.statements import FunctionCode
 from iosim.compiled.compiler.values import (
     CALLED,
     DONE,
@@ -27,15 +29,12 @@ from iosim.compiled.compiler.values import (
     RAISED,
     RETURNED,
     STEP,
-    YIELDED,
     CompileError,
     Val,
     tag,
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
-
-from iosim.compiled.compiler.intrinsics import intrinsics
 from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
 
 MAX_ARGUMENTS = 7
@@ -77,7 +76,7 @@ class Program:
         self._hints: dict[str, Hint | None] = {}
         self.generators: list[FunctionInfo] = []
         self.frame_sizes: dict[FunctionInfo, int] = {}
-        self.intrinsics: dict[Any, Callable[[FunctionCode, list[Val]], Val]] = intrinsics()
+        self.intrinsics: dict[Any, Callable[[Emitter, list[Val]], Val]] = intrinsics()
         for function in [*world.functions.values(), *(m for c in world.all_classes for m in c.methods.values())]:
             self._register(function)
             self._prescan(function)
@@ -89,9 +88,7 @@ class Program:
         self._occurring = [info for info in world.all_classes if info.type not in gone]
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
-        self.invoke = ir.Function(
-            self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke"
-        )
+        self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
@@ -332,7 +329,7 @@ class Program:
             result.append((each.name, default))
         return result
 
-    def initial_attributes(self, code: FunctionCode, info: ClassInfo, obj: ir.Value) -> None:
+    def initial_attributes(self, code: Emitter, info: ClassInfo, obj: ir.Value) -> None:
         """Store what the class says of attributes that __init__ may not set."""
         for each in reversed(list(info.mro())):
             for member in each.node.body:
@@ -543,10 +540,24 @@ class Program:
                 flat.append(part)
         found = b.call(self.type_of, [word])
         result: ir.Value = I1(0)
-        builtin = {int: layout.INT_CLASS, bool: layout.INT_CLASS, str: layout.STR, tuple: layout.TUPLE, list: layout.LIST}
+        builtin = {
+            int: layout.INT_CLASS,
+            bool: layout.INT_CLASS,
+            str: layout.STR,
+            tuple: layout.TUPLE,
+            list: layout.LIST,
+        }
         builtin[dict] = layout.DICT
         builtin[float] = layout.FLOAT
-        names: dict[str, type] = {"int": int, "bool": bool, "str": str, "tuple": tuple, "list": list, "dict": dict, "float": float}
+        names: dict[str, type] = {
+            "int": int,
+            "bool": bool,
+            "str": str,
+            "tuple": tuple,
+            "list": list,
+            "dict": dict,
+            "float": float,
+        }
         for part in flat:
             numbers: list[int] = []
             live: Any = None
@@ -576,13 +587,11 @@ class Program:
 
     def _fill_type_of(self) -> None:
         b = ir.IRBuilder(self.type_of.append_basic_block("entry"))
-        b.ret(
-            b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1))
-        )
+        b.ret(b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1)))
 
     def _fill_user_lt(self) -> None:
         """rt_user_lt(a, b): the method __lt__."""
-        function = self.runtime("rt_user_lt")
+        function = self.raw.declare("rt_user_lt", 2)
         function.linkage = "internal"
         caller = self.caller("__lt__", 1)
         self._fill("call", "__lt__", 2)
@@ -696,9 +705,9 @@ class Program:
         resumes = ir.GlobalVariable(self.module, ir.ArrayType(kind.as_pointer(), len(self.generators)), "resumes")
         resumes.linkage = "internal"
         resumes.global_constant = True
-        none = ir.Constant(kind.as_pointer(), None)
+        null = ir.Constant(kind.as_pointer(), None)
         resumes.initializer = ir.Constant(
-            resumes.value_type, [self._resume.get(info, none) for info in self.generators]
+            resumes.value_type, [self._resume.get(info, null) for info in self.generators]
         )
         catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
         catches.linkage = "internal"
@@ -723,9 +732,7 @@ class Program:
         b.branch(raised if thrown else loop)
         b.position_at_end(loop)
         top, word = b.phi(I64), b.phi(I64)
-        index = b.sub(
-            b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class)
-        )
+        index = b.sub(b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class))
         result = b.call(b.load(b.gep(resumes, [I64(0), index])), [top, word])
         got, how = b.extract_value(result, 0), b.extract_value(result, 1)
         switch = b.switch(how, yielded)
@@ -836,7 +843,11 @@ class DispatchCode:
 
     def is_plain(self, value: Any) -> bool:
         """Tell whether a class attribute is a constant."""
-        return isinstance(value, int | str | float | tuple) or value is None or self.program.world.class_of(type(value)) is not None
+        return (
+            isinstance(value, int | str | float | tuple)
+            or value is None
+            or self.program.world.class_of(type(value)) is not None
+        )
 
     def plain(self, value: Any) -> ir.Value:
         """Return the word of a constant."""

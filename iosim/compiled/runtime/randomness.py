@@ -53,4 +53,3 @@ def rt_sample(table: int, what: int, identity: int, k: int) -> int:
     fraction = ushr(number, 32) & 1048575
     value = low + (((ld(at + 8) - low) * fraction) >> 20)
     return (value << 1) | 1
-
