@@ -129,6 +129,9 @@ G_GC_MINIMUM = 63
 """Smallest threshold, set before rt_memory_init; 0 stands for GC_MINIMUM_BYTES, -1 for a collection at every event."""
 G_FREE_LISTS = 64
 """Heads of the lists of free blocks, by size class."""
+G_FRAME_LISTS = 160
+"""Heads of the lists of frames that are used again, by size; behind the free lists."""
+N_FRAME_LISTS = 64
 N_GLOBALS = 256
 
 FIRST_LARGE_CLASS = 64

@@ -6,6 +6,9 @@ FUNCTION, BOUND, CLOSURE, PARTIAL, ITEM_GETTER = range(layout.FIRST_COMPILER_CLA
 FRAME_STATE, FRAME_TOP, FRAME_PARENT, FRAME_FIRST = 1, 2, 3, 4
 """Words of a generator's frame: where it goes on; the innermost frame (of the outermost); who called it; locals."""
 
+OWNED = 1 << 26
+"""In the header of a frame: it was made for one `yield from` and goes to the frame lists when that is over."""
+
 
 def tag(number: int) -> int:
     """Return the word of an integer."""

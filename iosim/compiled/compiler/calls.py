@@ -194,7 +194,7 @@ class Calls(Loops):
         native = self.program.function(function)
         result = self.builder.call(native, [self.word(argument) for argument in arguments])
         if function.is_generator:
-            return Val(result, "W", Hint("generator"))
+            return Val(result, "W", Hint("generator"), True)
         return self.from_word(result, function.result)
 
     def call_function_virtual(self, info: ClassInfo, member: FunctionInfo, arguments: Sequence[Val]) -> Val:
@@ -209,7 +209,7 @@ class Calls(Loops):
         else:
             result = self.builder.call(self.program.caller(name, len(words) - 1), words)
         if member.is_generator:
-            return Val(result, "W", Hint("generator"))
+            return Val(result, "W", Hint("generator"), self.program.method_is_generator(name))
         return self.from_word(result, self.program.method_hint(name) if member.result is None else member.result)
 
     def construct(self, info: ClassInfo, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
@@ -327,7 +327,7 @@ class Calls(Loops):
             words += [self.word(self.expression(each)) for each in args]
         result = self.builder.call(self.program.caller(name, len(words) - 1), words)
         if self.program.method_is_generator(name):
-            return Val(result, "W", Hint("generator"))
+            return Val(result, "W", Hint("generator"), True)
         return self.from_word(result, self.program.method_hint(name))
 
     def replace(self, obj: Val, info: ClassInfo, keywords: dict[str, ast.expr]) -> Val:

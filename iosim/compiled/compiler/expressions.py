@@ -13,6 +13,7 @@ from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, joi
 from iosim.compiled.compiler.loops import NewBind
 from iosim.compiled.compiler.values import (
     CALLED,
+    CALLED_NEW,
     DOUBLE,
     FRAME_STATE,
     G_RAISED,
@@ -600,7 +601,9 @@ class Expressions(Calls):
 
     def _get_YieldFrom(self, node: ast.YieldFrom) -> Val:
         value = self.expression(node.value)
-        result = self.suspend(self.word(value), CALLED)
+        result = self.suspend(
+            self.word(value), CALLED_NEW if value.is_new and isinstance(node.value, ast.Call) else CALLED
+        )
         return self.from_word(result, self.infer(node))
 
     def suspend(self, word: ir.Value, how: int) -> ir.Value:

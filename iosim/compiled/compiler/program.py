@@ -19,6 +19,7 @@ from iosim.compiled.compiler.raw_code import RawModules
 from iosim.compiled.compiler.statements import FunctionCode
 from iosim.compiled.compiler.values import (
     CALLED,
+    CALLED_NEW,
     DONE,
     FRAME_PARENT,
     FRAME_STATE,
@@ -35,7 +36,7 @@ from iosim.compiled.compiler.values import (
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
-from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
+from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, OWNED, PARTIAL
 
 MAX_ARGUMENTS = 7
 MAX_CONSTANTS = 8192
@@ -273,6 +274,47 @@ class Program:
     def allocate(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
         """Return a new object."""
         return builder.call(self.runtime("rt_alloc"), [I64(number), I64(size)])
+
+    def allocate_frame(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
+        """Return a new frame of a generator: one of that size that has been given back, if there is any."""
+        if size >= layout.N_FRAME_LISTS:
+            return self.allocate(builder, number, size)
+        b, function = builder, builder.function
+        used, fresh, end = (function.append_basic_block(name) for name in ("used", "fresh", "made"))
+        place = self.raw.globals.gep([I64(0), I64(layout.G_FRAME_LISTS + size)])
+        first = b.load(place)
+        b.cbranch(b.icmp_signed("==", first, I64(0)), fresh, used)
+        b.position_at_end(used)
+        b.store(b.load(word_pointer(b, first, layout.FREE_NEXT // 8)), place)
+        b.store(I64(number | size << layout.SIZE_SHIFT), word_pointer(b, first, 0))
+        for word in range(1, size):
+            b.store(I64(0), word_pointer(b, first, word))
+        b.branch(end)
+        b.position_at_end(fresh)
+        new = self.allocate(b, number, size)
+        b.branch(end)
+        b.position_at_end(end)
+        frame = b.phi(I64)
+        frame.add_incoming(first, used)
+        frame.add_incoming(new, fresh)
+        return frame
+
+    def _give_back_frame(self, b: ir.IRBuilder, frame: ir.Value) -> None:
+        """Let a frame be used again, if it was made for one call."""
+        function = b.function
+        whose, back, end = (function.append_basic_block(name) for name in ("whose", "back", "further"))
+        header = b.load(word_pointer(b, frame, 0))
+        b.cbranch(b.icmp_signed("==", b.and_(header, I64(OWNED)), I64(0)), end, whose)
+        b.position_at_end(whose)
+        size = b.lshr(header, I64(layout.SIZE_SHIFT))
+        b.cbranch(b.icmp_signed("<", size, I64(layout.N_FRAME_LISTS)), back, end)
+        b.position_at_end(back)
+        place = b.gep(self.raw.globals, [I64(0), b.add(size, I64(layout.G_FRAME_LISTS))])
+        b.store(b.or_(b.shl(size, I64(layout.SIZE_SHIFT)), I64(layout.FREE)), word_pointer(b, frame, 0))
+        b.store(b.load(place), word_pointer(b, frame, layout.FREE_NEXT // 8))
+        b.store(frame, place)
+        b.branch(end)
+        b.position_at_end(end)
 
     def constant(self, value: Any) -> ir.Value:
         """Return a pointer to the word of a constant."""
@@ -724,8 +766,9 @@ class Program:
         A call goes one frame deeper, a return one up; an exception goes up to the first frame that may catch it.
         """
         root, sent = function.args
-        names = ("entry", "resume", "yielded", "returned", "called", "raised", "unwind")
-        entry, loop, yielded, returned, called, raised, unwind = (function.append_basic_block(n) for n in names)
+        names = ("entry", "resume", "yielded", "returned", "called", "callednew", "raised", "unwind")
+        blocks = [function.append_basic_block(name) for name in names]
+        entry, loop, yielded, returned, called, called_new, raised, unwind = blocks
         b = ir.IRBuilder(entry)
         held = b.load(word_pointer(b, root, FRAME_TOP))
         first = b.select(b.icmp_signed("==", held, I64(0)), root, held)
@@ -738,6 +781,7 @@ class Program:
         switch = b.switch(how, yielded)
         switch.add_case(I64(RETURNED), returned)
         switch.add_case(I64(CALLED), called)
+        switch.add_case(I64(CALLED_NEW), called_new)
         switch.add_case(I64(RAISED), unwind)
         b.position_at_end(yielded)
         b.store(top, word_pointer(b, root, FRAME_TOP))
@@ -750,6 +794,12 @@ class Program:
         b.ret(result)
         b.position_at_end(up)
         parent = b.load(word_pointer(b, top, FRAME_PARENT))
+        self._give_back_frame(b, top)
+        up = b.block
+        b.branch(loop)
+        b.position_at_end(called_new)
+        b.store(b.or_(b.load(value_pointer(b, got)), I64(OWNED)), value_pointer(b, got))
+        b.store(top, word_pointer(b, got, FRAME_PARENT))
         b.branch(loop)
         b.position_at_end(called)
         is_frame, empty = function.append_basic_block("frame"), function.append_basic_block("nothing")
@@ -790,6 +840,7 @@ class Program:
         for value, passed, block in (
             (parent, got, up),
             (got, I64(0), is_frame),
+            (got, I64(0), called_new),
             (top, I64(0), empty),
             (at, I64(0), catching),
         ):

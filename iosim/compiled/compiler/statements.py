@@ -101,7 +101,7 @@ class FunctionCode(Expressions):
         self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
-        frame = builder.call(self.program.runtime("rt_alloc"), [I64(self.program.frame_class(self.info)), I64(size)])
+        frame = self.program.allocate_frame(builder, self.program.frame_class(self.info), size)
         arguments = list(make.args)
         first = FRAME_FIRST
         for position, argument in enumerate(arguments):

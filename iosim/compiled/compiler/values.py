@@ -15,16 +15,21 @@ from iosim.compiled.objects import tag as tag
 I1, I8, I32, I64, DOUBLE = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 STEP = ir.LiteralStructType([I64, I64])
 """What resuming a generator gives: (word, how)."""
-YIELDED, RETURNED, CALLED, RAISED = 0, 1, 2, 3
+YIELDED, RETURNED, CALLED, RAISED, CALLED_NEW = 0, 1, 2, 3, 4
+"""How a generator stops: CALLED_NEW runs one that was made for this call alone, CALLED any other."""
 
 
 @dataclass(frozen=True)
 class Val:
-    """*kind*: W a word of any kind, I an untagged integer, B a bit, F a double."""
+    """*kind*: W a word of any kind, I an untagged integer, B a bit, F a double.
+
+    *is_new*: it is a generator that has just been made, and this is the only place that has it.
+    """
 
     value: Any
     kind: str
     hint: Hint | None = None
+    is_new: bool = False
 
 
 class CompileError(Exception):

@@ -18,6 +18,7 @@ from iosim.compiled.layout import (
     G_BUMP_LIMIT,
     G_CLASS_FLAGS,
     G_COLLECTIONS,
+    G_FRAME_LISTS,
     G_FREE_LISTS,
     G_GC_MINIMUM,
     G_LIMIT,
@@ -33,6 +34,7 @@ from iosim.compiled.layout import (
     GC_MINIMUM_BYTES,
     INT_CLASS,
     MARK,
+    N_FRAME_LISTS,
     N_SIZE_CLASSES,
     NONE_CLASS,
     PAYLOAD,
@@ -215,6 +217,9 @@ def rt_clear_free_lists() -> int:
     head = gaddr(G_FREE_LISTS)
     for i in range(N_SIZE_CLASSES):
         st(head + (i << 3), 0)
+    frames = gaddr(G_FRAME_LISTS)
+    for i in range(N_FRAME_LISTS):
+        st(frames + (i << 3), 0)
     return 0
 
 
