@@ -139,7 +139,8 @@ FIRST_LARGE_CLASS = 64
 N_SIZE_CLASSES = 96
 CHUNK_WORDS = 8192
 """Words by which the used part of the arena grows for small objects."""
-GC_MINIMUM_BYTES = 64 << 20
+GC_MINIMUM_BYTES = 4 << 20
+"""New objects go round in so much memory, as much as the processor's caches hold."""
 
 TRAP_MEMORY = 1
 TRAP_TYPE = 2
