@@ -228,7 +228,7 @@ def test_a_full_arena_traps() -> None:
 
 def test_collections_begin_when_enough_was_allocated() -> None:
     program = Program()
-    assert word_at(layout.G_THRESHOLD) == 64 << 20
+    assert word_at(layout.G_THRESHOLD) == layout.GC_MINIMUM_BYTES
     raw.st(raw.gaddr(layout.G_THRESHOLD), 8000)
     for _ in range(40):
         program.rt_alloc(layout.RAW, 20)
@@ -238,7 +238,7 @@ def test_collections_begin_when_enough_was_allocated() -> None:
     program.rt_alloc(layout.RAW, 2)
     assert program.rt_maybe_gc() == 1
     assert objects(program) == []
-    assert word_at(layout.G_THRESHOLD) == 64 << 20
+    assert word_at(layout.G_THRESHOLD) == layout.GC_MINIMUM_BYTES
     assert program.rt_maybe_gc() == 0
 
 

@@ -40,6 +40,7 @@ from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, OWNED,
 
 MAX_ARGUMENTS = 7
 MAX_CONSTANTS = 8192
+MAX_ALLOCATOR_WORDS = 32
 BUILTIN_CLASSES = {
     "list": layout.LIST,
     "deque": layout.DEQUE,
@@ -72,6 +73,7 @@ class Program:
         self._native: dict[FunctionInfo, ir.Function] = {}
         self._resume: dict[FunctionInfo, ir.Function] = {}
         self._waiting: list[FunctionInfo] = []
+        self._allocators: dict[int, ir.Function] = {}
         self.values: dict[FunctionInfo, None] = {}
         self._dispatchers: dict[tuple[str, str, int], ir.Function] = {}
         self._hints: dict[str, Hint | None] = {}
@@ -273,7 +275,20 @@ class Program:
 
     def allocate(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
         """Return a new object."""
-        return builder.call(self.runtime("rt_alloc"), [I64(number), I64(size)])
+        if size > MAX_ALLOCATOR_WORDS:
+            return builder.call(self.runtime("rt_alloc"), [I64(number), I64(size)])
+        return builder.call(self._allocator(size), [I64(number)])
+
+    def _allocator(self, size: int) -> ir.Function:
+        """Return what makes objects of a size, with code for just that size."""
+        if size not in self._allocators:
+            function = ir.Function(self.module, ir.FunctionType(I64, [I64]), f"alloc{size}")
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            b = ir.IRBuilder(function.append_basic_block("entry"))
+            b.ret(b.call(self.runtime("rt_alloc"), [function.args[0], I64(size)], attrs=("alwaysinline",)))
+            self._allocators[size] = function
+        return self._allocators[size]
 
     def allocate_frame(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
         """Return a new frame of a generator: one of that size that has been given back, if there is any."""

@@ -12,7 +12,9 @@ from iosim.compiled import layout
 from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-INLINED = {"rt_alloc", "rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag"}
+INLINED = {"rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag", "rt_class_of"}
+QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq"}
+"""Functions of which only what the first `if` does (for two ints) is inlined; the rest is called."""
 
 
 class RawModules:
@@ -36,7 +38,21 @@ class RawModules:
                     self.functions[node.name] = function
                     bodies.append((node, vars(each)))
         for node, names in bodies:
-            RawFunction(self, self.functions[node.name], node, names).generate()
+            if node.name in QUICK:
+                self._split(node, names)
+            else:
+                RawFunction(self, self.functions[node.name], node, names).generate()
+
+    def _split(self, node: ast.FunctionDef, names: dict[str, Any]) -> None:
+        """Generate the first `if` of a function, to be inlined, and all of it, to be called if that does not return."""
+        quick = self.functions[node.name]
+        whole = ir.Function(self.module, quick.function_type, f"{node.name}.whole")
+        whole.linkage = "internal"
+        whole.attributes.add("noinline")
+        RawFunction(self, whole, node, names).generate()
+        quick.attributes.add("alwaysinline")
+        first = next(each for each in node.body if isinstance(each, ast.If))
+        RawFunction(self, quick, node, names).generate([first], whole)
 
     def declare(self, name: str, n: int) -> ir.Function:
         """Return a function of the library; one that another module defines is declared."""
@@ -58,17 +74,20 @@ class RawFunction:
         self.locals: dict[str, Any] = {}
         self.loops: list[tuple[ir.Block, ir.Block]] = []
 
-    def generate(self) -> None:
-        """Generate the body."""
+    def generate(self, body: list[ast.stmt] | None = None, otherwise: ir.Function | None = None) -> None:
+        """Generate the body, or just the statements *body*, behind which *otherwise* is called instead."""
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
         for argument, value in zip(self.node.args.args, self.function.args, strict=True):
             self.b.store(value, self.place(argument.arg))
         start = self.function.append_basic_block("start")
         self.b = ir.IRBuilder(start)
-        self.body(self.node.body)
+        self.body(self.node.body if body is None else body)
         if not self.b.block.is_terminated:
-            self.b.unreachable()
+            if otherwise is None:
+                self.b.unreachable()
+            else:
+                self.b.ret(self.b.call(otherwise, self.function.args))
         ir.IRBuilder(self.entry).branch(start)
 
     def place(self, name: str) -> Any:
