@@ -1,7 +1,7 @@
 """Native code kept on disk between runs, in the user's cache folder.
 
 The folder is IOSIM_CACHE_DIR, else `iosim` in XDG_CACHE_HOME, else ~/.cache/iosim. A file's name is a hash of all that
-its content depends on: the sources of the model and of the compiler, the versions of Python and llvmlite, the processor.
+its content depends on: the sources of the model and of the compiler, the versions of Python and LLVM, the processor.
 It is written beside and renamed; who finds that another process is compiling the same waits for it.
 """
 
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
 import llvmlite
 import llvmlite.binding as llvm
 

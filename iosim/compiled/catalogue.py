@@ -48,7 +48,7 @@ class FunctionEntry:
 
 @dataclass(eq=False)
 class ClassEntry:
-    """A class: its class id, the words of an instance, and the word of each attribute; *methods* are function numbers."""
+    """A class: its class id, the words of an instance, the word of each attribute; *methods* are function numbers."""
 
     number: int
     module: str
@@ -177,7 +177,7 @@ STORED = ("classes", "functions", "constants", "traps", "twins", "n_class_ids", 
 
 
 def find(module: str, path: str) -> Any:
-    """Return what lies at a path in a module: names with points between them; `name()3` is a function's third default."""
+    """Return what lies at a path in a module: names with points between; `name()3` is the default of parameter 3."""
     found: Any = importlib.import_module(module)
     for name in path.split("."):
         name, is_default, number = name.partition("()")

@@ -224,7 +224,7 @@ def rt_clear_free_lists() -> int:
 
 
 def rt_maybe_gc() -> int:
-    """Collect if more was allocated since the last time than GC_MINIMUM_BYTES and the bytes alive then; raw 1 if it did."""
+    """Collect if more was allocated since the last time than G_GC_MINIMUM and twice the bytes alive then; raw 1 if it did."""
     taken = ld(gaddr(G_ALLOCATED)) - (ld(gaddr(G_BUMP_LIMIT)) - ld(gaddr(G_BUMP)))
     if taken <= ld(gaddr(G_THRESHOLD)):
         return 0
@@ -239,7 +239,7 @@ def rt_gc() -> int:
     rt_sweep()
     live = ld(gaddr(G_LIVE))
     least = ld(gaddr(G_GC_MINIMUM))
-    st(gaddr(G_THRESHOLD), live if live > least and least >= 0 else least)
+    st(gaddr(G_THRESHOLD), 2 * live if 2 * live > least and least >= 0 else least)
     st(gaddr(G_ALLOCATED), 0)
     st(gaddr(G_COLLECTIONS), ld(gaddr(G_COLLECTIONS)) + 1)
     return 0
