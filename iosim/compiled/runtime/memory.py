@@ -224,7 +224,7 @@ def rt_clear_free_lists() -> int:
 
 
 def rt_maybe_gc() -> int:
-    """Collect if more was allocated since the last time than G_GC_MINIMUM and twice the bytes alive then; raw 1 if it did."""
+    """Collect if more than G_GC_MINIMUM and than twice the bytes then alive was allocated since; raw 1 if it did."""
     taken = ld(gaddr(G_ALLOCATED)) - (ld(gaddr(G_BUMP_LIMIT)) - ld(gaddr(G_BUMP)))
     if taken <= ld(gaddr(G_THRESHOLD)):
         return 0
