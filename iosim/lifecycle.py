@@ -1,9 +1,8 @@
 """What happens to a VM beside its requests: scheduled events, its end with requests in flight, its restart."""
 
 import errno
-from collections.abc import Iterator
-from heapq import merge
-from typing import Protocol
+from heapq import heappop, heappush
+from typing import NamedTuple, Protocol
 
 from iosim.guest.kernel import Guest
 from iosim.host import HostThread
@@ -73,7 +72,7 @@ class Lifecycle:
         self.events: list[tuple[int, int, int, str, str]] = []
         self.feeders: list[Feeder] = []
         self._boot_ns = table.boot
-        self._scheduled = sorted(table.event, key=lambda event: event.at)
+        self._scheduled = [scheduled_event(event) for event in sorted(table.event, key=lambda event: event.at)]
         self._resets_left = sum(event.kind == "reset" for event in table.event)
         self._conts_left = sum(event.kind == "cont" for event in table.event)
         self._qemu = qemu
@@ -152,12 +151,18 @@ class Lifecycle:
 
     def schedule(self) -> Steps[None]:
         """The scheduled events as a thread, in order of time."""
-        for at, k, event in merge(*(occurrences(event) for event in self._scheduled), key=lambda entry: entry[0]):
+        following = [(event.at_ns, position, 0) for position, event in enumerate(self._scheduled)]
+        while following:
+            at, position, k = heappop(following)
             if at > self._host.now_ns:
                 yield Block(at)
-            self._happen(event, first=k == 0)
+            event = self._scheduled[position]
+            after = event.occurrence(k + 1)
+            if after < event.end_ns:
+                heappush(following, (after, position, k + 1))
+            self._happen(event, k == 0)
 
-    def _happen(self, event: EventTable, first: bool) -> None:
+    def _happen(self, event: "ScheduledEvent", first: bool) -> None:
         runstate = self._qemu.runstate
         if event.kind == "signal":
             if first:
@@ -259,15 +264,22 @@ class Lifecycle:
                 feeder.guest_booted()
 
 
-def occurrences(event: EventTable) -> Iterator[tuple[int, int, EventTable]]:
-    """Return (ns, number, event) of each time that the event happens: once, or at its rate for its duration."""
-    if event.rate is None or event.duration is None:
-        return iter([(event.at, 0, event)])
-    return _storm(event, event.rate, event.at + event.duration)
+class ScheduledEvent(NamedTuple):
+    """Something that happens to the VM at *at_ns*, and again at its *rate* (per second) until *end_ns*."""
+
+    at_ns: int
+    end_ns: int
+    rate: float
+    kind: str
+    vcpu: int
+
+    def occurrence(self, k: int) -> int:
+        """Return when it happens for the *k*-th time, from 0."""
+        return self.at_ns + round(k * 1e9 / self.rate)
 
 
-def _storm(event: EventTable, rate: float, end_ns: int) -> Iterator[tuple[int, int, EventTable]]:
-    k = 0
-    while (at := event.at + round(k * 1e9 / rate)) < end_ns:
-        yield at, k, event
-        k += 1
+def scheduled_event(table: EventTable) -> ScheduledEvent:
+    """Return what *table* describes: an event that happens once has its end at its begin."""
+    if table.rate is None or table.duration is None:
+        return ScheduledEvent(table.at, table.at, 1.0, table.kind, table.vcpu)
+    return ScheduledEvent(table.at, table.at + table.duration, table.rate, table.kind, table.vcpu)

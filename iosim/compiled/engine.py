@@ -45,6 +45,7 @@ def replaced() -> dict[Any, Any]:
         "environment": "host.environment",
         "exits": "kvm.exits",
         "levels": "host.levels",
+        "counts": "qemu.qcow2.counts",
         "records": "model.records",
         "runs": "host.runs",
         "requests": "run",

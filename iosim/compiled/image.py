@@ -5,6 +5,7 @@ import inspect
 import mmap
 import operator
 import types
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
@@ -160,6 +161,10 @@ class Image:
             return word
         if kind is list:
             return self._list(obj)
+        if kind in (array, bytearray, range):
+            word = self._list(list(obj))
+            self._known[id(obj)] = word
+            return word
         if kind is deque:
             return self._deque(obj)
         if kind in (dict, OrderedDict):

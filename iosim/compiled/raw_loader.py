@@ -8,6 +8,7 @@ from typing import Any
 
 from iosim.compiled.raw import INTRINSICS, RawError, sar, shl, wrap
 
+_HALF = 1 << 63
 _WRAPPING = (ast.Add, ast.Sub, ast.Mult)
 _BITWISE = (ast.BitAnd, ast.BitOr, ast.BitXor)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -34,6 +35,10 @@ class _Wrapping(ast.NodeTransformer):
 
     visit_Return = visit_Break = visit_Continue = visit_Name = visit_Load = visit_Store = _through  # noqa: N815
 
+    def _no_else(self, node: ast.While | ast.For) -> None:
+        if node.orelse:
+            raise self._error(node, "else of a loop is not in the raw language")
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """A function: positional parameters, a value returned on every path."""
         arguments = node.args
@@ -56,10 +61,12 @@ class _Wrapping(ast.NodeTransformer):
 
     def visit_While(self, node: ast.While) -> ast.AST:
         """A loop on a condition."""
+        self._no_else(node)
         return ast.While(self._condition(node.test), self._all(node.body), [])
 
     def visit_For(self, node: ast.For) -> ast.AST:
         """A loop over a range."""
+        self._no_else(node)
         call = node.iter
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
             raise self._error(node, "for needs range(...)")
@@ -91,7 +98,7 @@ class _Wrapping(ast.NodeTransformer):
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """``a += b`` is ``a = a + b``."""
         if not isinstance(node.target, ast.Name):
-            raise self._error(node, "only names are assigned to")
+            raise self._error(node, "one name is assigned to")
         value = ast.copy_location(ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value), node)
         return ast.Assign([node.target], self.visit_BinOp(value))
 
@@ -114,10 +121,9 @@ class _Wrapping(ast.NodeTransformer):
             raise self._error(node, "not outside of a condition")
         if isinstance(node.op, ast.UAdd):
             raise self._error(node, "UAdd is not in the raw language")
-        if isinstance(node.operand, ast.Constant):
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant) and node.operand.value == _HALF:
             return node
-        operand = self.visit(node.operand)
-        return _call("wrap", ast.UnaryOp(node.op, operand))
+        return _call("wrap", ast.UnaryOp(node.op, self.visit(node.operand)))
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """One signed comparison, 0 or 1."""
@@ -146,7 +152,7 @@ def _call(name: str, *arguments: ast.expr) -> ast.Call:
 
 def _ends(body: list[ast.stmt]) -> bool:
     """Whether a block always ends with a return."""
-    last = body[-1]
+    last = body[-1] if body else None
     return isinstance(last, ast.Return) or (isinstance(last, ast.If) and _ends(last.body) and _ends(last.orelse))
 
 

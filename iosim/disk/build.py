@@ -116,7 +116,7 @@ def _fault(table: FaultTable) -> Fault:
     return Fault(
         ops=frozenset(_OPS[op] for op in table.ops),
         errno=_ERRNO[table.error],
-        share=round(table.probability * (1 << 64)),
+        share=round(table.probability * (1 << 32)),
         start_ns=table.start,
         end_ns=table.end,
         first=table.first_sector,

@@ -12,8 +12,8 @@ from iosim.model.errors import ScenarioError, reason
 from iosim.model.records import FLUSH, READ, WRITE
 from iosim.model.units import MAX_NS
 
-_SHIFT = 64 - 12
 _FRACTION_BITS = 20
+"""Of the 32 bits of a draw; those above pick the interval of the table."""
 
 
 class EmpiricalDisk:
@@ -49,8 +49,8 @@ class EmpiricalDisk:
 
 
 def _pick(table: list[int], draw: int) -> int:
-    index = draw >> _SHIFT
-    fraction = (draw >> (_SHIFT - _FRACTION_BITS)) & ((1 << _FRACTION_BITS) - 1)
+    index = draw >> _FRACTION_BITS
+    fraction = draw & ((1 << _FRACTION_BITS) - 1)
     return table[index] + (((table[index + 1] - table[index]) * fraction) >> _FRACTION_BITS)
 
 

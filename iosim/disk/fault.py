@@ -10,13 +10,13 @@ from iosim.model import draws
 class Fault:
     """Operations *ops* that begin in [start_ns, end_ns) and touch the sectors [first, end) fail with *errno*.
 
-    None for an end is "for ever", or "to the last sector". Of those, *share* / 2^64 fail. A flush has no address: it
+    None for an end is "for ever", or "to the last sector". Of those, *share* / 2^32 fail. A flush has no address: it
     fails if the fault is not limited to some sectors.
     """
 
     ops: frozenset[str]
     errno: int
-    share: int = 1 << 64
+    share: int = 1 << 32
     start_ns: int = 0
     end_ns: int | None = None
     first: int = 0
@@ -35,16 +35,16 @@ class Faults:
     """The faults of the disk *name*. A draw belongs to whoever asks, as all draws do."""
 
     def __init__(self, name: str, faults: tuple[Fault, ...]) -> None:
-        self._faults = [(fault, draws.name_hash(f"disk.{name}.fault.{k}")) for k, fault in enumerate(faults)]
+        self._faults: list[tuple[Fault, draws.Number64]] = [(fault, draws.name_hash(f"disk.{name}.fault.{k}")) for k, fault in enumerate(faults)]
 
     def ret(self, job: Any, now_ns: int) -> int:
         """Return 0, or the negative errno of the first fault that *job* meets."""
         for fault, what in self._faults:
             if not fault.hits(job.op, job.sector, job.sectors, now_ns):
                 continue
-            if fault.share < 1 << 64:
+            if fault.share < 1 << 32:
                 assert job.subject is not None
-                if draws.draw(job.subject.identity, what, job.subject.take(what)) >= fault.share:
+                if draws.draw(job.subject.identity, what, job.subject.take(what)) >> 32 >= fault.share:
                     continue
             return -fault.errno
         return 0

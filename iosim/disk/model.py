@@ -18,7 +18,7 @@ class DiskIo(NamedTuple):
 
 
 class DiskModel(Protocol):
-    """A service model. *state* is opaque to others; *draw* is one 64-bit random number of the request's own."""
+    """A service model. *state* is opaque to others; *draw* is one 32-bit random number of the request's own."""
 
     draws: bool
     """Whether `service` looks at *draw*."""

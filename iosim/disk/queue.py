@@ -177,6 +177,6 @@ class Disk:
         number = 0
         if self.model.draws:
             assert job.subject is not None
-            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._what))
+            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._what)) >> 32
         service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
         return now + service_ns

@@ -109,7 +109,8 @@ class _Direction:
         self._by_sector: list[Waiting] = []
         self._fifo: deque[Waiting] = deque()
 
-    def __bool__(self) -> bool:
+    def waits(self) -> bool:
+        """Tell whether there are any."""
         return bool(self._by_sector)
 
     def add(self, entry: Waiting, now_ns: int) -> None:
@@ -178,15 +179,15 @@ class Deadline:
 
     def _choose(self) -> _Direction | None:
         """Return the direction of a new batch, None if nothing waits."""
-        if self._reads:
-            if self._writes:
+        if self._reads.waits():
+            if self._writes.waits():
                 starved = self._starved >= self._writes_starved
                 self._starved += 1
                 if starved:
                     self._starved = 0
                     return self._writes
             return self._reads
-        if self._writes:
+        if self._writes.waits():
             self._starved = 0
             return self._writes
         return None

@@ -6,9 +6,13 @@ scenarios that differ in one cost draw the same numbers everywhere else.
 """
 
 from hashlib import blake2b
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+Number64: TypeAlias = int
+"""A number of 64 bits, unsigned: what draws are made of."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -23,24 +27,24 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def name_hash(name: str) -> int:
+def name_hash(name: str) -> Number64:
     """Return a 64-bit hash of *name* that is the same in every process and on every machine."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
-def source(seed: int, vm: str, who: str) -> int:
+def source(seed: int, vm: str, who: str) -> Number64:
     """Return the hash of what identities come from: a drive with its requests, or a thread."""
     state = mix((seed + _GOLDEN) & _MASK)
     state = mix(state ^ name_hash(vm))
     return mix(state ^ name_hash(who))
 
 
-def identity(of: int, sequence: int) -> int:
+def identity(of: Number64, sequence: int) -> Number64:
     """Return the hash of one identity: number *sequence* of the `source` *of*."""
     return mix((of + sequence * _GOLDEN) & _MASK)
 
 
-def draw(identity_hash: int, what: int, k: int) -> int:
+def draw(identity_hash: Number64, what: Number64, k: int) -> Number64:
     """Return the *k*-th 64-bit number that this identity draws for *what* (a `name_hash`)."""
     return mix(identity_hash ^ mix((what + k * _GOLDEN) & _MASK))
 
@@ -66,11 +70,11 @@ class Subject:
 
     __slots__ = ("counts", "identity")
 
-    def __init__(self, identity_hash: int) -> None:
+    def __init__(self, identity_hash: Number64) -> None:
         self.identity = identity_hash
-        self.counts: dict[int, int] = {}
+        self.counts: dict[Number64, int] = {}
 
-    def take(self, what: int, n: int = 1) -> int:
+    def take(self, what: Number64, n: int = 1) -> int:
         """Return the count from which the next *n* draws for *what* are numbered."""
         first = self.counts.get(what, 0)
         self.counts[what] = first + n

@@ -3,7 +3,7 @@
 from operator import add
 from typing import Any
 
-from iosim.model.draws import Subject, identity
+from iosim.model.draws import Number64, Subject, identity
 from iosim.model.stages import N_STAGES, Stage
 
 READ, WRITE, FLUSH = "R", "W", "F"
@@ -71,7 +71,7 @@ class Request(Subject):
     )
 
     def __init__(
-        self, identity_hash: int, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
+        self, identity_hash: Number64, drive: Any, number: int, op: str, sector: int, sectors: int, arrival_ns: int
     ) -> None:
         super().__init__(identity_hash)
         self.drive = drive

@@ -33,6 +33,14 @@ class BlockErrorAction(Enum):
     STOP = "error-stopped"
 
 
+POLICIES = {
+    "report": BlockErrorAction.REPORT,
+    "ignore": BlockErrorAction.IGNORE,
+    "stop": BlockErrorAction.STOP,
+}
+"""BlockdevOnError; enospc is one of these, depending on the error."""
+
+
 class FormatNode(Protocol):
     """The node of an image format, over a `FilePosix`."""
 
@@ -115,7 +123,7 @@ class BlockBackend:
         policy = self._on_error[0 if is_read else 1]
         if policy == "enospc":
             policy = "stop" if error == errno.ENOSPC else "report"
-        return BlockErrorAction[policy.upper()]
+        return POLICIES[policy]
 
     def levels(self) -> list[tuple[str, Level, Level]]:
         """Return (name, busy, waiting) of what requests of this drive may wait for."""

@@ -205,7 +205,7 @@ class GroupThrottle:
         self._parts = _Held(host, binder, main_loop, name, entry, "timer_cb")
         self.held, self.queue = self._parts.held, self._parts.queue
         self._state = ThrottleState(config)
-        self._throttled = {READ_SIDE: self._parts.new_queue(), WRITE_SIDE: self._parts.new_queue()}
+        self._throttled: dict[str, CoQueue] = {READ_SIDE: self._parts.new_queue(), WRITE_SIDE: self._parts.new_queue()}
         self._pending = {READ_SIDE: 0, WRITE_SIDE: 0}
         self._armed = {READ_SIDE: False, WRITE_SIDE: False}
 
@@ -249,7 +249,7 @@ class SliceThrottle:
         self._parts = _Held(host, binder, main_loop, name, "bdrv_io_limits_intercept", "bdrv_block_timer")
         self.held, self.queue = self._parts.held, self._parts.queue
         self._state = SliceState(config)
-        self._throttled = self._parts.new_queue()
+        self._throttled: CoQueue = self._parts.new_queue()
 
     def intercept(self, coroutine: Coroutine, request: Request, op: str, sectors: int) -> Steps[None]:
         """bdrv_io_limits_intercept: wait behind others; then, at the head, until the slice has room."""

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, join
 from iosim.compiled.compiler.infer import Inference
-from iosim.compiled.compiler.values import DOUBLE, I1, I64, YIELDED, CompileError, Val, tag
+from iosim.compiled.compiler.values import DOUBLE, I1, I64, RAISED, YIELDED, CompileError, Val, tag
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
 
 BUILTIN_METHODS: dict[str, dict[str, str]] = {
@@ -44,6 +44,7 @@ BUILTIN_METHODS: dict[str, dict[str, str]] = {
         "values": "rt_dict_values",
         "items": "rt_dict_items",
         "copy": "rt_dict_copy",
+        "move_to_end": "rt_dict_move_to_end",
     },
     "set": {
         "add": "rt_set_add",
@@ -52,11 +53,13 @@ BUILTIN_METHODS: dict[str, dict[str, str]] = {
         "clear": "rt_set_clear",
         "union": "rt_set_union",
         "difference": "rt_set_difference",
+        "update": "rt_set_update",
+        "difference_update": "rt_set_difference_update",
     },
     "tuple": {"index": "rt_tuple_index"},
     "str": {"startswith": "rt_str_startswith", "removeprefix": "rt_str_removeprefix"},
 }
-NO_RESULT = {"append", "appendleft", "insert", "extend", "remove", "clear", "reverse", "add", "discard"}
+NO_RESULT = {"append", "appendleft", "insert", "extend", "remove", "clear", "reverse", "add", "discard", "update", "difference_update"}
 
 
 class Calls(Inference):
@@ -116,6 +119,7 @@ class Calls(Inference):
             heapq.heappop: "rt_heappop",
             bisect.bisect_right: "rt_bisect_right",
             bisect.bisect_left: "rt_bisect_left",
+            bisect.insort: "rt_insort",
             deque: "deque",
             partial: "partial",
         }
@@ -229,7 +233,10 @@ class Calls(Inference):
             if name not in values:
                 if default is None:
                     raise CompileError(f"line {node.lineno}: {info.name} misses {name}")
-                values[name] = self.word(self.constant_or_live(default[0], node))
+                if default[0] is list:
+                    values[name] = self.call_runtime("rt_list_new", I64(0))
+                else:
+                    values[name] = self.word(self.constant_or_live(default[0], node))
         obj = self.program.allocate(self.builder, info.number, self.program.size_of(info))
         for name, word in values.items():
             self.store(obj, info.attributes[name], word)
@@ -279,6 +286,9 @@ class Calls(Inference):
             call.lineno = getattr(node, "lineno", 0)
         if name == "send":
             return self.send(self.sender(obj, node), self.expression(args[0]))
+        if name == "throw":
+            words = [self.word(obj), self.word(self.expression(args[0]))]
+            return self.sent_to(self.builder.call(self.program.throw, words))
         if name == "close" and (hint is None or hint.kind == "generator"):
             return Val(I64(0), "W")
         if hint is not None and hint.kind in BUILTIN_METHODS:
@@ -336,6 +346,8 @@ class Calls(Inference):
             ordered = self.call_runtime("rt_sorted", word) if keys is None else self.call_runtime("rt_sort_by", word, keys)
             self.call_runtime("rt_list_slice_assign", word, I64(0), I64(0), ordered)
             return Val(I64(0), "W")
+        if kind == "dict" and name == "popitem":
+            return Val(self.call_runtime("rt_dict_popitem_first", word), "W", Hint("tuple", obj.hint.of))
         if keywords:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords of {kind}.{name}")
         words = [self.word(self.expression(each)) for each in args]
@@ -396,13 +408,20 @@ class Calls(Inference):
 
     def send(self, generator: Val, value: Val) -> Val:
         """Resume a generator; its end goes to the handler of StopIteration around this place."""
-        result = self.builder.call(self.program.send, [self.word(generator), self.word(value)])
+        return self.sent_to(self.builder.call(self.program.send, [self.word(generator), self.word(value)]))
+
+    def sent_to(self, result: ir.Value) -> Val:
+        """Return what a generator yields that has been resumed; its end, or its exception, goes elsewhere."""
         word, how = self.builder.extract_value(result, 0), self.builder.extract_value(result, 1)
         going_on = self.block("sent")
         if self.stop_handlers:
             stopped, slot = self.stop_handlers[-1]
-            over = self.block("stop")
-            self.builder.cbranch(self.builder.icmp_signed("==", how, I64(YIELDED)), going_on, over)
+            over, raised = self.block("stop"), self.block("raised")
+            switch = self.builder.switch(how, over)
+            switch.add_case(I64(YIELDED), going_on)
+            switch.add_case(I64(RAISED), raised)
+            self.builder.position_at_end(raised)
+            self.throw(word, self.info.node)
             self.builder.position_at_end(over)
             self.builder.store(word, slot.pointer())
             self.builder.branch(stopped)
@@ -419,6 +438,9 @@ class Calls(Inference):
     def call_len_(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         kind = None if value.hint is None else value.hint.kind
+        method = None if value.hint is None or value.hint.info is None else value.hint.info.find("__len__")
+        if method is not None:
+            return self.call_function(method, [value], node)
         return Val(self.length(self.word(value), kind), "I", INT)
 
     def call_isinstance_(self, node: ast.Call, _: Any) -> Val:
@@ -578,6 +600,8 @@ class Calls(Inference):
                 self.builder.branch(after)
             self.builder.position_at_end(after)
             return Val(self.builder.load(result.pointer()), "W")
+        if isinstance(source, ast.Call) and isinstance(source.func, ast.Name) and source.func.id == "iter":
+            return self.first_of(source.args[0], node)
         generator = self.expression(source)
         if len(node.args) == 1:
             return self.send(generator, Val(I64(0), "W"))
@@ -585,6 +609,13 @@ class Calls(Inference):
         yielded = self.builder.icmp_signed("==", self.builder.extract_value(found, 1), I64(YIELDED))
         default_word = self.word(self.expression(node.args[1]))
         return Val(self.builder.select(yielded, self.builder.extract_value(found, 0), default_word), "W")
+
+    def first_of(self, source: ast.expr, node: ast.AST) -> Val:
+        """next(iter(...)) of a dictionary or set."""
+        table = self.word(self.expression(source))
+        position = self.call_runtime("rt_dict_next", table, I64(0))
+        self.trap_unless(self.builder.icmp_signed(">=", position, I64(0)), node, "next of nothing")
+        return self.from_word(self.call_runtime("rt_dict_key_at", table, position), self.item_hint(source))
 
     def sort_keys(self, items: Val, keywords: dict[str, ast.expr]) -> ir.Value | None:
         """Return the list of the keys to sort *items* by, if there are any."""

@@ -16,6 +16,7 @@ from iosim.compiled.compiler.values import (
     FRAME_STATE,
     I1,
     I64,
+    RAISED,
     RETURNED,
     STEP,
     YIELDED,
@@ -75,6 +76,12 @@ class FunctionCode(Expressions):
         self.local_hints: dict[str, Hint | None] = {}
         self.captured = dict(info.captured)
         self.exceptions: set[str] = set()
+        self.handlers: list[tuple[ir.Block, Slot]] = []
+        self.has_handlers = any(
+            isinstance(each, ast.ExceptHandler) and not (isinstance(each.type, ast.Name) and each.type.id == "StopIteration")
+            for each in ast.walk(info.node)
+        )
+        self.caught: list[Slot] = []
 
     # The function as a whole
 
@@ -253,8 +260,12 @@ class FunctionCode(Expressions):
         hint = val.hint
         if hint is not None and hint.kind in ("object", "generator", "callable"):
             info = hint.info
-            if info is None or not any(family.find("__bool__") or family.find("__len__") for family in info.family()):
+            method = None if info is None else info.find("__bool__") or info.find("__len__")
+            if method is None:
                 return builder.icmp_signed("!=", val.value, I64(0))
+            if hint.optional:
+                raise CompileError(f"the truth of {info.name} or None")
+            return self.truth(self.call_function(method, [val], method.node))
         if hint is not None and hint.kind == "int":  # an optional one
             return builder.icmp_unsigned(">", val.value, I64(1))
         if hint is not None and hint.kind in ("list", "deque", "dict", "set") and not hint.optional:
@@ -326,11 +337,19 @@ class FunctionCode(Expressions):
     def do_Assert(self, node: ast.Assert) -> None:
         test = node.test
         trivial = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
+        trivial |= isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
         if trivial:
             return
         self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
 
     def do_Raise(self, node: ast.Raise) -> None:
+        if node.exc is None and self.caught:
+            self.throw(self.builder.load(self.caught[-1].pointer()), node)
+            return
+        if isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and self.info.is_generator:
+            if self.world.class_of(self.names.get(node.exc.func.id)) is not None:
+                self.throw(self.word(self.expression(node.exc)), node)
+                return
         self.trap(node, f"raise {ast.unparse(node.exc) if node.exc else ''}")
 
     def do_Assign(self, node: ast.Assign) -> None:
@@ -531,6 +550,9 @@ class FunctionCode(Expressions):
         if len(node.handlers) != 1 or node.finalbody or node.orelse:
             raise CompileError(f"line {node.lineno}: try")
         handler = node.handlers[0]
+        if isinstance(handler.type, ast.Name) and self.world.class_of(self.names.get(handler.type.id)) is not None:
+            self.catch(node, handler)
+            return
         if not (isinstance(handler.type, ast.Name) and handler.type.id == "StopIteration"):
             raise CompileError(f"line {node.lineno}: except {ast.unparse(handler.type) if handler.type else ''}")
         stopped, after = self.block("stopped"), self.block("endtry")
@@ -548,6 +570,43 @@ class FunctionCode(Expressions):
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)
+
+    def catch(self, node: ast.Try, handler: ast.ExceptHandler) -> None:
+        """A handler of an exception of the model, in a generator."""
+        if not self.info.is_generator:
+            raise CompileError(f"line {node.lineno}: a handler outside of a generator")
+        assert isinstance(handler.type, ast.Name)
+        self.info.catches = True
+        caught, after = self.block("caught"), self.block("endtry")
+        info = self.world.class_of(self.names[handler.type.id])
+        slot = self.hidden(Hint("object", (), info))
+        self.handlers.append((caught, slot))
+        self.body(node.body)
+        self.handlers.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(caught)
+        if handler.name is not None:
+            self.slots[handler.name] = slot
+        self.caught.append(slot)
+        self.body(handler.body)
+        self.caught.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def throw(self, word: ir.Value, node: ast.AST) -> None:
+        """Raise an exception: to the handler around this place, else out of the generator."""
+        if self.handlers:
+            block, slot = self.handlers[-1]
+            self.builder.store(word, slot.pointer())
+            self.builder.branch(block)
+        elif self.info.is_generator:
+            assert self.frame is not None
+            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+            self.builder.ret(self.step(word, RAISED))
+        else:
+            self.trap(node, "an exception leaves a function")
 
     def do_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.slots.setdefault(node.name, self.new_slot(node.name, Hint("callable")))

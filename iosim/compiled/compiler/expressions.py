@@ -14,6 +14,7 @@ from iosim.compiled.compiler.values import (
     CALLED,
     DOUBLE,
     FRAME_STATE,
+    G_RAISED,
     I1,
     I64,
     YIELDED,
@@ -610,6 +611,15 @@ class Expressions(Calls):
         block = self.block(f"resume{number}")
         self.states.append((number, block))
         self.builder.position_at_end(block)
+        if self.has_handlers:
+            pointer = self.program.raw.globals.gep([I64(0), I64(G_RAISED)])
+            raised = self.builder.load(pointer)
+            thrown, going_on = self.block("thrown"), self.block("resumed")
+            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, going_on)
+            self.builder.position_at_end(thrown)
+            self.builder.store(I64(0), pointer)
+            self.throw(raised, self.info.node)
+            self.builder.position_at_end(going_on)
         return self.sent
 
     # Functions as values

@@ -74,6 +74,10 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
         left = from_annotation(node.left, names, world)
         right = from_annotation(node.right, names, world)
         return join(left, right) if left is not None and right is not None and NONE in (left, right) else None
+    if isinstance(node, ast.Name | ast.Attribute) and (
+        node.id if isinstance(node, ast.Name) else node.attr
+    ) == "Number64":
+        return None
     if isinstance(node, ast.Name):
         if node.id in names:
             return from_object(names[node.id], world)
@@ -87,7 +91,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
             return Hint(
                 {"frozenset": "set", "Set": "set"}.get(name, name), (from_annotation(parts[0], names, world),)
             )
-        if name == "dict":
+        if name in ("dict", "OrderedDict", "defaultdict"):
             return Hint("dict", tuple(from_annotation(part, names, world) for part in parts))
         if name == "tuple":
             if len(parts) == 2 and isinstance(parts[1], ast.Constant) and parts[1].value is Ellipsis:

@@ -21,8 +21,10 @@ from iosim.compiled.compiler.values import (
     FRAME_PARENT,
     FRAME_STATE,
     FRAME_TOP,
+    G_RAISED,
     I1,
     I64,
+    RAISED,
     RETURNED,
     STEP,
     YIELDED,
@@ -81,7 +83,8 @@ class Program:
         self._prescan_modules()
         n = len(self.world.all_classes)
         self.first_frame_class = layout.FIRST_USER_CLASS + n
-        self.send = self._declare_send()
+        self.send = self._declare_send("send")
+        self.throw = self._declare_send("throw")
         self.invoke = ir.Function(
             self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke"
         )
@@ -190,6 +193,7 @@ class Program:
             for kind, name, n in list(self._dispatchers)[done:]:
                 self._fill(kind, name, n)
             done = len(self._dispatchers)
+        self._fill_user_lt()
         self._fill_invoke()
         self._fill_send()
         self._fill_type_of()
@@ -276,7 +280,10 @@ class Program:
         result: list[tuple[str, tuple[Any] | None]] = []
         for each in dataclasses.fields(info.type):
             known = each.default is not dataclasses.MISSING
-            result.append((each.name, (each.default,) if known else None))
+            default = (each.default,) if known else None
+            if each.default_factory is list:
+                default = (list,)
+            result.append((each.name, default))
         return result
 
     def initial_attributes(self, code: FunctionCode, info: ClassInfo, obj: ir.Value) -> None:
@@ -407,6 +414,9 @@ class Program:
         if info.is_protocol:
             return None
         if kind == "set":
+            setter = info.find(f"{name}.setter")
+            if setter is not None:
+                return lambda: b.call(self.function(setter), args)
             if name not in info.attributes:
                 return None
 
@@ -523,6 +533,15 @@ class Program:
             b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1))
         )
 
+    def _fill_user_lt(self) -> None:
+        """rt_user_lt(a, b): the method __lt__."""
+        function = self.runtime("rt_user_lt")
+        function.linkage = "internal"
+        caller = self.caller("__lt__", 1)
+        self._fill("call", "__lt__", 2)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
+
     def _fill_invoke(self) -> None:
         """invoke(value, n arguments, arguments ...)."""
         code = DispatchCode(self, self.invoke)
@@ -610,38 +629,50 @@ class Program:
             b.ret(b.call(self.function(info), words))
         return stub
 
-    def _declare_send(self) -> ir.Function:
-        send = ir.Function(self.module, ir.FunctionType(STEP, [I64, I64]), "send")
+    def _declare_send(self, name: str) -> ir.Function:
+        send = ir.Function(self.module, ir.FunctionType(STEP, [I64, I64]), name)
         send.linkage = "internal"
         return send
 
     def _fill_send(self) -> None:
-        """send(generator, word): resume the innermost frame; a call goes one frame deeper, a return one up."""
+        """The tables of all generators, by class: what resumes them, and whether they may catch an exception."""
         kind = ir.FunctionType(STEP, [I64, I64])
-        table = ir.GlobalVariable(self.module, ir.ArrayType(kind.as_pointer(), len(self.generators)), "resumes")
-        table.linkage = "internal"
-        table.initializer = ir.Constant(table.value_type, [self.resume_function(info) for info in self.generators])
-        function = self.send
+        resumes = ir.GlobalVariable(self.module, ir.ArrayType(kind.as_pointer(), len(self.generators)), "resumes")
+        resumes.linkage = "internal"
+        resumes.initializer = ir.Constant(
+            resumes.value_type, [self.resume_function(info) for info in self.generators]
+        )
+        catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
+        catches.linkage = "internal"
+        catches.initializer = ir.Constant(catches.value_type, [int(info.catches) for info in self.generators])
+        for function, thrown in ((self.send, False), (self.throw, True)):
+            self._fill_resuming(function, thrown, resumes, catches)
+
+    def _fill_resuming(
+        self, function: ir.Function, thrown: bool, resumes: ir.GlobalVariable, catches: ir.GlobalVariable
+    ) -> None:
+        """send(generator, word), throw(generator, exception): resume the innermost frame.
+
+        A call goes one frame deeper, a return one up; an exception goes up to the first frame that may catch it.
+        """
         root, sent = function.args
-        entry = function.append_basic_block("entry")
+        names = ("entry", "resume", "yielded", "returned", "called", "raised", "unwind")
+        entry, loop, yielded, returned, called, raised, unwind = (function.append_basic_block(n) for n in names)
         b = ir.IRBuilder(entry)
         held = b.load(word_pointer(b, root, FRAME_TOP))
         first = b.select(b.icmp_signed("==", held, I64(0)), root, held)
-        loop = function.append_basic_block("resume")
-        b.branch(loop)
+        b.branch(raised if thrown else loop)
         b.position_at_end(loop)
         top, word = b.phi(I64), b.phi(I64)
-        top.add_incoming(first, entry)
-        word.add_incoming(sent, entry)
-        number = b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK))
-        index = b.sub(number, I64(self.first_frame_class))
-        resume = b.load(b.gep(table, [I64(0), index]))
-        result = b.call(resume, [top, word])
+        index = b.sub(
+            b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class)
+        )
+        result = b.call(b.load(b.gep(resumes, [I64(0), index])), [top, word])
         got, how = b.extract_value(result, 0), b.extract_value(result, 1)
-        yielded, returned, called = (function.append_basic_block(name) for name in ("yielded", "returned", "called"))
         switch = b.switch(how, yielded)
         switch.add_case(I64(RETURNED), returned)
         switch.add_case(I64(CALLED), called)
+        switch.add_case(I64(RAISED), unwind)
         b.position_at_end(yielded)
         b.store(top, word_pointer(b, root, FRAME_TOP))
         b.ret(result)
@@ -653,8 +684,6 @@ class Program:
         b.ret(result)
         b.position_at_end(up)
         parent = b.load(word_pointer(b, top, FRAME_PARENT))
-        top.add_incoming(parent, b.block)
-        word.add_incoming(got, b.block)
         b.branch(loop)
         b.position_at_end(called)
         is_frame, empty = function.append_basic_block("frame"), function.append_basic_block("nothing")
@@ -662,13 +691,50 @@ class Program:
         b.cbranch(b.icmp_signed(">=", sub, I64(self.first_frame_class)), is_frame, empty)
         b.position_at_end(is_frame)
         b.store(top, word_pointer(b, got, FRAME_PARENT))
-        top.add_incoming(got, b.block)
-        word.add_incoming(I64(0), b.block)
         b.branch(loop)
         b.position_at_end(empty)
-        top.add_incoming(top, b.block)
-        word.add_incoming(I64(0), b.block)
         b.branch(loop)
+        # An exception has left the frame `gone`; or (throw) it is to be raised where the frame `at` waits.
+        b.position_at_end(unwind)
+        gone, exception = b.phi(I64), b.phi(I64)
+        out, further = function.append_basic_block("out"), function.append_basic_block("further")
+        b.cbranch(b.icmp_signed("==", gone, root), out, further)
+        b.position_at_end(out)
+        b.store(root, word_pointer(b, root, FRAME_TOP))
+        b.store(I64(tag(DONE)), word_pointer(b, root, FRAME_STATE))
+        b.ret(b.insert_value(b.insert_value(ir.Constant(STEP, ir.Undefined), exception, 0), I64(RAISED), 1))
+        b.position_at_end(further)
+        caller = b.load(word_pointer(b, gone, FRAME_PARENT))
+        b.branch(raised)
+        b.position_at_end(raised)
+        at, reason = b.phi(I64), b.phi(I64)
+        number = b.sub(b.and_(b.load(value_pointer(b, at)), I64(layout.CLASS_MASK)), I64(self.first_frame_class))
+        may_catch = b.icmp_signed("!=", b.load(b.gep(catches, [I64(0), number])), I64(0))
+        catching = function.append_basic_block("catching")
+        b.cbranch(may_catch, catching, unwind)
+        b.position_at_end(catching)
+        b.store(reason, self.raw.globals.gep([I64(0), I64(G_RAISED)]))
+        b.branch(loop)
+        if not thrown:
+            top.add_incoming(first, entry)
+            word.add_incoming(sent, entry)
+        else:
+            at.add_incoming(first, entry)
+            reason.add_incoming(sent, entry)
+        for value, passed, block in (
+            (parent, got, up),
+            (got, I64(0), is_frame),
+            (top, I64(0), empty),
+            (at, I64(0), catching),
+        ):
+            top.add_incoming(value, block)
+            word.add_incoming(passed, block)
+        gone.add_incoming(top, loop)
+        exception.add_incoming(got, loop)
+        gone.add_incoming(at, raised)
+        exception.add_incoming(reason, raised)
+        at.add_incoming(caller, further)
+        reason.add_incoming(exception, further)
 
 
 def value_pointer(builder: ir.IRBuilder, obj: ir.Value) -> ir.Value:

@@ -10,7 +10,7 @@ from iosim.compiled.compiler.hints import Hint
 I1, I8, I32, I64, DOUBLE = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 STEP = ir.LiteralStructType([I64, I64])
 """What resuming a generator gives: (word, how)."""
-YIELDED, RETURNED, CALLED = 0, 1, 2
+YIELDED, RETURNED, CALLED, RAISED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class CompileError(Exception):
 
 FRAME_STATE, FRAME_TOP, FRAME_PARENT, FRAME_FIRST = 1, 2, 3, 4
 """Words of a generator's frame: where it goes on; the innermost frame (of the outermost); who called it; locals."""
+G_RAISED = 17
+"""The global word with the exception that a generator is resumed with, if it is one that may catch it."""
 G_PLACE = 16
 """The global word with the address at which checked code notes where it is."""
 DONE = (1 << 62) - 1

@@ -40,6 +40,7 @@ class FunctionInfo:
     captured: list[tuple[str, Hint | None]] = field(default_factory=list)
     number: int = 0
     problem: str = ""
+    catches: bool = False
 
     @property
     def qualified_name(self) -> str:
@@ -178,7 +179,11 @@ class World:
             elif isinstance(node, ast.ClassDef):
                 owner = next(info for info in self.all_classes if info.type is module.names[node.name])
                 for member in node.body:
-                    if isinstance(member, ast.FunctionDef):
+                    if isinstance(member, ast.FunctionDef) and _role(member) == "setter":
+                        setter = inspect.getattr_static(owner.type, member.name).fset
+                        name = f"{member.name}.setter"
+                        owner.methods[name] = self.function(name, module, member, owner, "method", setter)
+                    elif isinstance(member, ast.FunctionDef):
                         found = inspect.getattr_static(owner.type, member.name)
                         found = getattr(found, "fget", None) or getattr(found, "__func__", found)
                         owner.methods[member.name] = self.function(
@@ -234,6 +239,9 @@ class World:
                     raise AssertionError(f"{info.name} inherits {name} at two places")
                 info.attributes[name] = offset
                 info.hints[name] = base.hints.get(name)
+        if info.is_enum:
+            info.attributes = {"name": 1, "value": 2}
+            info.hints = {"name": STR, "value": None}
         if info.is_enum or info.is_protocol:
             return
         found: dict[str, list[Hint | None]] = {}
@@ -337,7 +345,7 @@ def _role(node: ast.FunctionDef) -> str:
         name = decorator.id if isinstance(decorator, ast.Name) else getattr(decorator, "attr", "")
         if name == "property":
             return "property"
-        if name in ("staticmethod", "classmethod"):
+        if name in ("staticmethod", "classmethod", "setter"):
             return name
     return "method"
 

@@ -21,6 +21,7 @@ from iosim.compiled.layout import (
     STR,
     STR_LENGTH,
     TRAP_TYPE,
+    TUPLE,
 )
 from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap
 from iosim.compiled.runtime.memory import rt_class_flags, rt_class_of, rt_size
@@ -187,6 +188,8 @@ def rt_lt(a: int, b: int) -> int:
         return a < b
     class_a = rt_class_of(a)
     class_b = rt_class_of(b)
+    if class_a == TUPLE and class_b == TUPLE:
+        return rt_words_lt(a + PAYLOAD, rt_size(a) - 1, b + PAYLOAD, rt_size(b) - 1)
     if rt_class_flags(class_a) & rt_class_flags(class_b) & FLAG_CONTENT:
         return rt_words_lt(a + PAYLOAD, rt_size(a) - 1, b + PAYLOAD, rt_size(b) - 1)
     if class_a == FLOAT and class_b == FLOAT:
@@ -201,7 +204,7 @@ def rt_lt(a: int, b: int) -> int:
         n_a = ld(a + LIST_LENGTH) >> 1
         n_b = ld(b + LIST_LENGTH) >> 1
         return rt_words_lt(ld(a + LIST_BUFFER) + PAYLOAD, n_a, ld(b + LIST_BUFFER) + PAYLOAD, n_b)
-    return trap(TRAP_TYPE)
+    return rt_user_lt(a, b)
 
 
 def rt_words_lt(a: int, n_a: int, b: int, n_b: int) -> int:

@@ -29,7 +29,7 @@ from iosim.compiled.runtime.iteration import (
     rt_dict_value_at,
 )
 from iosim.compiled.runtime.lists import rt_list_append, rt_list_copy, rt_list_new
-from iosim.compiled.runtime.memory import rt_alloc, rt_copy_words, rt_size
+from iosim.compiled.runtime.memory import rt_alloc, rt_copy_words, rt_size, rt_zero_words
 
 SMALLEST_CAPACITY = 4
 LINEAR_CAPACITY = 8
@@ -107,25 +107,48 @@ def rt_dict_capacity(table: int) -> int:
 
 
 def rt_dict_rebuild(table: int) -> int:
-    """Move the live entries to new memory, which is then at most half full, and index them."""
+    """Make room: move the live entries together, to a buffer that is then at most half full, and index them."""
     n_live = ld(table + DICT_LENGTH) >> 1
     capacity = SMALLEST_CAPACITY
     while capacity < 2 * n_live:
         capacity = capacity << 1
-    index = rt_alloc(RAW, 2 * capacity + 1) if capacity > LINEAR_CAPACITY else 0
-    entries = rt_alloc(BUFFER, ENTRY_WORDS * capacity + 1)
-    entry = entries + PAYLOAD
-    position = rt_dict_next(table, 0)
-    for number in range(n_live):
-        old = ld(table + DICT_ENTRIES) + PAYLOAD + position * ENTRY_BYTES
-        rt_copy_words(entry, old, ENTRY_WORDS)
-        if index != 0:
-            rt_dict_enter(index, number, ld(entry + ENTRY_HASH))
-        entry += ENTRY_BYTES
-        position = rt_dict_next(table, position + 1)
+    entries = ld(table + DICT_ENTRIES)
+    if rt_dict_capacity(table) != capacity:
+        entries = rt_alloc(BUFFER, ENTRY_WORDS * capacity + 1)
+    rt_dict_move(table, entries + PAYLOAD, n_live)
+    n_filled = ld(table + DICT_FILLED) >> 1
+    if entries == ld(table + DICT_ENTRIES):
+        rt_zero_words(entries + PAYLOAD + n_live * ENTRY_BYTES, (n_filled - n_live) * ENTRY_WORDS)
+    st(table + DICT_ENTRIES, entries)
     st(table + DICT_FILLED, (n_live << 1) | 1)
-    st(table + DICT_INDEX, index)
-    return st(table + DICT_ENTRIES, entries)
+    return rt_dict_index(table, capacity)
+
+
+def rt_dict_move(table: int, target: int, n_live: int) -> int:
+    """Move the live entries together to address *target*."""
+    position = 0
+    for _ in range(n_live):
+        position = rt_dict_next(table, position)
+        rt_copy_words(target, ld(table + DICT_ENTRIES) + PAYLOAD + position * ENTRY_BYTES, ENTRY_WORDS)
+        target += ENTRY_BYTES
+        position += 1
+    return 0
+
+
+def rt_dict_index(table: int, capacity: int) -> int:
+    """Make the index table of entries that are all live, if there is room for more than LINEAR_CAPACITY."""
+    if capacity <= LINEAR_CAPACITY:
+        return st(table + DICT_INDEX, 0)
+    index = ld(table + DICT_INDEX)
+    if index != 0 and rt_size(index) == 2 * capacity + 1:
+        rt_zero_words(index + PAYLOAD, 2 * capacity)
+    else:
+        index = rt_alloc(RAW, 2 * capacity + 1)
+    entry = ld(table + DICT_ENTRIES) + PAYLOAD
+    for number in range(ld(table + DICT_FILLED) >> 1):
+        rt_dict_enter(index, number, ld(entry + ENTRY_HASH))
+        entry += ENTRY_BYTES
+    return st(table + DICT_INDEX, index)
 
 
 def rt_dict_rehash(table: int) -> int:

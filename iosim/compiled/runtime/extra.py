@@ -15,10 +15,20 @@ from iosim.compiled.layout import (
 )
 from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_eq
-from iosim.compiled.runtime.dicts import rt_dict_contains, rt_dict_get, rt_dict_new, rt_dict_pop, rt_dict_set
+from iosim.compiled.runtime.dicts import (
+    rt_dict_contains,
+    rt_dict_del,
+    rt_dict_get,
+    rt_dict_new,
+    rt_dict_pop,
+    rt_dict_set,
+)
 from iosim.compiled.runtime.generic import rt_getitem, rt_len
-from iosim.compiled.runtime.lists import rt_list_copy, rt_list_slice
+from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next, rt_dict_value_at
+from iosim.compiled.runtime.lists import rt_list_copy, rt_list_insert, rt_list_slice
 from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_size
+from iosim.compiled.runtime.sets import rt_set_discard
+from iosim.compiled.runtime.sorting import rt_bisect_right
 from iosim.compiled.runtime.text import rt_int_to_str
 from iosim.compiled.runtime.tuples import rt_tuple_get, rt_tuple_slice
 
@@ -86,3 +96,38 @@ def rt_tuple_index(items: int, word: int) -> int:
         if rt_eq(ld(items + PAYLOAD + position * 8), word):
             return position * 2 + 1
     return trap(TRAP_VALUE)
+
+
+def rt_set_difference_update(target: int, items: int) -> int:
+    """set.difference_update."""
+    less = rt_iterable(items)
+    n = rt_len(less) >> 1
+    for position in range(n):
+        rt_set_discard(target, rt_getitem(less, position * 2 + 1))
+    return 0
+
+
+def rt_dict_move_to_end(table: int, key: int) -> int:
+    """OrderedDict.move_to_end."""
+    value = rt_dict_take(table, key)
+    rt_dict_set(table, key, value)
+    return 0
+
+
+def rt_dict_popitem_first(table: int) -> int:
+    """OrderedDict.popitem(last=False): the first entry as a tuple."""
+    position = rt_dict_next(table, 0)
+    if position < 0:
+        return trap(TRAP_KEY)
+    result = rt_alloc(TUPLE, 3)
+    key = rt_dict_key_at(table, position)
+    st(result + PAYLOAD, key)
+    st(result + PAYLOAD + 8, rt_dict_value_at(table, position))
+    rt_dict_del(table, key)
+    return result
+
+
+def rt_insort(items: int, word: int) -> int:
+    """bisect.insort."""
+    rt_list_insert(items, rt_bisect_right(items, word), word)
+    return 0

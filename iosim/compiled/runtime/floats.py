@@ -117,7 +117,7 @@ def rt_int_ratio(a: int, b: int) -> int:
     divisor = b if b >= 0 else -b
     sign = (a ^ b) & SIGN_BIT
     if dividend == 0:
-        return 0
+        return sign
     if dividend <= HIDDEN_BIT and divisor <= HIDDEN_BIT:
         return fdiv(itof(dividend), itof(divisor)) | sign
     return rt_long_ratio(dividend, divisor) | sign

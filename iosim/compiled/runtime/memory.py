@@ -60,14 +60,10 @@ def rt_alloc(class_id: int, n_words: int) -> int:
     end = address + (n_words << 3)
     if end > ld(gaddr(G_BUMP_LIMIT)):
         address = rt_alloc_slow(n_words)
-        end = address + (n_words << 3)
     else:
         st(gaddr(G_BUMP), end)
     st(address, class_id | (n_words << SIZE_SHIFT))
-    position = address + PAYLOAD
-    while position != end:
-        st(position, 0)
-        position += 8
+    rt_zero_words(address + PAYLOAD, n_words - 1)
     return address
 
 
@@ -339,6 +335,13 @@ def rt_next_marked(address: int, end: int) -> int:
     while address < end and (ld(address) & MARK) == 0:
         address += rt_size(address) << 3
     return address
+
+
+def rt_zero_words(address: int, n_words: int) -> int:
+    """Make words zero."""
+    for i in range(n_words):
+        st(address + (i << 3), 0)
+    return 0
 
 
 def rt_copy_words(target: int, source: int, n_words: int) -> int:

@@ -3,6 +3,8 @@
 from iosim.compiled.layout import (
     DICT,
     FLAG_CONTENT,
+    BIGINT,
+    BIGINT_VALUE,
     FLOAT,
     FLOAT_BITS,
     INT_CLASS,
@@ -16,7 +18,7 @@ from iosim.compiled.layout import (
     TRAP_ZERO_DIVISION,
     TUPLE,
 )
-from iosim.compiled.raw import fadd, fdiv, feq, fmul, fsub, itof, ld, sdiv, srem, st, trap
+from iosim.compiled.raw import fadd, fdiv, feq, fmul, fsub, itof, ld, sdiv, srem, st, trap, ushr
 from iosim.compiled.runtime.compare import rt_lt
 from iosim.compiled.runtime.dicts import rt_dict_copy, rt_dict_update
 from iosim.compiled.runtime.floats import (
@@ -204,6 +206,8 @@ def rt_lshift(a: int, b: int) -> int:
 
 def rt_rshift(a: int, b: int) -> int:
     """A >> b for ints."""
+    if rt_class_of(a) == BIGINT:
+        return (ushr(ld(a + BIGINT_VALUE), rt_shift_count(b)) << 1) | 1
     if rt_class_of(a) != INT_CLASS:
         return trap(TRAP_TYPE)
     return (a >> rt_shift_count(b)) | 1

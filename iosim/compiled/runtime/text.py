@@ -4,7 +4,7 @@ from iosim.compiled.layout import STR, STR_BYTES, STR_HASH, STR_HEAD_WORDS, STR_
 from iosim.compiled.raw import ld, ld8, sdiv, srem, st, st8, ushr
 from iosim.compiled.runtime.memory import rt_alloc, rt_size
 
-HASH_FACTOR = -7046029254386353131
+HASH_FACTOR = -2960836687051489901
 TEXT_SEED = 1469598103934665603
 DIGIT_ZERO = 48
 MINUS_SIGN = 45
@@ -12,7 +12,7 @@ MINUS_SIGN = 45
 
 def rt_mix(word: int) -> int:
     """A raw hash whose upper and lower bits depend on all bits of *word*; 0 of 0."""
-    mixed = word * HASH_FACTOR
+    mixed = (word ^ ushr(word, 32)) * HASH_FACTOR
     return mixed ^ ushr(mixed, 32)
 
 

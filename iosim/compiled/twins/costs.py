@@ -3,7 +3,7 @@
 from typing import Any
 
 from iosim.model import draws
-from iosim.model.draws import Subject
+from iosim.model.draws import Number64, Subject
 
 _INDEX_SHIFT = 52
 _FRACTION_SHIFT = 32
@@ -19,11 +19,11 @@ class Cost:
 
     __slots__ = ("_table", "key", "ns", "what")
 
-    def __init__(self, key: str, ns: int | None, table: list[int] | None = None, what: int = 0) -> None:
+    def __init__(self, key: str, ns: int | None, table: Any = None, what: Number64 = 0) -> None:
         self.key = key
         self.what = what
         self.ns = ns
-        self._table: list[int] = [] if table is None else table
+        self._table: Any = table
 
     def sample(self, subject: Subject) -> int:
         """Return the next cost in ns that *subject* draws for this key."""
@@ -32,7 +32,7 @@ class Cost:
         return sample(self, subject.identity, subject.take(self.what))
 
 
-def sample(cost: Any, identity: int, k: int) -> int:
+def sample(cost: Any, identity: Number64, k: int) -> int:
     """Return the *k*-th cost in ns that *identity* draws for a cost with a table.
 
     NOTE: the only place with numbers of 64 bits; the compiler has its own code for it.

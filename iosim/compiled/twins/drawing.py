@@ -3,7 +3,7 @@
 from typing import Any
 
 from iosim.compiled.twins.costs import sample
-from iosim.model.draws import Subject
+from iosim.model.draws import Number64, Subject
 from iosim.model.stages import N_STAGES
 from iosim.model.steps import Item, Run, Template
 
@@ -49,9 +49,9 @@ class DrawPlan:
     def __init__(self, run: Run) -> None:
         self.userspace: list[bool] = []
         self._segments: list[SegmentPlan] = []
-        self._whats: list[int] = []
+        self._whats: list[Number64] = []
         self._counts: list[int] = []
-        self._slots: dict[int, int] = {}
+        self._slots: dict[Number64, int] = {}
         self._exit_const: list[int] = []
         self._stages_const = [0] * N_STAGES
         self._hold_const = 0
@@ -94,7 +94,7 @@ class DrawPlan:
         for slot, times in per_access.items():
             self._counts[slot] += times * n
 
-    def _slot(self, what: int) -> int:
+    def _slot(self, what: Number64) -> int:
         """Return the number of the cost that is drawn by *what*."""
         slot = self._slots.get(what)
         if slot is None:

@@ -4,13 +4,13 @@ Pure, as `iosim.qemu.qcow2.cache` is: the functions yield the accesses of the im
 the image's lock. Sectors are 512 bytes; a *cluster* is an index, of the guest's disk or of the file.
 """
 
-from array import array
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from iosim.model.records import READ, WRITE
 from iosim.model.units import SECTOR_BYTES
+from iosim.qemu.qcow2 import counts
 from iosim.qemu.qcow2.cache import FLUSH_FILE, FileIo, HitCache, LruCache, MetaSteps, Qcow2Cache, Qcow2Error, T
 from iosim.qemu.qcow2.versions import REFCOUNT_BLOCKS, Layout, Qcow2Driver
 
@@ -244,7 +244,7 @@ class Qcow2Image:
         yield FileIo(WRITE, self.l1_sector + index * 8 // SECTOR_BYTES, 1)
         yield FLUSH_FILE
         self.l1[index] = cluster
-        self.tables[index] = array("q", bytes(8 * layout.l2_entries))
+        self.tables[index] = counts.table(layout.l2_entries)
 
     def _slice_sector(self, cluster: int) -> int:
         """Return where the slice of the L2 table lies that has the entry of *cluster*."""
@@ -302,9 +302,9 @@ class Qcow2Image:
             if block not in self.refcount_table:
                 step, free = min(n - found, room), True
             else:
-                counts = self.refcounts[block]
-                free = not counts[position]
-                end = counts.find(1 if free else 0, position)
+                block_counts = self.refcounts[block]
+                free = not block_counts[position]
+                end = counts.find(block_counts, 1 if free else 0, position)
                 step = (end - position) if end >= 0 else room
                 step = min(step, n - found) if free else step
                 yield from self.refcount_cache.get(self._sector(self.refcount_table[block]), step)
@@ -349,8 +349,7 @@ class Qcow2Image:
 
     def _count(self, block: int, position: int, n: int, count: int) -> None:
         """Set *n* counts of a cached block, which is dirty then."""
-        assert self.refcounts[block].count(1 - count, position, position + n) == n
-        self.refcounts[block][position : position + n] = bytes([count]) * n
+        counts.fill(self.refcounts[block], position, n, count)
         self.refcount_cache.mark_dirty(self._sector(self.refcount_table[block]))
 
     def _alloc_refcount_block(self, block: int) -> MetaSteps[bool]:
@@ -369,14 +368,14 @@ class Qcow2Image:
                 return False
             yield from cache.flush()
         yield from cache.get_empty(self._sector(new))
-        counts = bytearray(entries)
+        new_counts = counts.block(entries)
         if new // entries == block:
-            counts[new % entries] = 1
+            new_counts[new % entries] = 1
         cache.mark_dirty(self._sector(new))
         yield from cache.flush()
         yield from self._write_small((self.layout.cluster_sectors * SECTOR_BYTES + block * 8) // SECTOR_BYTES)
         yield FLUSH_FILE
-        self.refcounts[block] = counts
+        self.refcounts[block] = new_counts
         self.refcount_table[block] = new
         return not self.driver.restarts_allocation
 
