@@ -5,6 +5,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from iosim.compiled.native import is_below
+from iosim.model.draws import Number64
 from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.trace import OPS
 
@@ -42,8 +43,8 @@ class Collector:
         self.window_end_ns = 0
         self.slowest: list[tuple[int, int, tuple[str, int, int, list[Any]]]] = []
         self.in_window: list[tuple[int, tuple[str, int, int, list[Any]]]] = []
-        self.what = 0
-        self.limits: dict[tuple[str, int], dict[str, int | None]] = {}
+        self.what: Number64 = 0
+        self.limits: dict[tuple[str, int], dict[str, Any]] = {}
         self.merges: dict[str, bool] = {}
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
 
