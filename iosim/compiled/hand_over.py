@@ -249,8 +249,8 @@ def give_back_machine(image: Image, machine: Machine) -> None:
             vm.log.rows = [(*row[:5], bool(row[5]), *row[6:]) for row in rows]
     cache = machine.files.cache
     if cache is not None:
-        for name in ("counts", "n_dirty", "n_writeback"):
-            setattr(cache, name, image.read(cache, name))
+        cache.counts = image.read_anew(cache, "counts")
+        cache.n_dirty, cache.n_writeback = image.read(cache, "n_dirty"), image.read(cache, "n_writeback")
     for disk in machine.disks.values():
         for unit in disk.flash():
             for name in ("written", "programmed", "erased"):

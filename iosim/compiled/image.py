@@ -366,6 +366,11 @@ class Image:
         """Return the value of the attribute *name* that a copied object, or its twin, has now."""
         return self.decode(self.word_in(obj, name))
 
+    def read_anew(self, obj: Any, name: str) -> Any:
+        """Return the attribute's value as a new object, with what it holds now, even if it has been copied."""
+        word = self.word_in(obj, name)
+        return self._remade(self.at(word), self.class_of(word))
+
     def integers(self, word: int) -> npt.NDArray[np.int64]:
         """Return a list of ints."""
         return self._items(word) >> 1
