@@ -10,6 +10,7 @@ from iosim.compiled.compiler.program import BOUND, MAX_CONSTANTS
 from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
 from iosim.compiled.image import Image
 from iosim.machine import Machine
+from iosim.model.errors import EngineError, FaultError
 from iosim.run import Collector
 
 if TYPE_CHECKING:
@@ -30,18 +31,11 @@ KNOWN_UNUSED = {
 """What machines reach that no compiled function uses."""
 
 
-class EngineError(Exception):
-    """What the compiled engine cannot do; the message names it."""
-
-
-class NativeStop(Exception):
-    """The native code has ended itself."""
-
-
 def execute(engine: "Engine", machine: Machine, collector: Collector) -> int:
     """Run *machine* to its end, bring it and its collector into the state of then, and return that instant in ns.
 
-    The machine has been wired and nothing in it has begun. Raises EngineError.
+    The machine has been wired and nothing in it has begun. Raises EngineError for what is not compiled, OverflowError
+    at the end of the clock, and FaultError if the native code has met something that cannot be.
     """
     image = load(engine, machine, collector)
     if unknown := image.unknown - KNOWN_UNUSED:
@@ -104,7 +98,7 @@ def _flags(engine: "Engine") -> Any:
 def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Collector) -> None:
     """Run events until the run is over, in a thread of its own: this one shows progress, and can be interrupted.
 
-    Native code that ends itself does so by never going on: its thread waits for ever, and NativeStop is raised here.
+    Native code that ends itself does so by never going on: its thread waits for ever, and this one raises the error.
     """
     host, account = image.word_of(machine.host), image.word_of(collector)
     run_host, settle = engine.function("run_host", 1, 1), engine.function("settle", 1, 1)
@@ -138,5 +132,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
         done.wait()
         raise
     if stopped:
-        raise NativeStop(stopped[0])
+        if stopped[0] == layout.TRAP_MESSAGES[layout.TRAP_OVERFLOW]:
+            raise OverflowError(stopped[0])
+        raise FaultError(f"the compiled engine has stopped: {stopped[0]}")
     worker.join()
