@@ -66,8 +66,7 @@ def replaced() -> dict[Any, Any]:
 def library() -> list[ModuleType]:
     """Return the modules of the run-time library."""
     return [
-        importlib.import_module(each.name)
-        for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
+        importlib.import_module(each.name) for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
     ]
 
 

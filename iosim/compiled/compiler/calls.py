@@ -59,7 +59,19 @@ BUILTIN_METHODS: dict[str, dict[str, str]] = {
     "tuple": {"index": "rt_tuple_index"},
     "str": {"startswith": "rt_str_startswith", "removeprefix": "rt_str_removeprefix"},
 }
-NO_RESULT = {"append", "appendleft", "insert", "extend", "remove", "clear", "reverse", "add", "discard", "update", "difference_update"}
+NO_RESULT = {
+    "append",
+    "appendleft",
+    "insert",
+    "extend",
+    "remove",
+    "clear",
+    "reverse",
+    "add",
+    "discard",
+    "update",
+    "difference_update",
+}
 
 
 class Calls(Inference):
@@ -151,9 +163,7 @@ class Calls(Inference):
 
     # Functions of the world
 
-    def arguments(
-        self, function: FunctionInfo, node: ast.Call, keywords: dict[str, ast.expr], skip: int
-    ) -> list[Val]:
+    def arguments(self, function: FunctionInfo, node: ast.Call, keywords: dict[str, ast.expr], skip: int) -> list[Val]:
         """Return the arguments of a call in the order of the parameters, behind the first *skip*."""
         parameters = function.parameters[skip:]
         values: dict[str, Val] = {}
@@ -343,7 +353,9 @@ class Calls(Inference):
         word = self.word(obj)
         if kind == "list" and name == "sort":
             keys = self.sort_keys(obj, keywords)
-            ordered = self.call_runtime("rt_sorted", word) if keys is None else self.call_runtime("rt_sort_by", word, keys)
+            ordered = (
+                self.call_runtime("rt_sorted", word) if keys is None else self.call_runtime("rt_sort_by", word, keys)
+            )
             self.call_runtime("rt_list_slice_assign", word, I64(0), I64(0), ordered)
             return Val(I64(0), "W")
         if kind == "dict" and name == "popitem":
@@ -352,7 +364,9 @@ class Calls(Inference):
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords of {kind}.{name}")
         words = [self.word(self.expression(each)) for each in args]
         if kind == "list" and name == "pop":
-            result = self.call_runtime("rt_list_pop_at", word, *words) if words else self.call_runtime("rt_list_pop", word)
+            result = (
+                self.call_runtime("rt_list_pop_at", word, *words) if words else self.call_runtime("rt_list_pop", word)
+            )
             return self.from_word(result, of)
         if kind == "dict" and name in ("get", "pop"):
             value_hint = obj.hint.of[1] if len(obj.hint.of) == 2 else None
@@ -656,7 +670,11 @@ class Calls(Inference):
 
     def materialised(self, node: ast.expr) -> Val:
         """Return an iterable as something that the runtime can walk through."""
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "enumerate", "reversed", "map"):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("zip", "enumerate", "reversed", "map")
+        ):
             slot, after = self.hidden(), self.block("endlist")
             self.builder.store(self.call_runtime("rt_list_new", I64(0)), slot.pointer())
 

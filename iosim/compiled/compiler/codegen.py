@@ -31,6 +31,7 @@ from iosim.compiled.compiler.world import FunctionInfo
 if TYPE_CHECKING:
     from iosim.compiled.compiler.program import Program
 
+
 class Slot:
     """Where a local variable lives: on the stack, or in the frame of a generator."""
 
@@ -78,7 +79,8 @@ class FunctionCode(Expressions):
         self.exceptions: set[str] = set()
         self.handlers: list[tuple[ir.Block, Slot]] = []
         self.has_handlers = any(
-            isinstance(each, ast.ExceptHandler) and not (isinstance(each.type, ast.Name) and each.type.id == "StopIteration")
+            isinstance(each, ast.ExceptHandler)
+            and not (isinstance(each.type, ast.Name) and each.type.id == "StopIteration")
             for each in ast.walk(info.node)
         )
         self.caught: list[Slot] = []
@@ -157,9 +159,7 @@ class FunctionCode(Expressions):
         self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
-        frame = builder.call(
-            self.program.runtime("rt_alloc"), [I64(self.program.frame_class(self.info)), I64(size)]
-        )
+        frame = builder.call(self.program.runtime("rt_alloc"), [I64(self.program.frame_class(self.info)), I64(size)])
         arguments = list(make.args)
         first = FRAME_FIRST
         for position, argument in enumerate(arguments):
@@ -777,9 +777,7 @@ class FunctionCode(Expressions):
             )
             bind(self.from_word(self.call_runtime(name, container, index), of))
 
-        self.loop(
-            more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after
-        )
+        self.loop(more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after)
 
     def length(self, container: ir.Value, kind: str | None) -> ir.Value:
         """Return the raw length."""
@@ -805,7 +803,11 @@ class FunctionCode(Expressions):
                 word = self.call_runtime("rt_iterable", word)
             slot = self.hidden()
             self.builder.store(word, slot.pointer())
-            of = value.hint.of[0] if value.hint is not None and value.hint.kind in ("list", "deque") and value.hint.of else None
+            of = (
+                value.hint.of[0]
+                if value.hint is not None and value.hint.kind in ("list", "deque") and value.hint.of
+                else None
+            )
             parts.append((slot, of))
         at = self.hidden(INT)
         self.put(at, I64(0))
@@ -813,9 +815,7 @@ class FunctionCode(Expressions):
         def more() -> ir.Value:
             result: ir.Value = I1(1)
             for slot, _ in parts:
-                here = self.builder.icmp_signed(
-                    "<", self.got(at), self.length(self.builder.load(slot.pointer()), None)
-                )
+                here = self.builder.icmp_signed("<", self.got(at), self.length(self.builder.load(slot.pointer()), None))
                 result = self.builder.and_(result, here)
             return result
 
@@ -827,9 +827,7 @@ class FunctionCode(Expressions):
             ]
             self.bind_tuple(bind, values)
 
-        self.loop(
-            more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after
-        )
+        self.loop(more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after)
 
     def iterate_dict(
         self,

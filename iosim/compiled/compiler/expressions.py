@@ -153,15 +153,14 @@ class Expressions(Calls):
                     return self.bound(word, name)
                 if member.role == "staticmethod":
                     return Val(self.builder.load(self.program.function_value(member)), "W", Hint("callable"))
-            if not any(name in each.attributes or name in each.methods for each in info.family()):
+            below = [each for each in info.family() if each is not info]
+            if not any(name in each.attributes or name in each.methods or name in vars(each.type) for each in below):
                 live = getattr(info.type, name, None)
                 if live is not None or hasattr(info.type, name):
                     return self.live(live, node)
         if name == "send" and (hint is None or hint.kind == "generator"):
             return Val(word, "W", Hint("generator"))
-        return self.from_word(
-            self.builder.call(self.program.getter(name), [word]), self.program.attribute_hint(name)
-        )
+        return self.from_word(self.builder.call(self.program.getter(name), [word]), self.program.attribute_hint(name))
 
     def check_class(self, word: ir.Value, hint: Hint, node: ast.AST, name: str) -> None:
         """See to it that an object is there; when the compiler itself is tested, that it is of the class."""

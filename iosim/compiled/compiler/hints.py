@@ -74,9 +74,10 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
         left = from_annotation(node.left, names, world)
         right = from_annotation(node.right, names, world)
         return join(left, right) if left is not None and right is not None and NONE in (left, right) else None
-    if isinstance(node, ast.Name | ast.Attribute) and (
-        node.id if isinstance(node, ast.Name) else node.attr
-    ) == "Number64":
+    if (
+        isinstance(node, ast.Name | ast.Attribute)
+        and (node.id if isinstance(node, ast.Name) else node.attr) == "Number64"
+    ):
         return None
     if isinstance(node, ast.Name):
         if node.id in names:
@@ -88,9 +89,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
         name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if name in ("list", "deque", "set", "frozenset", "Set"):
-            return Hint(
-                {"frozenset": "set", "Set": "set"}.get(name, name), (from_annotation(parts[0], names, world),)
-            )
+            return Hint({"frozenset": "set", "Set": "set"}.get(name, name), (from_annotation(parts[0], names, world),))
         if name in ("dict", "OrderedDict", "defaultdict"):
             return Hint("dict", tuple(from_annotation(part, names, world) for part in parts))
         if name == "tuple":

@@ -12,7 +12,18 @@ from iosim.compiled.compiler.world import FunctionInfo
 if TYPE_CHECKING:
     from iosim.compiled.compiler.codegen import FunctionCode
 
-INT_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift, ast.BitAnd, ast.BitOr, ast.BitXor)
+INT_OPERATORS = (
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.FloorDiv,
+    ast.Mod,
+    ast.LShift,
+    ast.RShift,
+    ast.BitAnd,
+    ast.BitOr,
+    ast.BitXor,
+)
 
 
 class Inference:

@@ -85,9 +85,7 @@ class Program:
         self.first_frame_class = layout.FIRST_USER_CLASS + n
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
-        self.invoke = ir.Function(
-            self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke"
-        )
+        self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
@@ -496,10 +494,24 @@ class Program:
                 flat.append(part)
         found = b.call(self.type_of, [word])
         result: ir.Value = I1(0)
-        builtin = {int: layout.INT_CLASS, bool: layout.INT_CLASS, str: layout.STR, tuple: layout.TUPLE, list: layout.LIST}
+        builtin = {
+            int: layout.INT_CLASS,
+            bool: layout.INT_CLASS,
+            str: layout.STR,
+            tuple: layout.TUPLE,
+            list: layout.LIST,
+        }
         builtin[dict] = layout.DICT
         builtin[float] = layout.FLOAT
-        names: dict[str, type] = {"int": int, "bool": bool, "str": str, "tuple": tuple, "list": list, "dict": dict, "float": float}
+        names: dict[str, type] = {
+            "int": int,
+            "bool": bool,
+            "str": str,
+            "tuple": tuple,
+            "list": list,
+            "dict": dict,
+            "float": float,
+        }
         for part in flat:
             numbers: list[int] = []
             live: Any = None
@@ -529,9 +541,7 @@ class Program:
 
     def _fill_type_of(self) -> None:
         b = ir.IRBuilder(self.type_of.append_basic_block("entry"))
-        b.ret(
-            b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1))
-        )
+        b.ret(b.or_(b.shl(b.call(self.runtime("rt_class_of"), [self.type_of.args[0]]), I64(1)), I64(1)))
 
     def _fill_user_lt(self) -> None:
         """rt_user_lt(a, b): the method __lt__."""
@@ -639,9 +649,7 @@ class Program:
         kind = ir.FunctionType(STEP, [I64, I64])
         resumes = ir.GlobalVariable(self.module, ir.ArrayType(kind.as_pointer(), len(self.generators)), "resumes")
         resumes.linkage = "internal"
-        resumes.initializer = ir.Constant(
-            resumes.value_type, [self.resume_function(info) for info in self.generators]
-        )
+        resumes.initializer = ir.Constant(resumes.value_type, [self.resume_function(info) for info in self.generators])
         catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
         catches.linkage = "internal"
         catches.initializer = ir.Constant(catches.value_type, [int(info.catches) for info in self.generators])
@@ -664,9 +672,7 @@ class Program:
         b.branch(raised if thrown else loop)
         b.position_at_end(loop)
         top, word = b.phi(I64), b.phi(I64)
-        index = b.sub(
-            b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class)
-        )
+        index = b.sub(b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class))
         result = b.call(b.load(b.gep(resumes, [I64(0), index])), [top, word])
         got, how = b.extract_value(result, 0), b.extract_value(result, 1)
         switch = b.switch(how, yielded)
@@ -773,7 +779,11 @@ class DispatchCode:
 
     def is_plain(self, value: Any) -> bool:
         """Tell whether a class attribute is a constant."""
-        return isinstance(value, int | str | float | tuple) or value is None or self.program.world.class_of(type(value)) is not None
+        return (
+            isinstance(value, int | str | float | tuple)
+            or value is None
+            or self.program.world.class_of(type(value)) is not None
+        )
 
     def plain(self, value: Any) -> ir.Value:
         """Return the word of a constant."""

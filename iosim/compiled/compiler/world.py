@@ -211,7 +211,9 @@ class World:
             for name_, value in (live.__kwdefaults__ or {}).items():
                 defaults[name_] = (value,)
         else:
-            for arg, node_ in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True):
+            for arg, node_ in zip(
+                positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True
+            ):
                 defaults[arg.arg] = (ast.literal_eval(node_),)
         parameters = [
             Parameter(arg.arg, from_annotation(arg.annotation, module.names, self), defaults.get(arg.arg))
@@ -299,9 +301,7 @@ class World:
                 note(node.target, None, False)
 
 
-def _simple_hint(
-    value: ast.expr, parameters: dict[str, Hint | None], module: ModuleInfo, world: World
-) -> Hint | None:
+def _simple_hint(value: ast.expr, parameters: dict[str, Hint | None], module: ModuleInfo, world: World) -> Hint | None:
     """Return what an attribute holds that is set to *value* in __init__ and has no annotation.
 
     mypy takes such an attribute to have the type of this value for ever.

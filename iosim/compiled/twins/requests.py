@@ -10,9 +10,7 @@ from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, Part
 from iosim.model.trace import OPS
 
 
-def rows(
-    times_ns: Any, ops: Any, first: Any, count: Any, offset_ns: int
-) -> Iterator[tuple[int, str, int, int]]:
+def rows(times_ns: Any, ops: Any, first: Any, count: Any, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
     """Yield (arrival in ns, op, sector, sectors) of each request."""
     for at in range(len(times_ns)):
         yield times_ns[at] + offset_ns, OPS[ops[at]], first[at], count[at]
