@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.program import BOUND, MAX_CONSTANTS
 from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
 from iosim.compiled.image import Image
 from iosim.machine import Machine
@@ -50,14 +49,14 @@ def execute(engine: "Engine", machine: Machine, collector: Collector) -> int:
 
 def load(engine: "Engine", machine: Machine, collector: Collector) -> Image:
     """Return the memory image of a machine, and tell the native code where it is."""
-    program = engine.program
-    image = Image(program, ARENA_BYTES, converters(), remade())
+    catalogue = engine.catalogue
+    image = Image(catalogue, ARENA_BYTES, converters(), remade())
     image.encode(machine)
     image.encode(collector)
-    constants = engine.globals("constants", MAX_CONSTANTS)
-    for number, value in enumerate(program.constants):
-        constants[number] = image.encode(value)
-    image.keep("flags", _flags(engine))
+    constants = engine.globals("constants", len(catalogue.constants))
+    for number in range(len(catalogue.constants)):
+        constants[number] = image.encode(catalogue.constant(number))
+    image.keep("flags", catalogue.class_flags())
     image.keep("marks", np.zeros(_MARK_STACK, dtype=np.int64))
     words = engine.globals("globals", layout.N_GLOBALS)
     words[:] = 0
@@ -79,20 +78,6 @@ def load(engine: "Engine", machine: Machine, collector: Collector) -> Image:
             else:
                 dict_set(table, key, value)
     return image
-
-
-def _flags(engine: "Engine") -> Any:
-    """Return the flags of every class of the native code."""
-    program = engine.program
-    n_classes = program.first_frame_class + len(program.generators)
-    flags = np.full(n_classes + 1, layout.FLAG_SCANNED, dtype=np.int64)
-    for number, value in layout.CLASS_FLAGS.items():
-        flags[number] = value
-    flags[BOUND] |= layout.FLAG_CONTENT
-    for info in engine.world.all_classes:
-        if info.is_named_tuple:
-            flags[info.number] |= layout.FLAG_CONTENT
-    return flags
 
 
 def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Collector) -> None:

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.program import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL, Program
-from iosim.compiled.compiler.values import FRAME_FIRST, FRAME_STATE, tag
-from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
+from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
+from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
 
 _MASK = (1 << 64) - 1
 _MAP_NORESERVE = 0x4000
@@ -41,15 +40,14 @@ class Image:
 
     def __init__(
         self,
-        program: Program,
+        catalogue: Catalogue,
         n_bytes: int,
         convert: dict[type, Callable[[Any], Any]],
         remake: dict[type, tuple[tuple[str, ...], Callable[..., Any]]],
     ) -> None:
-        self.program = program
-        self.world = program.world
+        self.catalogue = catalogue
         self._convert = convert
-        self._remake = remake
+        self._remake = {entry.number: make for kind, make in remake.items() if (entry := catalogue.class_of(kind))}
         self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
         self.words: npt.NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
         self._view = memoryview(self._map).cast("q")
@@ -62,7 +60,7 @@ class Image:
         self._texts: dict[Any, int] = {}
         self._kept: list[Any] = []
         self._objects: dict[int, Any] = {}
-        self._waiting: list[tuple[Any, int, ClassInfo]] = []
+        self._waiting: list[tuple[Any, int, ClassEntry]] = []
         self.unknown: set[str] = set()
         self._decoded: dict[int, Any] = {}
 
@@ -146,11 +144,11 @@ class Image:
             self._known[id(obj)] = word
             self._objects[word] = obj
             return word
-        if isinstance(obj, FunctionInfo):
+        if isinstance(obj, FunctionEntry):
             at = self.allocate(FUNCTION, 2)
             self.words[at + 1] = tag(obj.number)
             return self._note(obj, at)
-        info = self.world.class_of(kind)
+        info = self.catalogue.class_of(kind)
         if info is not None:
             return self._instance(obj, info)
         if kind is tuple:
@@ -204,7 +202,7 @@ class Image:
             self.words[at + 1], self.words[at + 2] = tag(obj.start), tag(obj.stop)
             return self._note(obj, at)
         if isinstance(obj, type):
-            found = self.world.class_of(obj)
+            found = self.catalogue.class_of(obj)
             if found is not None:
                 return tag(found.number)
         if isinstance(obj, type | types.BuiltinFunctionType | types.ModuleType):
@@ -213,8 +211,8 @@ class Image:
         self.unknown.add(f"{kind.__module__}.{kind.__qualname__}")
         return 0
 
-    def _instance(self, obj: Any, info: ClassInfo) -> int:
-        at = self.allocate(info.number, self.program.size_of(info))
+    def _instance(self, obj: Any, info: ClassEntry) -> int:
+        at = self.allocate(info.number, info.words)
         word = self._note(obj, at)
         if info.is_named_tuple:
             for name, offset in info.attributes.items():
@@ -223,7 +221,7 @@ class Image:
             self._waiting.append((obj, at, info))
         return word
 
-    def _fill(self, obj: Any, at: int, info: ClassInfo) -> None:
+    def _fill(self, obj: Any, at: int, info: ClassEntry) -> None:
         for name, offset in info.attributes.items():
             value = getattr(obj, name, None) if not info.is_enum else getattr(obj, name)
             self.words[at + offset] = self._encode(value)
@@ -263,10 +261,8 @@ class Image:
         return word
 
     def _method(self, obj: types.MethodType) -> int:
-        info = self.world.class_of(type(obj.__self__))
-        name = obj.__func__.__name__
-        member = None if info is None else info.find(name)
-        if member is None:
+        member = self.catalogue.method_of(type(obj.__self__), obj.__func__.__name__)
+        if member is None or not member.has_value:
             self.unknown.add(f"method {obj.__qualname__} of {type(obj.__self__)}")
             return 0
         at = self.allocate(BOUND, 3)
@@ -276,29 +272,20 @@ class Image:
         return word
 
     def _function(self, obj: types.FunctionType) -> int:
-        info = self.world.function_of(obj)
-        if info is None and obj.__qualname__.count(".") == 1:
-            for each in self.world.all_classes:
-                if each.name == obj.__qualname__.split(".")[0] and each.type.__module__ == obj.__module__:
-                    info = each.find(obj.__name__)
-        if info is not None:
-            word = self._encode(info)
+        entry = self.catalogue.function_of(obj)
+        if entry is not None and entry.has_value:
+            word = self._encode(entry)
             self._known[id(obj)] = word
             return word
-        found = self.program.nested_at(obj.__code__.co_filename, obj.__code__.co_firstlineno)
-        free = dict(zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True))
-        found = [each for each in found if {name for name, _ in each.captured} == set(free)]
-        if len(found) > 1:
-            positions = {p[2] for p in obj.__code__.co_positions() if p[0] is not None}
-            found = [each for each in found if each.node.col_offset < min(positions | {10_000})]
-            found = found[-1:]
-        if not found:
+        entry = self.catalogue.nested_of(obj)
+        if entry is None or not entry.has_value:
             self.unknown.add(f"function {obj.__module__}.{obj.__qualname__}")
             return 0
-        at = self.allocate(CLOSURE, 2 + len(found[0].captured))
+        at = self.allocate(CLOSURE, 2 + len(entry.captured))
         word = self._note(obj, at)
-        self.words[at + 1] = tag(found[0].number)
-        for position, (name, _) in enumerate(found[0].captured):
+        self.words[at + 1] = tag(entry.number)
+        free = dict(zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True))
+        for position, name in enumerate(entry.captured):
             self.words[at + 2 + position] = self._encode(free[name].cell_contents)
         return word
 
@@ -307,26 +294,19 @@ class Image:
             raise ImageError(f"{obj} has begun")
         frame = obj.gi_frame
         assert frame is not None
-        code = obj.gi_code
         locals_ = frame.f_locals
-        name = code.co_qualname
+        name = obj.gi_code.co_qualname
         if name == "Trace.rows":
             trace = locals_["self"]
             arguments = [trace.times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
-            info = next(f for f in self.program.functions if f.name == "rows" and f.owner is None)
+            entry: FunctionEntry | None = self.catalogue.named("iosim.compiled.twins.requests", "rows")
         else:
-            found = [
-                f
-                for f in self.program.generators
-                if f.module.file == code.co_filename and f.node.lineno == code.co_firstlineno
-            ]
-            if not found:
-                self.unknown.add(f"generator {name}")
-                return 0
-            info = found[0]
-            arguments = [locals_[parameter.name] for parameter in info.parameters]
-        size = self.program.frame_sizes[info]
-        at = self.allocate(self.program.frame_class(info), size)
+            entry = self.catalogue.generator_of(obj)
+            arguments = [] if entry is None else [locals_[name] for name in entry.parameters]
+        if entry is None or not entry.is_compiled:
+            self.unknown.add(f"generator {name}")
+            return 0
+        at = self.allocate(entry.frame_class, entry.frame_words)
         word = self._note(obj, at)
         self.words[at + FRAME_STATE] = tag(0)
         for position, argument in enumerate(arguments):
@@ -359,8 +339,8 @@ class Image:
     def word_in(self, obj: Any, name: str) -> int:
         """Return the word of the attribute *name* that a copied object, or its twin, has now."""
         word = self.word_of(obj)
-        info = self.world.all_classes[self.class_of(word) - layout.FIRST_USER_CLASS]
-        return self._view[self.at(word) + info.attributes[name]]
+        entry = self.catalogue.classes[self.class_of(word) - layout.FIRST_USER_CLASS]
+        return self._view[self.at(word) + entry.attributes[name]]
 
     def read(self, obj: Any, name: str) -> Any:
         """Return the value of the attribute *name* that a copied object, or its twin, has now."""
@@ -437,10 +417,8 @@ class Image:
 
     def _remade(self, at: int, number: int) -> Any:
         """Return a new object like the one at an index."""
-        position = number - layout.FIRST_USER_CLASS
-        info = self.world.all_classes[position] if position < len(self.world.all_classes) else None
-        make = None if info is None else self._remake.get(info.type)
-        if info is None or make is None:
-            raise ImageError(f"an object of class {number if info is None else info.name}")
-        names, function = make
-        return function(*[self.decode(self._view[at + info.attributes[name]]) for name in names])
+        if number not in self._remake:
+            raise ImageError(f"an object of class {number}")
+        names, function = self._remake[number]
+        attributes = self.catalogue.classes[number - layout.FIRST_USER_CLASS].attributes
+        return function(*[self.decode(self._view[at + attributes[name]]) for name in names])

@@ -36,8 +36,8 @@ from iosim.compiled.compiler.values import (
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
 
 from iosim.compiled.compiler.intrinsics import intrinsics
+from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
 
-FUNCTION, BOUND, CLOSURE, PARTIAL, ITEM_GETTER = range(13, 18)
 MAX_ARGUMENTS = 7
 MAX_CONSTANTS = 8192
 BUILTIN_CLASSES = {
@@ -59,8 +59,7 @@ class Program:
         self.world = world
         self.checks = checks
         self.module = ir.Module("iosim")
-        self.trap_function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64]), "trap")
-        self.trap_function.attributes.add("noreturn")
+        self.trap_function = self._make_trap()
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.missing: set[str] = set()
@@ -72,6 +71,8 @@ class Program:
         self._nested: dict[tuple[str, int, int], FunctionInfo] = {}
         self._native: dict[FunctionInfo, ir.Function] = {}
         self._resume: dict[FunctionInfo, ir.Function] = {}
+        self._waiting: list[FunctionInfo] = []
+        self.values: dict[FunctionInfo, None] = {}
         self._dispatchers: dict[tuple[str, str, int], ir.Function] = {}
         self._hints: dict[str, Hint | None] = {}
         self.generators: list[FunctionInfo] = []
@@ -83,12 +84,31 @@ class Program:
         self._prescan_modules()
         n = len(self.world.all_classes)
         self.first_frame_class = layout.FIRST_USER_CLASS + n
+        self._generator_numbers = {info: number for number, info in enumerate(self.generators)}
+        gone = {old for old, new in world.replaced.items() if old is not new}
+        self._occurring = [info for info in world.all_classes if info.type not in gone]
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
-        self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
+        self.invoke = ir.Function(
+            self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke"
+        )
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
+
+    def _make_trap(self) -> ir.Function:
+        """Return what ends the program: it calls the handler that Python has set."""
+        kind = ir.FunctionType(ir.VoidType(), [I64])
+        handler = ir.GlobalVariable(self.module, kind.as_pointer(), "trap_handler")
+        handler.initializer = ir.Constant(kind.as_pointer(), None)
+        function = ir.Function(self.module, kind, "trap")
+        function.linkage = "internal"
+        for attribute in ("noreturn", "cold", "noinline"):
+            function.attributes.add(attribute)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.call(b.load(handler), function.args)
+        b.unreachable()
+        return function
 
     # Functions
 
@@ -166,6 +186,7 @@ class Program:
             native = ir.Function(self.module, ir.FunctionType(I64, [I64] * n), f"f{info.number}.{info.name}")
             native.linkage = "internal"
             self._native[info] = native
+            self._waiting.append(info)
         return self._native[info]
 
     def resume_function(self, info: FunctionInfo) -> ir.Function:
@@ -178,39 +199,59 @@ class Program:
 
     def frame_class(self, info: FunctionInfo) -> int:
         """Return the class id of a generator's frames."""
-        return self.first_frame_class + self.generators.index(info)
+        return self.first_frame_class + self._generator_numbers[info]
 
-    def compile(self) -> None:
-        """Generate everything. What cannot be compiled ends the program if it is ever called."""
-        for info in self.functions:
-            self._compile(info)
-        for kind, name, n in list(self._dispatchers):
-            self._fill(kind, name, n)
-        done = len(self._dispatchers)
-        while done < len(self._dispatchers):
-            for kind, name, n in list(self._dispatchers)[done:]:
+    def is_compiled(self, info: FunctionInfo) -> bool:
+        """Tell whether there is code of a function: whether anything that is compiled may call it."""
+        return info in self._native
+
+    def compile(self, values: Iterable[FunctionInfo] = (), generators: Iterable[FunctionInfo] = ()) -> None:
+        """Generate all that the functions exported so far, and *values* and *generators*, may come to.
+
+        *values* are what a machine may hold as values that are called, *generators* what it may have begun. What cannot
+        be compiled ends the program if it is ever called.
+        """
+        for info in values:
+            self.values.setdefault(info)
+        for info in generators:
+            self.function(info)
+        self._declare_invoke()
+        n_filled = n_stubs = 0
+        stubs: dict[FunctionInfo, ir.Function] = {}
+        while self._waiting or n_filled < len(self._dispatchers) or n_stubs < len(self.values):
+            while self._waiting:
+                self._compile(self._waiting.pop())
+            for kind, name, n in list(self._dispatchers)[n_filled:]:
                 self._fill(kind, name, n)
-            done = len(self._dispatchers)
-        self._fill_user_lt()
-        self._fill_invoke()
+                n_filled += 1
+            for info in list(self.values)[n_stubs:]:
+                stubs[info] = self._stub(info)
+                n_stubs += 1
+        none = self._trapping_stub()
+        found = [stubs.get(info, none) for info in self.functions]
+        self._stubs.initializer = ir.Constant(self._stubs.value_type, found)
         self._fill_send()
         self._fill_type_of()
 
     def finish(self) -> None:
-        """Give what the run-time library exports to Python its name outside."""
+        """Give what the run-time library exports to Python its name outside, and all functions their attributes."""
         for name in ("rt_memory_init", "rt_dict_set", "rt_set_add", "rt_gc"):
             self.raw.functions[name].linkage = ""
+        for function in self.module.functions:
+            function.attributes.add("nounwind")
 
     def _compile(self, info: FunctionInfo) -> None:
         natives = [self.function(info)]
         if info.is_generator:
             natives.append(self.resume_function(info))
+        n_constants = len(self.constants)
         try:
             if info.owner is not None and info.owner.is_protocol:
                 raise CompileError("of a protocol")
             FunctionCode(self, info).generate()
         except CompileError as error:
             info.problem = str(error)
+            self._forget_constants(n_constants)
             for native in natives:
                 native.blocks = []
                 builder = ir.IRBuilder(native.append_basic_block("entry"))
@@ -238,7 +279,7 @@ class Program:
 
     def constant(self, value: Any) -> ir.Value:
         """Return a pointer to the word of a constant."""
-        key = (type(value), value) if isinstance(value, str | int | float) else id(value)
+        key = _constant_key(value)
         number = self._constant_numbers.get(key)
         if number is None:
             number = self._constant_numbers[key] = len(self.constants)
@@ -246,12 +287,19 @@ class Program:
             assert len(self.constants) <= MAX_CONSTANTS
         return self._constant_array.gep([I64(0), I64(number)])
 
+    def _forget_constants(self, n: int) -> None:
+        for value in self.constants[n:]:
+            del self._constant_numbers[_constant_key(value)]
+        del self.constants[n:]
+
     def function_value(self, info: FunctionInfo) -> ir.Value:
         """Return a pointer to the word of a function as a value."""
+        self.values.setdefault(info)
         return self.constant(info)
 
     def make_closure(self, builder: ir.IRBuilder, info: FunctionInfo, words: Sequence[ir.Value]) -> ir.Value:
         """Return a new function value with what it has captured."""
+        self.values.setdefault(info)
         obj = self.allocate(builder, CLOSURE, 2 + len(words))
         for position, word in enumerate((I64(tag(info.number)), *words)):
             builder.store(word, word_pointer(builder, obj, 1 + position))
@@ -384,7 +432,7 @@ class Program:
             code.builder.ret(code.builder.call(self.invoke, [function.args[0], I64(n - 1), *arguments]))
             return
         cases: list[tuple[int, Callable[[], ir.Value]]] = []
-        for info in self.world.all_classes:
+        for info in self._occurring:
             case = self._case(code, info, kind, name)
             if case is not None:
                 cases.append((info.number, case))
@@ -476,6 +524,7 @@ class Program:
 
     def make_bound(self, builder: ir.IRBuilder, member: FunctionInfo, word: ir.Value) -> ir.Value:
         """Return a method as a value."""
+        self.values.setdefault(member)
         obj = self.allocate(builder, BOUND, 3)
         builder.store(I64(tag(member.number)), word_pointer(builder, obj, 1))
         builder.store(word, word_pointer(builder, obj, 2))
@@ -552,14 +601,15 @@ class Program:
         b = ir.IRBuilder(function.append_basic_block("entry"))
         b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
 
-    def _fill_invoke(self) -> None:
+    def _declare_invoke(self) -> None:
         """invoke(value, n arguments, arguments ...)."""
         code = DispatchCode(self, self.invoke)
         b = code.builder
         value, n, *args = self.invoke.args
-        stub_type = ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS))
-        stubs = ir.GlobalVariable(self.module, ir.ArrayType(stub_type.as_pointer(), len(self.functions)), "stubs")
+        kind = ir.ArrayType(self.invoke.function_type.as_pointer(), len(self.functions))
+        self._stubs = stubs = ir.GlobalVariable(self.module, kind, "stubs")
         stubs.linkage = "internal"
+        stubs.global_constant = True
 
         def call_stub(callee: ir.Value, count: ir.Value, words: Sequence[ir.Value]) -> ir.Value:
             number = b.ashr(b.load(word_pointer(b, callee, 1)), I64(1))
@@ -608,11 +658,19 @@ class Program:
             ],
             "call of a value",
         )
-        stubs.initializer = ir.Constant(stubs.value_type, [self._stub(info, stub_type) for info in self.functions])
 
-    def _stub(self, info: FunctionInfo, kind: ir.FunctionType) -> ir.Function:
+    def _trapping_stub(self) -> ir.Function:
+        """Return what stands for functions that are never called as values."""
+        stub = ir.Function(self.module, self.invoke.function_type, "nostub")
+        stub.linkage = "internal"
+        b = ir.IRBuilder(stub.append_basic_block("entry"))
+        b.call(self.trap_function, [I64(self.trap(None, 0, "a function that was not known to be a value"))])
+        b.unreachable()
+        return stub
+
+    def _stub(self, info: FunctionInfo) -> ir.Function:
         """Return what calls a function with the arguments that there are, and its defaults."""
-        stub = ir.Function(self.module, kind, f"s{info.number}")
+        stub = ir.Function(self.module, self.invoke.function_type, f"s{info.number}")
         stub.linkage = "internal"
         code = DispatchCode(self, stub)
         b = code.builder
@@ -649,9 +707,12 @@ class Program:
         kind = ir.FunctionType(STEP, [I64, I64])
         resumes = ir.GlobalVariable(self.module, ir.ArrayType(kind.as_pointer(), len(self.generators)), "resumes")
         resumes.linkage = "internal"
-        resumes.initializer = ir.Constant(resumes.value_type, [self.resume_function(info) for info in self.generators])
+        resumes.global_constant = True
+        null = ir.Constant(kind.as_pointer(), None)
+        resumes.initializer = ir.Constant(resumes.value_type, [self._resume.get(info, null) for info in self.generators])
         catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
         catches.linkage = "internal"
+        catches.global_constant = True
         catches.initializer = ir.Constant(catches.value_type, [int(info.catches) for info in self.generators])
         for function, thrown in ((self.send, False), (self.throw, True)):
             self._fill_resuming(function, thrown, resumes, catches)
@@ -741,6 +802,10 @@ class Program:
         exception.add_incoming(reason, raised)
         at.add_incoming(caller, further)
         reason.add_incoming(exception, further)
+
+
+def _constant_key(value: Any) -> Any:
+    return (type(value), value) if isinstance(value, str | int | float) else id(value)
 
 
 def value_pointer(builder: ir.IRBuilder, obj: ir.Value) -> ir.Value:

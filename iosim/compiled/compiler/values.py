@@ -6,6 +6,11 @@ from typing import Any
 from llvmlite import ir
 
 from iosim.compiled.compiler.hints import Hint
+from iosim.compiled.objects import FRAME_FIRST as FRAME_FIRST
+from iosim.compiled.objects import FRAME_PARENT as FRAME_PARENT
+from iosim.compiled.objects import FRAME_STATE as FRAME_STATE
+from iosim.compiled.objects import FRAME_TOP as FRAME_TOP
+from iosim.compiled.objects import tag as tag
 
 I1, I8, I32, I64, DOUBLE = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 STEP = ir.LiteralStructType([I64, I64])
@@ -26,19 +31,12 @@ class CompileError(Exception):
     """A construct that the compiler does not have."""
 
 
-FRAME_STATE, FRAME_TOP, FRAME_PARENT, FRAME_FIRST = 1, 2, 3, 4
-"""Words of a generator's frame: where it goes on; the innermost frame (of the outermost); who called it; locals."""
 G_RAISED = 17
 """The global word with the exception that a generator is resumed with, if it is one that may catch it."""
 G_PLACE = 16
 """The global word with the address at which checked code notes where it is."""
 DONE = (1 << 62) - 1
 """The state of a generator that has ended."""
-
-
-def tag(number: int) -> int:
-    """Return the word of an integer."""
-    return number * 2 + 1
 
 
 def word_pointer(builder: ir.IRBuilder, obj: ir.Value, offset: int) -> ir.Value:

@@ -1,0 +1,139 @@
+"""Native code kept on disk between runs, in the user's cache folder.
+
+The folder is IOSIM_CACHE_DIR, else `iosim` in XDG_CACHE_HOME, else ~/.cache/iosim. A file's name is a hash of all that
+its content depends on: the sources of the model and of the compiler, the versions of Python and llvmlite, the processor.
+It is written beside and renamed; who finds that another process is compiling the same waits for it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pickle
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from iosim.compiled.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from iosim.compiled.build import Built
+
+KEPT = 8
+"""Number of files that are kept: those used last."""
+
+_ROOT = Path(__file__).parents[1]
+SOURCES = ("compiled", "disk", "guest", "host", "kvm", "model", "qemu", "results")
+"""The packages that the native code depends on, and the modules below."""
+SOURCE_MODULES = ("cpu_vmx.py", "lifecycle.py", "machine.py", "run.py")
+_AROUND = ("cache.py", "engine.py", "execution.py", "hand_over.py", "image.py")
+"""Modules of the compiled engine that do not change the code."""
+
+Say = Callable[[str], None]
+
+
+def folder() -> Path:
+    """Return the folder of the cache."""
+    chosen = os.environ.get("IOSIM_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "iosim"
+
+
+def sources() -> list[Path]:
+    """Return the source files that the native code depends on."""
+    found = [path for package in SOURCES for path in sorted((_ROOT / package).rglob("*.py"))]
+    around = {_ROOT / "compiled" / name for name in _AROUND}
+    return [path for path in found if path not in around] + [_ROOT / name for name in SOURCE_MODULES]
+
+
+def key(optimize: int, checks: bool) -> str:
+    """Return the hash of all that the native code depends on."""
+    digest = hashlib.sha256()
+    versions = (platform.python_version(), llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_default_triple())
+    processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    digest.update(repr((versions, processor, optimize, checks)).encode())
+    for path in sources():
+        content = path.read_bytes()
+        digest.update(f"\n{path.relative_to(_ROOT)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def load(path: Path) -> "tuple[Catalogue, bytes] | None":
+    """Return the catalogue and code in a file; None if there is none, or if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    catalogue, code = pickle.loads(content[32:])
+    return catalogue, code
+
+
+def store(path: Path, catalogue: Catalogue, code: bytes) -> None:
+    """Write a file, and remove those that have not been used for the longest time."""
+    content = pickle.dumps((catalogue, code), protocol=pickle.HIGHEST_PROTOCOL)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        Path(beside).replace(path)
+    except OSError:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    for old in sorted(path.parent.glob("engine-*.bin"), key=lambda each: each.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def get(build: "Callable[[], Built]", optimize: int, checks: bool, say: Say | None = None) -> tuple[Catalogue, bytes]:
+    """Return the catalogue and code from the cache; if they are not there, those of *build*, which go there."""
+    say = say or _say
+    place = folder()
+    path = place / f"engine-{key(optimize, checks)[:32]}.bin"
+    found = load(path)
+    if found is not None:
+        return found
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with _lock(path.with_suffix(".lock"), say):
+            found = load(path)
+            if found is None:
+                found = tuple(_build(build, say))
+                store(path, *found)
+        return found
+    except OSError as error:
+        say(f"the compiled engine is not kept for the next run: {error}")
+    return found if found is not None else _build(build, say)
+
+
+def _build(build: "Callable[[], Built]", say: Say) -> "Built":
+    say("compiling the model for this processor, once for this version of it")
+    return build()
+
+
+@contextlib.contextmanager
+def _lock(path: Path, say: Say) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that compiles the model")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"iosim: {text}\n")
+    sys.stderr.flush()

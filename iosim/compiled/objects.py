@@ -1,0 +1,12 @@
+"""Objects that the compiler makes: callable values and the frames of generators."""
+
+from iosim.compiled import layout
+
+FUNCTION, BOUND, CLOSURE, PARTIAL, ITEM_GETTER = range(layout.FIRST_COMPILER_CLASS, layout.FIRST_COMPILER_CLASS + 5)
+FRAME_STATE, FRAME_TOP, FRAME_PARENT, FRAME_FIRST = 1, 2, 3, 4
+"""Words of a generator's frame: where it goes on; the innermost frame (of the outermost); who called it; locals."""
+
+
+def tag(number: int) -> int:
+    """Return the word of an integer."""
+    return number * 2 + 1
