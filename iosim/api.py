@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iosim import scenario_file
-from iosim.model.scenario import Scenario as ScenarioModel
 from iosim.model.scenario import RunTable
+from iosim.model.scenario import Scenario as ScenarioModel
 from iosim.results.result import Result
 from iosim.run import Progress
 from iosim.simulation import simulate as simulate_scenario
@@ -30,7 +30,8 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Scenario:
 def simulate(scenario: ScenarioModel, progress: Progress | None = None, engine: str | None = None) -> Result:
     """Simulate *scenario* and return its result, with `.requests`, `.exits`, `.resources` ... as pandas frames.
 
-    *engine* is that of `run.engine`, in its place: "auto", "simpy" or "compiled". Raises EngineError, TraceError, ProfileError or ScenarioError for bad input.
+    *engine* is that of `run.engine`, in its place: "auto", "simpy" or "compiled". Raises EngineError, TraceError,
+    ProfileError or ScenarioError for bad input.
     """
     folder = scenario._folder if isinstance(scenario, Scenario) else Path()
     if engine is not None:

@@ -17,8 +17,8 @@ Execute = Callable[[Machine, Collector], int]
 Say = Callable[[str], None]
 """Called with what is done before the first event and takes long, such as compiling."""
 
-COMPILED_FROM = 50_000
-"""Requests, all VMs together, from which on `auto` is `compiled`."""
+COMPILED_FROM = 10_000
+"""Requests, all VMs together, from which on `auto` is `compiled`: with SimPy they take two seconds or more."""
 EXACT_EXITS = 20
 """How many times as long a request takes with `run.exact_exits`, about."""
 

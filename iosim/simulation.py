@@ -34,8 +34,9 @@ def simulate(
     """Run *scenario* and return its result.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
-    with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError, TraceError or ProfileError for bad input, and
-    FaultError for a result that breaks a law which every run keeps (`iosim.analytic.laws`).
+    with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError,
+    TraceError or ProfileError for bad input, EngineError if the engine asked for cannot run it, and FaultError for a
+    result that breaks a law which every run keeps (`iosim.analytic.laws`).
     """
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
@@ -119,7 +120,9 @@ def run_and_tabulate(
         series=tables.series(raw, requests),
         events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
+        summary=summarise(
+            scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine
+        ),
     )
 
 

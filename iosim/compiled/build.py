@@ -13,7 +13,6 @@ from iosim.compiled.catalogue import Catalogue
 from iosim.compiled.compiler.describe import catalogue
 from iosim.compiled.compiler.program import Program
 from iosim.compiled.compiler.roots import held_functions, held_generators
-from iosim.compiled.compiler.values import I64
 from iosim.compiled.compiler.world import World
 
 _PACKAGES = ("host", "kvm", "qemu", "qemu.qcow2", "guest", "disk", "compiled.twins")
@@ -78,8 +77,7 @@ def replaced() -> dict[Any, Any]:
 def library() -> list[ModuleType]:
     """Return the modules of the run-time library."""
     return [
-        importlib.import_module(each.name)
-        for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
+        importlib.import_module(each.name) for each in pkgutil.iter_modules(runtime.__path__, runtime.__name__ + ".")
     ]
 
 

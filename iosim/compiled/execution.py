@@ -1,7 +1,7 @@
 """One run with the compiled engine: the machine goes into native memory, runs, and what it recorded comes back."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

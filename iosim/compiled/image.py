@@ -17,19 +17,22 @@ import numpy.typing as npt
 from iosim.compiled import layout
 from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
 from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
+from iosim.model.errors import EngineError
 
 _MASK = (1 << 64) - 1
 _MAP_NORESERVE = 0x4000
 """Linux: pages take memory when they are first written to."""
 
 
-class ImageError(Exception):
+class ImageError(EngineError):
     """An object that the compiled engine does not know."""
 
 
 class Image:
-    """An arena of memory and the objects in it. *convert* turns what has a twin into it, by class; *remake*
-    says, by class, which attributes of an object made natively its like in Python is made of, and how.
+    """An arena of memory and the objects in it.
+
+    *convert* turns what has a twin into it, by class; *remake* says, by class, which attributes of an object made
+    natively its like in Python is made of, and how.
 
     `tables` are the dictionaries and sets, with their entries: they are filled by the run-time library, which knows how
     keys are hashed. `unknown` names what the compiled program has no code for.
@@ -353,7 +356,8 @@ class Image:
 
     def integers(self, word: int) -> npt.NDArray[np.int64]:
         """Return a list of ints."""
-        return self._items(word) >> 1
+        found: npt.NDArray[np.int64] = self._items(word) >> 1
+        return found
 
     def rows(self, word: int, width: int) -> npt.NDArray[np.int64]:
         """Return a list of tuples of *width* ints each."""

@@ -212,10 +212,15 @@ def trap(code: int) -> int:
     raise TrapError(code)
 
 
+def user_lt(a: int, b: int) -> int:
+    """Raw 1 if a < b by the method __lt__ of their class: in a compiled program only."""
+    raise TrapError(layout.TRAP_TYPE)
+
+
 INTRINSICS: dict[str, Callable[..., int]] = {
     function.__name__: function
     for function in (
         *(ld, st, ld8, st8, gaddr, ushr, ult, sdiv, srem),
-        *(fadd, fsub, fmul, fdiv, flt, fle, feq, itof, ftoi, call1, call2, trap),
+        *(fadd, fsub, fmul, fdiv, flt, fle, feq, itof, ftoi, call1, call2, trap, user_lt),
     )
 }

@@ -35,7 +35,9 @@ class Faults:
     """The faults of the disk *name*. A draw belongs to whoever asks, as all draws do."""
 
     def __init__(self, name: str, faults: tuple[Fault, ...]) -> None:
-        self._faults: list[tuple[Fault, draws.Number64]] = [(fault, draws.name_hash(f"disk.{name}.fault.{k}")) for k, fault in enumerate(faults)]
+        self._faults: list[tuple[Fault, draws.Number64]] = [
+            (fault, draws.name_hash(f"disk.{name}.fault.{k}")) for k, fault in enumerate(faults)
+        ]
 
     def ret(self, job: Any, now_ns: int) -> int:
         """Return 0, or the negative errno of the first fault that *job* meets."""

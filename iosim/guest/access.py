@@ -67,9 +67,9 @@ class BoundAccess:
 class TaskFileLoad:
     """Task-file writes in a row, (register, field) each, as what they leave in the registers.
 
-    `registers` are the first that they write and the one behind the last, `last` picks the values of the last write to each register out of a
-    command's, `before` those of the last but one. Both are None unless the writes cover registers in a row, each of
-    them once, or all but DEVICE twice (LBA48): then `writes` are to be done one by one.
+    `registers` are the first that they write and the one behind the last. `last` picks the values of the last write to
+    each register out of a command's, `before` those of the last but one. Both are None unless the writes cover
+    registers in a row, each of them once, or all but DEVICE twice (LBA48): then `writes` are to be done one by one.
     """
 
     __slots__ = ("before", "last", "n_before", "registers", "writes")

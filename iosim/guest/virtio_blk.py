@@ -63,8 +63,8 @@ class VirtioDrive:
             Element(request, request.op, request.sector + done, min(self.max_sectors, request.sectors - done))
             for done in range(0, request.sectors, self.max_sectors)
         ]
-        for part, rest in zip(parts, parts[1:], strict=False):
-            part.rest = rest
+        for position in range(1, len(parts)):
+            parts[position - 1].rest = parts[position]
         return parts[0]
 
 

@@ -46,8 +46,8 @@ class FunctionSums:
     """Adds up the logs of sampled requests.
 
     *tables* are the numbers of the VMs' tables by name; *counts* how many requests of each of `OPS` each drive's trace
-    has. `limits`: below which hash a request is sampled, by (VM, drive) and operation. `merges`: whether requests of a VM
-    may be merged, so that one's log becomes part of another's.
+    has. `limits`: below which hash a request is sampled, by (VM, drive) and operation. `merges`: whether requests of a
+    VM may be merged, so that one's log becomes part of another's.
     """
 
     def __init__(

@@ -7,13 +7,13 @@ import types
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, join
-from iosim.compiled.compiler.infer import Inference
-from iosim.compiled.compiler.values import DOUBLE, I1, I64, RAISED, YIELDED, CompileError, Val, tag
+from iosim.compiled.compiler.loops import Loops
+from iosim.compiled.compiler.values import I1, I64, RAISED, YIELDED, CompileError, Val
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
 
 BUILTIN_METHODS: dict[str, dict[str, str]] = {
@@ -74,18 +74,10 @@ NO_RESULT = {
 }
 
 
-class Calls(Inference):
+class Calls(Loops):
     """Generates the code of calls."""
 
-    # Set by FunctionCode.
-    builder: Any
-    stop_handlers: list[Any]
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
-
-    def get_Call(self, node: ast.Call) -> Val:
+    def _get_Call(self, node: ast.Call) -> Val:
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise CompileError(f"line {node.lineno}: ** in a call")
@@ -100,6 +92,7 @@ class Calls(Inference):
         return self.call_value(self.expression(function), [self.expression(each) for each in node.args])
 
     def call_name(self, node: ast.Call, name: str, keywords: dict[str, ast.expr]) -> Val:
+        """Call what a name stands for."""
         if name in self.slots or name in self.captured:
             value = self.load_name(name, node)
             arguments = [self.expression(each) for each in node.args]
@@ -110,7 +103,7 @@ class Calls(Inference):
             raise CompileError(f"line {node.lineno}: super as a value")
         if name in self.names:
             return self.call_live(self.names[name], node, keywords)
-        method: Callable[[ast.Call, dict[str, ast.expr]], Val] | None = getattr(self, f"call_{name}_", None)
+        method: Callable[[ast.Call, dict[str, ast.expr]], Val] | None = getattr(self, f"_call_{name}", None)
         if method is None:
             raise CompileError(f"line {node.lineno}: {name}()")
         return method(node, keywords)
@@ -144,7 +137,7 @@ class Calls(Inference):
                 raise CompileError(f"line {node.lineno}: {ast.unparse(node.func)}()")
             return self.call_value(self.constant(live), [self.expression(each) for each in node.args])
         if name == "deque":
-            return self.call_deque_(node, keywords)
+            return self._call_deque(node, keywords)
         if name == "partial":
             return self.make_partial(node, keywords)
         words = [self.word(self.expression(each)) for each in node.args]
@@ -152,10 +145,12 @@ class Calls(Inference):
         return self.from_word(result, INT if name.startswith("rt_bisect") else self.pop_hint(node))
 
     def pop_hint(self, node: ast.Call) -> Hint | None:
+        """Return what heappop of a list gives."""
         hint = self.infer(node.args[0]) if node.args else None
         return hint.of[0] if hint is not None and hint.kind == "list" and hint.of else None
 
     def make_partial(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+        """Return a new partial."""
         if keywords:
             raise CompileError(f"line {node.lineno}: keywords of partial")
         words = [self.word(self.expression(each)) for each in node.args]
@@ -170,7 +165,7 @@ class Calls(Inference):
         n = len(parameters) if function.vararg < 0 else function.vararg - skip
         rest = node.args[n:]
         if function.vararg >= 0:
-            values[function.parameters[function.vararg].name] = self.get_Tuple(ast.Tuple(rest, ast.Load()))
+            values[function.parameters[function.vararg].name] = self.get_tuple(ast.Tuple(rest, ast.Load()))
         elif rest:
             raise CompileError(f"line {node.lineno}: too many arguments of {function.name}")
         for parameter, each in zip(parameters[:n], node.args[:n], strict=False):
@@ -233,6 +228,7 @@ class Calls(Inference):
         return Val(obj, "W", Hint("object", (), info))
 
     def construct_fields(self, info: ClassInfo, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+        """Make an instance of a named tuple or a dataclass."""
         fields = self.program.fields(info)
         values: dict[str, ir.Value] = {}
         for (name, _), each in zip(fields, node.args, strict=False):
@@ -246,18 +242,16 @@ class Calls(Inference):
                 if default[0] is list:
                     values[name] = self.call_runtime("rt_list_new", I64(0))
                 else:
-                    values[name] = self.word(self.constant_or_live(default[0], node))
+                    values[name] = self.word(self.live(default[0], node))
         obj = self.program.allocate(self.builder, info.number, self.program.size_of(info))
         for name, word in values.items():
             self.store(obj, info.attributes[name], word)
         return Val(obj, "W", Hint("object", (), info))
 
-    def constant_or_live(self, value: Any, node: ast.AST) -> Val:
-        return self.live(value, node)
-
     # Methods
 
     def call_attribute(self, node: ast.Call, function: ast.Attribute, keywords: dict[str, ast.expr]) -> Val:
+        """Call a member of a module, a class or an object."""
         name = function.attr
         base = function.value
         if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "super":
@@ -275,6 +269,7 @@ class Calls(Inference):
         return self.call_method(self.expression(base), name, node.args, keywords, node)
 
     def call_super(self, node: ast.Call, name: str, keywords: dict[str, ast.expr]) -> Val:
+        """Call a method of the base class."""
         owner = self.info.owner
         assert owner is not None
         for base in owner.bases:
@@ -348,8 +343,9 @@ class Calls(Inference):
         self, obj: Val, name: str, args: Sequence[ast.expr], keywords: dict[str, ast.expr], node: ast.AST
     ) -> Val:
         """Call a method of a list, deque, dict, set or text."""
-        kind = obj.hint.kind
-        of = obj.hint.of[0] if obj.hint.of else None
+        assert obj.hint is not None
+        kind, parts = obj.hint.kind, obj.hint.of
+        of = parts[0] if parts else None
         word = self.word(obj)
         if kind == "list" and name == "sort":
             keys = self.sort_keys(obj, keywords)
@@ -359,7 +355,7 @@ class Calls(Inference):
             self.call_runtime("rt_list_slice_assign", word, I64(0), I64(0), ordered)
             return Val(I64(0), "W")
         if kind == "dict" and name == "popitem":
-            return Val(self.call_runtime("rt_dict_popitem_first", word), "W", Hint("tuple", obj.hint.of))
+            return Val(self.call_runtime("rt_dict_popitem_first", word), "W", Hint("tuple", parts))
         if keywords:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords of {kind}.{name}")
         words = [self.word(self.expression(each)) for each in args]
@@ -369,7 +365,7 @@ class Calls(Inference):
             )
             return self.from_word(result, of)
         if kind == "dict" and name in ("get", "pop"):
-            value_hint = obj.hint.of[1] if len(obj.hint.of) == 2 else None
+            value_hint = parts[1] if len(parts) == 2 else None
             if name == "pop" and len(words) == 1:
                 return self.from_word(self.call_runtime("rt_dict_take", word, *words), value_hint)
             default_hint = None if len(args) < 2 else self.infer(args[1])
@@ -391,11 +387,11 @@ class Calls(Inference):
         elif name == "index":
             hint = INT
         elif kind == "dict" and name == "setdefault":
-            hint = obj.hint.of[1] if len(obj.hint.of) == 2 else None
-        elif kind == "dict" and name in ("keys", "values") and len(obj.hint.of) == 2:
-            hint = Hint("list", (obj.hint.of[0 if name == "keys" else 1],))
+            hint = parts[1] if len(parts) == 2 else None
+        elif kind == "dict" and name in ("keys", "values") and len(parts) == 2:
+            hint = Hint("list", (parts[0 if name == "keys" else 1],))
         elif kind == "dict" and name == "items":
-            hint = Hint("list", (Hint("tuple", obj.hint.of),) if len(obj.hint.of) == 2 else ())
+            hint = Hint("list", (Hint("tuple", parts),) if len(parts) == 2 else ())
         elif name in ("copy", "union", "difference"):
             hint = obj.hint
         elif name == "startswith":
@@ -449,7 +445,7 @@ class Calls(Inference):
 
     # Built-ins
 
-    def call_len_(self, node: ast.Call, _: Any) -> Val:
+    def _call_len(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         kind = None if value.hint is None else value.hint.kind
         method = None if value.hint is None or value.hint.info is None else value.hint.info.find("__len__")
@@ -457,15 +453,15 @@ class Calls(Inference):
             return self.call_function(method, [value], node)
         return Val(self.length(self.word(value), kind), "I", INT)
 
-    def call_isinstance_(self, node: ast.Call, _: Any) -> Val:
+    def _call_isinstance(self, node: ast.Call, _: Any) -> Val:
         word = self.word(self.expression(node.args[0]))
         return Val(self.program.is_instance(self, word, node.args[1]), "B", BOOL)
 
-    def call_type_(self, node: ast.Call, _: Any) -> Val:
+    def _call_type(self, node: ast.Call, _: Any) -> Val:
         word = self.word(self.expression(node.args[0]))
         return Val(self.builder.call(self.program.type_of, [word]), "W")
 
-    def call_range_(self, node: ast.Call, _: Any) -> Val:
+    def _call_range(self, node: ast.Call, _: Any) -> Val:
         result = self.hidden()
         self.builder.store(self.call_runtime("rt_list_new", I64(0)), result.pointer())
         after = self.block("endrange")
@@ -487,6 +483,7 @@ class Calls(Inference):
         return Val(word, "W", join(left.hint, right.hint))
 
     def extreme(self, name: str, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+        """Return min or max of several values, or over an iterable."""
         if len(node.args) > 1 and not keywords:
             result = self.expression(node.args[0])
             for each in node.args[1:]:
@@ -495,7 +492,7 @@ class Calls(Inference):
         return self.extreme_of(name, node, keywords)
 
     def extreme_of(self, name: str, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
-        """min or max over an iterable, with *key* or *default*."""
+        """Min or max over an iterable, with *key* or *default*."""
         best, best_key, found = self.hidden(), self.hidden(), self.hidden(BOOL)
         self.builder.store(I64(1), found.pointer())
         key = self.expression(keywords["key"]) if "key" in keywords else None
@@ -543,13 +540,13 @@ class Calls(Inference):
             self.iterate(source, bind, lambda: None, after, after)
         self.builder.position_at_end(after)
 
-    def call_min_(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+    def _call_min(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         return self.extreme("min", node, keywords)
 
-    def call_max_(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+    def _call_max(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         return self.extreme("max", node, keywords)
 
-    def call_sum_(self, node: ast.Call, _: Any) -> Val:
+    def _call_sum(self, node: ast.Call, _: Any) -> Val:
         total = self.hidden()
         start = self.expression(node.args[1]) if len(node.args) > 1 else self.constant(0)
         self.builder.store(self.word(start), total.pointer())
@@ -569,6 +566,7 @@ class Calls(Inference):
         return self.from_word(self.builder.load(total.pointer()), hint)
 
     def any_or_all(self, node: ast.Call, is_any: bool) -> Val:
+        """Return whether any, or all, of an iterable are true."""
         result = self.hidden(BOOL)
         self.builder.store(I64(1 if is_any else 3), result.pointer())
         after = self.block("endany")
@@ -586,13 +584,13 @@ class Calls(Inference):
         self.over(source, bind, after)
         return self.from_word(self.builder.load(result.pointer()), BOOL)
 
-    def call_any_(self, node: ast.Call, _: Any) -> Val:
+    def _call_any(self, node: ast.Call, _: Any) -> Val:
         return self.any_or_all(node, True)
 
-    def call_all_(self, node: ast.Call, _: Any) -> Val:
+    def _call_all(self, node: ast.Call, _: Any) -> Val:
         return self.any_or_all(node, False)
 
-    def call_next_(self, node: ast.Call, _: Any) -> Val:
+    def _call_next(self, node: ast.Call, _: Any) -> Val:
         source = node.args[0]
         if isinstance(source, ast.GeneratorExp):
             result, after = self.hidden(), self.block("endnext")
@@ -650,7 +648,7 @@ class Calls(Inference):
         self.builder.position_at_end(after)
         return self.builder.load(slot.pointer())
 
-    def call_sorted_(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+    def _call_sorted(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         source = self.expression(node.args[0])
         if "key" in keywords:
             items = Val(self.call_runtime("rt_list_copy", self.word(source)), "W", Hint("list"))
@@ -660,13 +658,6 @@ class Calls(Inference):
             word = self.call_runtime("rt_sorted", self.word(source))
         of = source.hint.of[:1] if source.hint is not None and source.hint.kind in ("list", "deque", "set") else ()
         return Val(word, "W", Hint("list", of))
-
-    def collect(self, node: ast.Call, name: str, kind: str) -> Val:
-        if not node.args:
-            return Val(self.call_runtime(name), "W", Hint(kind))
-        value = self.expression(node.args[0])
-        of = value.hint.of[:1] if value.hint is not None and value.hint.kind in ("list", "deque", "set") else ()
-        return Val(value.value, value.kind, Hint(kind, of))
 
     def materialised(self, node: ast.expr) -> Val:
         """Return an iterable as something that the runtime can walk through."""
@@ -698,36 +689,37 @@ class Calls(Inference):
         return value
 
     def made(self, node: ast.Call, kind: str, empty: str, copy: str) -> Val:
+        """Return a container of an iterable's items; *empty* and *copy* are the functions of the library that make it."""
         if not node.args:
             return Val(self.call_runtime(empty), "W", Hint(kind))
         value = self.materialised(node.args[0])
         of = value.hint.of[:1] if value.hint is not None and value.hint.kind in ("list", "deque", "set", "dict") else ()
         return Val(self.call_runtime(copy, self.word(value)), "W", Hint(kind, of))
 
-    def call_list_(self, node: ast.Call, _: Any) -> Val:
+    def _call_list(self, node: ast.Call, _: Any) -> Val:
         if not node.args:
             return Val(self.call_runtime("rt_list_new", I64(0)), "W", Hint("list"))
         return self.made(node, "list", "", "rt_list_copy")
 
-    def call_tuple_(self, node: ast.Call, _: Any) -> Val:
+    def _call_tuple(self, node: ast.Call, _: Any) -> Val:
         if not node.args:
             return self.constant(())
         value = self.materialised(node.args[0])
         return Val(self.call_runtime("rt_tuple_from", self.word(value)), "W", Hint("tuple"))
 
-    def call_set_(self, node: ast.Call, _: Any) -> Val:
+    def _call_set(self, node: ast.Call, _: Any) -> Val:
         return self.made(node, "set", "rt_set_new", "rt_set_from")
 
-    call_frozenset_ = call_set_
+    _call_frozenset = _call_set
 
-    def call_dict_(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+    def _call_dict(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         if keywords or len(node.args) > 1:
             raise CompileError(f"line {node.lineno}: dict()")
         if not node.args:
             return Val(self.call_runtime("rt_dict_new"), "W", Hint("dict"))
         return Val(self.call_runtime("rt_dict_from", self.word(self.materialised(node.args[0]))), "W", Hint("dict"))
 
-    def call_deque_(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
+    def _call_deque(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         if keywords:
             raise CompileError(f"line {node.lineno}: deque with maxlen")
         result = self.call_runtime("rt_deque_new")
@@ -738,7 +730,7 @@ class Calls(Inference):
             self.call_runtime("rt_deque_extend", result, self.word(value))
         return Val(result, "W", Hint("deque", of))
 
-    def call_int_(self, node: ast.Call, _: Any) -> Val:
+    def _call_int(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         if value.kind in ("I", "B"):
             return Val(self.integer(value), "I", INT)
@@ -746,16 +738,16 @@ class Calls(Inference):
             return Val(self.builder.fptosi(value.value, I64), "I", INT)
         return self.from_word(self.call_runtime("rt_int", value.value), INT)
 
-    def call_str_(self, node: ast.Call, _: Any) -> Val:
+    def _call_str(self, node: ast.Call, _: Any) -> Val:
         return Val(self.call_runtime("rt_to_str", self.word(self.expression(node.args[0]))), "W", STR)
 
-    def call_float_(self, node: ast.Call, _: Any) -> Val:
+    def _call_float(self, node: ast.Call, _: Any) -> Val:
         return Val(self.double(self.expression(node.args[0])), "F", FLOAT)
 
-    def call_bool_(self, node: ast.Call, _: Any) -> Val:
+    def _call_bool(self, node: ast.Call, _: Any) -> Val:
         return Val(self.truth(self.expression(node.args[0])), "B", BOOL)
 
-    def call_round_(self, node: ast.Call, _: Any) -> Val:
+    def _call_round(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         if len(node.args) > 1:
             raise CompileError(f"line {node.lineno}: round with digits")
@@ -763,7 +755,7 @@ class Calls(Inference):
             return Val(self.integer(value), "I", INT)
         return self.from_word(self.call_runtime("rt_round", self.word(value)), INT)
 
-    def call_abs_(self, node: ast.Call, _: Any) -> Val:
+    def _call_abs(self, node: ast.Call, _: Any) -> Val:
         value = self.expression(node.args[0])
         if value.kind in ("I", "B"):
             raw = self.integer(value)
@@ -771,7 +763,7 @@ class Calls(Inference):
             return Val(self.builder.select(negative, self.builder.neg(raw), raw), "I", INT)
         return Val(self.call_runtime("rt_abs", self.word(value)), "W", value.hint)
 
-    def call_divmod_(self, node: ast.Call, _: Any) -> Val:
+    def _call_divmod(self, node: ast.Call, _: Any) -> Val:
         left, right = (self.expression(each) for each in node.args)
         if {left.kind, right.kind} <= {"I", "B"}:
             x, y = self.integer(left), self.integer(right)
@@ -780,5 +772,5 @@ class Calls(Inference):
             return self.tuple_of([Val(quotient, "I", INT), Val(rest, "I", INT)])
         return Val(self.call_runtime("rt_divmod", self.word(left), self.word(right)), "W", Hint("tuple"))
 
-    def call_iter_(self, node: ast.Call, _: Any) -> Val:
+    def _call_iter(self, node: ast.Call, _: Any) -> Val:
         raise CompileError(f"line {node.lineno}: iter()")

@@ -10,6 +10,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.calls import Calls
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, join
+from iosim.compiled.compiler.loops import NewBind
 from iosim.compiled.compiler.values import (
     CALLED,
     DOUBLE,
@@ -22,10 +23,9 @@ from iosim.compiled.compiler.values import (
     Val,
     tag,
 )
-from iosim.compiled.compiler.world import ClassInfo
 
 if TYPE_CHECKING:
-    from iosim.compiled.compiler.codegen import Slot
+    pass
 
 ARITHMETIC = {
     ast.Add: "rt_add",
@@ -49,18 +49,20 @@ class Expressions(Calls):
 
     def expression(self, node: ast.expr, wanted: Hint | None = None) -> Val:
         """Return the value of an expression; *wanted* is what it is for, if that is known."""
-        method: Callable[[Any], Val] | None = getattr(self, f"get_{type(node).__name__}", None)
+        method: Callable[[Any], Val] | None = getattr(self, f"_get_{type(node).__name__}", None)
         if method is None:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: {type(node).__name__}")
         value = method(node)
-        if wanted is not None and value.kind == "W" and value.hint is not None and wanted.kind == value.hint.kind:
-            if not value.hint.of and wanted.of:
-                return Val(value.value, "W", Hint(wanted.kind, wanted.of, wanted.info, value.hint.optional))
+        hint = value.hint
+        if wanted is None or hint is None or value.kind != "W" or wanted.kind != hint.kind or hint.of:
+            return value
+        if wanted.of:
+            return Val(value.value, "W", Hint(wanted.kind, wanted.of, wanted.info, hint.optional))
         return value
 
     # Names and constants
 
-    def get_Constant(self, node: ast.Constant) -> Val:
+    def _get_Constant(self, node: ast.Constant) -> Val:
         return self.constant(node.value)
 
     def constant(self, value: Any) -> Val:
@@ -86,10 +88,11 @@ class Expressions(Calls):
                 hint = Hint("object", (), info)
         return Val(self.builder.load(self.program.constant(value)), "W", hint)
 
-    def get_Name(self, node: ast.Name) -> Val:
+    def _get_Name(self, node: ast.Name) -> Val:
         return self.load_name(node.id, node)
 
     def load_name(self, name: str, node: ast.AST) -> Val:
+        """Return the value of a name."""
         if name in self.slots:
             slot = self.slots[name]
             return self.from_word(self.builder.load(slot.pointer()), slot.hint)
@@ -114,27 +117,13 @@ class Expressions(Calls):
 
     # Attributes
 
-    def get_Attribute(self, node: ast.Attribute) -> Val:
+    def _get_Attribute(self, node: ast.Attribute) -> Val:
         found = self.static(node)
         if found is not None:
             return self.live(found[0], node)
         if isinstance(node.value, ast.Name) and node.value.id in self.exceptions:
             return self.load_name(node.value.id, node)  # StopIteration.value
         return self.get_attribute(self.expression(node.value), node.attr, node)
-
-    def static(self, node: ast.expr) -> tuple[Any] | None:
-        """Return what an expression of modules, classes and their members is, if it is that."""
-        if isinstance(node, ast.Name):
-            if node.id in self.slots or node.id in self.captured or node.id not in self.names:
-                return None
-            found = self.names[node.id]
-            return (found,) if isinstance(found, type | types.ModuleType) else None
-        if isinstance(node, ast.Attribute):
-            base = self.static(node.value)
-            if base is None:
-                return None
-            return (getattr(base[0], node.attr),)
-        return None
 
     def get_attribute(self, obj: Val, name: str, node: ast.AST) -> Val:
         """Return the attribute, property or bound method *name* of an object."""
@@ -179,6 +168,7 @@ class Expressions(Calls):
         return Val(self.builder.call(self.program.binder(name), [word]), "W", Hint("callable"))
 
     def set_attribute(self, obj: Val, name: str, value: Val, node: ast.AST) -> None:
+        """Set an attribute of an object."""
         hint = obj.hint
         word = self.word(obj)
         if hint is not None and hint.info is not None and name in hint.info.attributes:
@@ -189,7 +179,7 @@ class Expressions(Calls):
 
     # Operators
 
-    def get_BinOp(self, node: ast.BinOp) -> Val:
+    def _get_BinOp(self, node: ast.BinOp) -> Val:
         left = self.expression(node.left)
         right = self.expression(node.right)
         return self.binary(node.op, left, right, node)
@@ -246,6 +236,7 @@ class Expressions(Calls):
         return self.from_word(word, hint)
 
     def floor_divide(self, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
+        """Return the quotient of two raw integers, rounded down."""
         b = self.builder
         if isinstance(y, ir.Constant):
             if y.constant <= 0:
@@ -256,7 +247,7 @@ class Expressions(Calls):
         differs = b.and_(b.icmp_signed("!=", rest, I64(0)), b.icmp_signed("<", b.xor(rest, y), I64(0)))
         return b.sub(quotient, b.zext(differs, I64))
 
-    def get_UnaryOp(self, node: ast.UnaryOp) -> Val:
+    def _get_UnaryOp(self, node: ast.UnaryOp) -> Val:
         if isinstance(node.op, ast.Not):
             return Val(self.builder.not_(self.truth(self.expression(node.operand))), "B", BOOL)
         value = self.expression(node.operand)
@@ -270,7 +261,7 @@ class Expressions(Calls):
             return Val(self.builder.not_(self.integer(value)), "I", INT)
         raise CompileError(f"line {node.lineno}: unary operator")
 
-    def get_BoolOp(self, node: ast.BoolOp) -> Val:
+    def _get_BoolOp(self, node: ast.BoolOp) -> Val:
         b = self.builder
         hint = self.infer(node)
         end = self.block("endbool")
@@ -297,7 +288,7 @@ class Expressions(Calls):
             phi.add_incoming(word, block)
         return self.from_word(phi, hint)
 
-    def get_IfExp(self, node: ast.IfExp) -> Val:
+    def _get_IfExp(self, node: ast.IfExp) -> Val:
         then, otherwise, end = self.block("ifthen"), self.block("ifelse"), self.block("ifend")
         self.condition(node.test, then, otherwise)
         words, blocks, hints, kinds = [], [], [], []
@@ -317,12 +308,12 @@ class Expressions(Calls):
             phi.add_incoming(word, block)
         return self.from_word(phi, join(hints[0], hints[1]))
 
-    def get_NamedExpr(self, node: ast.NamedExpr) -> Val:
+    def _get_NamedExpr(self, node: ast.NamedExpr) -> Val:
         value = self.expression(node.value)
         self.assign(node.target, value)
         return value
 
-    def get_Compare(self, node: ast.Compare) -> Val:
+    def _get_Compare(self, node: ast.Compare) -> Val:
         left = self.expression(node.left)
         if len(node.ops) == 1:
             return Val(self.compare(node.ops[0], left, node.comparators[0], node)[0], "B", BOOL)
@@ -370,6 +361,7 @@ class Expressions(Calls):
         return (b.not_(bit) if sign in ("<=", ">=") else bit), right
 
     def equal(self, left: Val, right: Val) -> ir.Value:
+        """Return the bit of an equality."""
         b = self.builder
         x, y = self.word(left), self.word(right)
         for one in (left, right):
@@ -382,6 +374,7 @@ class Expressions(Calls):
         return b.trunc(self.call_runtime("rt_eq", x, y), I1)
 
     def contains(self, left: Val, node: ast.expr) -> tuple[ir.Value, Val]:
+        """Return the bit of `in`, and the container."""
         b = self.builder
         if isinstance(node, ast.Tuple | ast.List | ast.Set) and not any(
             isinstance(each, ast.Starred) for each in node.elts
@@ -400,7 +393,7 @@ class Expressions(Calls):
 
     # Items
 
-    def get_Subscript(self, node: ast.Subscript) -> Val:
+    def _get_Subscript(self, node: ast.Subscript) -> Val:
         obj = self.expression(node.value)
         if isinstance(node.slice, ast.Slice):
             low, high = self.slice_bounds(node.slice)
@@ -425,6 +418,7 @@ class Expressions(Calls):
         return self.get_item(obj, self.expression(node.slice))
 
     def slice_bounds(self, node: ast.Slice) -> tuple[ir.Value, ir.Value]:
+        """Return the words of a slice's bounds."""
         if node.step is not None:
             raise CompileError(f"line {node.lineno}: slice with a step")
         low = I64(0) if node.lower is None else self.word(self.expression(node.lower))
@@ -432,6 +426,7 @@ class Expressions(Calls):
         return low, high
 
     def get_item(self, obj: Val, key: Val) -> Val:
+        """Return an item of a container."""
         hint = obj.hint
         name, of = "rt_getitem", None
         if hint is not None:
@@ -447,6 +442,7 @@ class Expressions(Calls):
         return self.from_word(self.call_runtime(name, self.word(obj), self.word(key)), of)
 
     def set_item(self, obj: Val, key: Val, value: Val) -> None:
+        """Set an item of a container."""
         name = "rt_setitem"
         if obj.hint is not None:
             name = {"dict": "rt_dict_set", "list": "rt_list_set"}.get(obj.hint.kind, name)
@@ -464,16 +460,21 @@ class Expressions(Calls):
             self.store(obj, 1 + position, word)
         return Val(obj, "W", Hint("tuple", tuple(value.hint for value in values)))
 
-    def get_Tuple(self, node: ast.Tuple) -> Val:
+    def get_tuple(self, node: ast.Tuple) -> Val:
+        """Return the tuple of a display."""
         if any(isinstance(each, ast.Starred) for each in node.elts):
             items = self.list_of(node.elts)
             return Val(self.call_runtime("rt_tuple_from", self.word(items)), "W", Hint("tuple"))
         return self.tuple_of([self.expression(each) for each in node.elts])
 
-    def get_List(self, node: ast.List) -> Val:
+    def _get_Tuple(self, node: ast.Tuple) -> Val:
+        return self.get_tuple(node)
+
+    def _get_List(self, node: ast.List) -> Val:
         return self.list_of(node.elts)
 
     def list_of(self, elements: Sequence[ast.expr]) -> Val:
+        """Return a new list."""
         result = self.call_runtime("rt_list_new", I64(len(elements)))
         hints: list[Hint | None] = []
         for each in elements:
@@ -490,7 +491,7 @@ class Expressions(Calls):
             of = join(of, hint)
         return Val(result, "W", Hint("list", (of,) if of is not None else ()))
 
-    def get_Dict(self, node: ast.Dict) -> Val:
+    def _get_Dict(self, node: ast.Dict) -> Val:
         result = self.call_runtime("rt_dict_new")
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
@@ -498,7 +499,7 @@ class Expressions(Calls):
             self.call_runtime("rt_dict_set", result, self.word(self.expression(key)), self.word(self.expression(value)))
         return Val(result, "W", Hint("dict"))
 
-    def get_Set(self, node: ast.Set) -> Val:
+    def _get_Set(self, node: ast.Set) -> Val:
         result = self.call_runtime("rt_set_new")
         for each in node.elts:
             self.call_runtime("rt_set_add", result, self.word(self.expression(each)))
@@ -532,7 +533,7 @@ class Expressions(Calls):
             else:
                 self.slots.pop(name, None)
 
-    def get_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> Val:
+    def _get_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> Val:
         result = self.call_runtime("rt_list_new", I64(0))
         slot = self.hidden()
         self.builder.store(result, slot.pointer())
@@ -547,9 +548,10 @@ class Expressions(Calls):
         of = hints[0] if hints else None
         return Val(self.builder.load(slot.pointer()), "W", Hint("list", (of,) if of is not None else ()))
 
-    get_GeneratorExp = get_ListComp
+    def _get_GeneratorExp(self, node: ast.GeneratorExp) -> Val:
+        return self._get_ListComp(node)
 
-    def get_SetComp(self, node: ast.SetComp) -> Val:
+    def _get_SetComp(self, node: ast.SetComp) -> Val:
         slot = self.hidden()
         self.builder.store(self.call_runtime("rt_set_new"), slot.pointer())
 
@@ -560,7 +562,7 @@ class Expressions(Calls):
         self.comprehend(node.generators, run)
         return Val(self.builder.load(slot.pointer()), "W", Hint("set"))
 
-    def get_DictComp(self, node: ast.DictComp) -> Val:
+    def _get_DictComp(self, node: ast.DictComp) -> Val:
         slot = self.hidden()
         self.builder.store(self.call_runtime("rt_dict_new"), slot.pointer())
         hints: list[tuple[Hint | None, Hint | None]] = []
@@ -573,7 +575,7 @@ class Expressions(Calls):
         self.comprehend(node.generators, run)
         return Val(self.builder.load(slot.pointer()), "W", Hint("dict", hints[0] if hints else ()))
 
-    def get_JoinedStr(self, node: ast.JoinedStr) -> Val:
+    def _get_JoinedStr(self, node: ast.JoinedStr) -> Val:
         result = self.constant("")
         for part in node.values:
             if isinstance(part, ast.Constant):
@@ -592,11 +594,11 @@ class Expressions(Calls):
 
     # Generators
 
-    def get_Yield(self, node: ast.Yield) -> Val:
+    def _get_Yield(self, node: ast.Yield) -> Val:
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
         return Val(self.suspend(word, YIELDED), "W")
 
-    def get_YieldFrom(self, node: ast.YieldFrom) -> Val:
+    def _get_YieldFrom(self, node: ast.YieldFrom) -> Val:
         value = self.expression(node.value)
         result = self.suspend(self.word(value), CALLED)
         return self.from_word(result, self.infer(node))
@@ -623,7 +625,7 @@ class Expressions(Calls):
 
     # Functions as values
 
-    def get_Lambda(self, node: ast.Lambda) -> Val:
+    def _get_Lambda(self, node: ast.Lambda) -> Val:
         return self.closure(node, "lambda")
 
     def closure(self, node: ast.Lambda | ast.FunctionDef, name: str) -> Val:
@@ -631,46 +633,6 @@ class Expressions(Calls):
         info = self.program.nested_function(self.info, node, name)
         words = [self.word(self.load_name(each, node)) for each, _ in info.captured]
         return Val(self.program.make_closure(self.builder, info, words), "W", Hint("callable"))
-
-
-class NewBind:
-    """Assigns an item to targets of a comprehension, which are variables of its own."""
-
-    def __init__(self, code: Any, target: ast.expr, hint: Hint | None) -> None:
-        self._code = code
-        self._done = False
-        self.target = target
-
-    def _declare(self) -> None:
-        if self._done:
-            return
-        self._done = True
-        for each in ast.walk(self.target):
-            if isinstance(each, ast.Name):
-                self._code.slots.pop(each.id, None)
-                self._code.n_hidden += 1
-                name = f"{each.id}.{self._code.n_hidden}"
-                self._code.slots[each.id] = self._code.new_slot(name, None)
-
-    def __call__(self, item: Val) -> None:
-        """Bind one item."""
-        self._declare()
-        if isinstance(self.target, ast.Name):
-            self._code.slots[self.target.id].hint = item.hint
-            self._code.builder.store(self._code.word(item), self._code.slots[self.target.id].pointer())
-        else:
-            self._code.unpack(self.target, item)
-
-    def bind_parts(self, values: Sequence[Val]) -> bool:
-        """Bind the parts of a tuple one by one, if the target is one."""
-        if not isinstance(self.target, ast.Tuple) or len(self.target.elts) != len(values):
-            return False
-        self._declare()
-        for each, value in zip(self.target.elts, values, strict=True):
-            if isinstance(each, ast.Name):
-                self._code.slots[each.id].hint = value.hint
-            self._code.assign(each, value)
-        return True
 
 
 def is_int(hint: Hint | None) -> bool:

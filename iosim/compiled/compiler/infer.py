@@ -3,14 +3,16 @@
 import ast
 import enum
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, from_annotation, join
-from iosim.compiled.compiler.world import FunctionInfo
+from iosim.compiled.compiler.world import FunctionInfo, World
 
 if TYPE_CHECKING:
-    from iosim.compiled.compiler.codegen import FunctionCode
+    from iosim.compiled.compiler.emitter import Slot
+    from iosim.compiled.compiler.program import Program
+    from iosim.compiled.compiler.statements import FunctionCode
 
 INT_OPERATORS = (
     ast.Add,
@@ -31,22 +33,36 @@ class Inference:
 
     local_hints: dict[str, Hint | None]
     captured: dict[str, Hint | None]
+    slots: "dict[str, Slot]"
     names: dict[str, Any]
-    world: Any
-    program: Any
+    world: World
+    program: "Program"
 
     def infer(self, node: ast.expr) -> Hint | None:
         """Return what is known of the value of *node*."""
-        method = getattr(self, f"infer_{type(node).__name__}", None)
+        method: Callable[[Any], Hint | None] | None = getattr(self, f"_infer_{type(node).__name__}", None)
         return None if method is None else method(node)
 
-    def infer_Constant(self, node: ast.Constant) -> Hint | None:
+    def static(self, node: ast.expr) -> tuple[Any] | None:
+        """Return what an expression of modules, classes and their members is, if it is that."""
+        if isinstance(node, ast.Name):
+            if node.id in self.slots or node.id in self.captured or node.id not in self.names:
+                return None
+            found = self.names[node.id]
+            return (found,) if isinstance(found, type | types.ModuleType) else None
+        if isinstance(node, ast.Attribute):
+            base = self.static(node.value)
+            if base is None:
+                return None
+            return (getattr(base[0], node.attr),)
+        return None
+
+    def _infer_Constant(self, node: ast.Constant) -> Hint | None:
         return hint_of_object(node.value, self.world)
 
-    def infer_Name(self, node: ast.Name) -> Hint | None:
-        slots = getattr(self, "slots", {})
-        if node.id in slots:
-            return slots[node.id].hint
+    def _infer_Name(self, node: ast.Name) -> Hint | None:
+        if node.id in self.slots:
+            return self.slots[node.id].hint
         if node.id in self.local_hints:
             return self.local_hints[node.id]
         if node.id in self.captured:
@@ -55,10 +71,10 @@ class Inference:
             return hint_of_object(self.names[node.id], self.world)
         return None
 
-    def infer_Attribute(self, node: ast.Attribute) -> Hint | None:
+    def _infer_Attribute(self, node: ast.Attribute) -> Hint | None:
         base = self.infer(node.value)
         if base is None or base.info is None:
-            found = self.static(node) if hasattr(self, "static") else None
+            found = self.static(node)
             if found is not None:
                 return hint_of_object(found[0], self.world)
             return self.program.attribute_hint(node.attr) if base is None else None
@@ -70,7 +86,7 @@ class Inference:
             return member.result if member.role == "property" else Hint("callable")
         return None
 
-    def infer_BinOp(self, node: ast.BinOp) -> Hint | None:
+    def _infer_BinOp(self, node: ast.BinOp) -> Hint | None:
         left, right = self.infer(node.left), self.infer(node.right)
         if left is None or right is None or left.optional or right.optional:
             return None
@@ -83,7 +99,7 @@ class Inference:
             return FLOAT
         return None
 
-    def infer_UnaryOp(self, node: ast.UnaryOp) -> Hint | None:
+    def _infer_UnaryOp(self, node: ast.UnaryOp) -> Hint | None:
         if isinstance(node.op, ast.Not):
             return BOOL
         hint = self.infer(node.operand)
@@ -91,10 +107,10 @@ class Inference:
             return INT
         return FLOAT if hint is not None and hint.kind == "float" else None
 
-    def infer_Compare(self, node: ast.Compare) -> Hint | None:
+    def _infer_Compare(self, node: ast.Compare) -> Hint | None:
         return BOOL
 
-    def infer_BoolOp(self, node: ast.BoolOp) -> Hint | None:
+    def _infer_BoolOp(self, node: ast.BoolOp) -> Hint | None:
         hint = self.infer(node.values[0])
         if isinstance(node.op, ast.Or) and hint is not None:
             if hint.kind == "none":
@@ -104,37 +120,37 @@ class Inference:
             hint = join(hint, self.infer(part))
         return hint
 
-    def infer_IfExp(self, node: ast.IfExp) -> Hint | None:
+    def _infer_IfExp(self, node: ast.IfExp) -> Hint | None:
         return join(self.infer(node.body), self.infer(node.orelse))
 
-    def infer_NamedExpr(self, node: ast.NamedExpr) -> Hint | None:
+    def _infer_NamedExpr(self, node: ast.NamedExpr) -> Hint | None:
         return self.infer(node.value)
 
-    def infer_JoinedStr(self, node: ast.JoinedStr) -> Hint | None:
+    def _infer_JoinedStr(self, node: ast.JoinedStr) -> Hint | None:
         return STR
 
-    def infer_List(self, node: ast.List) -> Hint | None:
+    def _infer_List(self, node: ast.List) -> Hint | None:
         of: Hint | None = None
         for position, each in enumerate(node.elts):
             hint = None if isinstance(each, ast.Starred) else self.infer(each)
             of = hint if position == 0 else join(of, hint)
         return Hint("list", () if of is None else (of,))
 
-    def infer_ListComp(self, node: ast.ListComp) -> Hint | None:
+    def _infer_ListComp(self, node: ast.ListComp) -> Hint | None:
         return Hint("list")
 
-    def infer_GeneratorExp(self, node: ast.GeneratorExp) -> Hint | None:
+    def _infer_GeneratorExp(self, node: ast.GeneratorExp) -> Hint | None:
         return Hint("list")
 
-    def infer_Dict(self, node: ast.Dict) -> Hint | None:
+    def _infer_Dict(self, node: ast.Dict) -> Hint | None:
         return Hint("dict")
 
-    def infer_Tuple(self, node: ast.Tuple) -> Hint | None:
+    def _infer_Tuple(self, node: ast.Tuple) -> Hint | None:
         if any(isinstance(each, ast.Starred) for each in node.elts):
             return Hint("tuple")
         return Hint("tuple", tuple(self.infer(each) for each in node.elts))
 
-    def infer_Subscript(self, node: ast.Subscript) -> Hint | None:
+    def _infer_Subscript(self, node: ast.Subscript) -> Hint | None:
         base = self.infer(node.value)
         if base is None:
             return None
@@ -150,7 +166,7 @@ class Inference:
             return base.of[0] if len(set(base.of)) == 1 else None
         return None
 
-    def infer_YieldFrom(self, node: ast.YieldFrom) -> Hint | None:
+    def _infer_YieldFrom(self, node: ast.YieldFrom) -> Hint | None:
         if isinstance(node.value, ast.Call):
             function = self.called(node.value)
             if function is not None and function.is_generator and isinstance(function.node, ast.FunctionDef):
@@ -167,12 +183,12 @@ class Inference:
             base = self.infer(node.func.value)
             if base is not None and base.info is not None:
                 return base.info.find(node.func.attr)
-            found = self.static(node.func) if hasattr(self, "static") else None
+            found = self.static(node.func)
             if found is not None:
                 return self.world.function_of(found[0])
         return None
 
-    def infer_Call(self, node: ast.Call) -> Hint | None:
+    def _infer_Call(self, node: ast.Call) -> Hint | None:
         function = self.called(node)
         if function is not None:
             if function.role == "property":
@@ -337,7 +353,8 @@ def infer_locals(code: "FunctionCode", node: ast.FunctionDef | ast.Lambda, names
         if how == "value":
             return code.infer(source)
         if how == "hint":
-            return source  # type: ignore[no-any-return]
+            known: Hint | None = source
+            return known
         if how == "item":
             return loop_item(code, source)
         if how == "augmented":

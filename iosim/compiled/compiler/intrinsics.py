@@ -11,10 +11,10 @@ from iosim.compiled.twins import costs
 from iosim.model import draws
 
 if TYPE_CHECKING:
-    from iosim.compiled.compiler.codegen import FunctionCode
+    from iosim.compiled.compiler.emitter import Emitter
 
 
-def intrinsics() -> "dict[Any, Callable[[FunctionCode, list[Val]], Val]]":
+def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
     """Return the code of each such function."""
     return {
         native.is_process: _is_process,
@@ -29,39 +29,39 @@ def intrinsics() -> "dict[Any, Callable[[FunctionCode, list[Val]], Val]]":
     }
 
 
-def _is_process(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _is_process(code: "Emitter", arguments: list[Val]) -> Val:
     b = code.builder
     header = code.load(code.word(arguments[0]), 0)
     number = b.and_(header, I64(CLASS_MASK))
     return Val(b.icmp_signed(">=", number, I64(code.program.first_frame_class)), "B", BOOL)
 
 
-def _resume(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _resume(code: "Emitter", arguments: list[Val]) -> Val:
     b = code.builder
     result = b.call(code.program.send, [code.word(arguments[0]), I64(0)])
     yielded = b.icmp_signed("==", b.extract_value(result, 1), I64(YIELDED))
     return Val(b.select(yielded, b.extract_value(result, 0), I64(0)), "W")
 
 
-def _collect_garbage(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _collect_garbage(code: "Emitter", arguments: list[Val]) -> Val:
     code.call_runtime("rt_maybe_gc")
     return Val(I64(0), "W")
 
 
-def _is_below(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _is_below(code: "Emitter", arguments: list[Val]) -> Val:
     word = code.call_runtime("rt_is_below", *[code.word(each) for each in arguments])
     return code.from_word(word, BOOL)
 
 
-def _identity(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _identity(code: "Emitter", arguments: list[Val]) -> Val:
     return Val(code.call_runtime("rt_identity", *[code.word(each) for each in arguments]), "W")
 
 
-def _draw(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _draw(code: "Emitter", arguments: list[Val]) -> Val:
     return Val(code.call_runtime("rt_draw", *[code.word(each) for each in arguments]), "W")
 
 
-def _sample(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _sample(code: "Emitter", arguments: list[Val]) -> Val:
     info = code.world.class_of(costs.Cost)
     assert info is not None
     cost = code.word(arguments[0])
@@ -70,9 +70,9 @@ def _sample(code: "FunctionCode", arguments: list[Val]) -> Val:
     return code.from_word(word, INT)
 
 
-def _name_hash(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _name_hash(code: "Emitter", arguments: list[Val]) -> Val:
     return Val(code.call_runtime("rt_name_hash", code.word(arguments[0])), "W")
 
 
-def _source(code: "FunctionCode", arguments: list[Val]) -> Val:
+def _source(code: "Emitter", arguments: list[Val]) -> Val:
     return Val(code.call_runtime("rt_source", *[code.word(each) for each in arguments]), "W")

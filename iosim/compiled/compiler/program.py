@@ -11,10 +11,12 @@ from llvmlite import ir
 
 from iosim.compiled import layout
 from iosim.compiled.compiler.calls import BUILTIN_METHODS
-from iosim.compiled.compiler.codegen import FunctionCode
+from iosim.compiled.compiler.emitter import Emitter
 from iosim.compiled.compiler.hints import Hint
 from iosim.compiled.compiler.infer import assigned_names
+from iosim.compiled.compiler.intrinsics import intrinsics
 from iosim.compiled.compiler.raw_code import RawModules
+from iosim.compiled.compiler.statements import FunctionCode
 from iosim.compiled.compiler.values import (
     CALLED,
     DONE,
@@ -27,15 +29,12 @@ from iosim.compiled.compiler.values import (
     RAISED,
     RETURNED,
     STEP,
-    YIELDED,
     CompileError,
     Val,
     tag,
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
-
-from iosim.compiled.compiler.intrinsics import intrinsics
 from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
 
 MAX_ARGUMENTS = 7
@@ -77,7 +76,7 @@ class Program:
         self._hints: dict[str, Hint | None] = {}
         self.generators: list[FunctionInfo] = []
         self.frame_sizes: dict[FunctionInfo, int] = {}
-        self.intrinsics: dict[Any, Callable[[FunctionCode, list[Val]], Val]] = intrinsics()
+        self.intrinsics: dict[Any, Callable[[Emitter, list[Val]], Val]] = intrinsics()
         for function in [*world.functions.values(), *(m for c in world.all_classes for m in c.methods.values())]:
             self._register(function)
             self._prescan(function)
@@ -89,9 +88,7 @@ class Program:
         self._occurring = [info for info in world.all_classes if info.type not in gone]
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
-        self.invoke = ir.Function(
-            self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke"
-        )
+        self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
@@ -332,7 +329,7 @@ class Program:
             result.append((each.name, default))
         return result
 
-    def initial_attributes(self, code: FunctionCode, info: ClassInfo, obj: ir.Value) -> None:
+    def initial_attributes(self, code: Emitter, info: ClassInfo, obj: ir.Value) -> None:
         """Store what the class says of attributes that __init__ may not set."""
         for each in reversed(list(info.mro())):
             for member in each.node.body:
@@ -594,7 +591,7 @@ class Program:
 
     def _fill_user_lt(self) -> None:
         """rt_user_lt(a, b): the method __lt__."""
-        function = self.runtime("rt_user_lt")
+        function = self.raw.declare("rt_user_lt", 2)
         function.linkage = "internal"
         caller = self.caller("__lt__", 1)
         self._fill("call", "__lt__", 2)
@@ -709,7 +706,9 @@ class Program:
         resumes.linkage = "internal"
         resumes.global_constant = True
         null = ir.Constant(kind.as_pointer(), None)
-        resumes.initializer = ir.Constant(resumes.value_type, [self._resume.get(info, null) for info in self.generators])
+        resumes.initializer = ir.Constant(
+            resumes.value_type, [self._resume.get(info, null) for info in self.generators]
+        )
         catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
         catches.linkage = "internal"
         catches.global_constant = True

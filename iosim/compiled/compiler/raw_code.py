@@ -9,7 +9,7 @@ from typing import Any
 from llvmlite import ir
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.values import DOUBLE, I1, I8, I64
+from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INLINED = {"rt_alloc", "rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag"}
@@ -72,40 +72,43 @@ class RawFunction:
         ir.IRBuilder(self.entry).branch(start)
 
     def place(self, name: str) -> Any:
+        """Return where a local variable lives."""
         if name not in self.locals:
             with self.b.goto_block(self.entry):
                 self.locals[name] = self.b.alloca(I64, name=name)
         return self.locals[name]
 
     def block(self, name: str) -> ir.Block:
+        """Return a new block."""
         return self.function.append_basic_block(name)
 
     def body(self, statements: Iterable[ast.stmt]) -> None:
+        """Generate statements in a row."""
         for statement in statements:
             if self.b.block.is_terminated:
                 return
-            getattr(self, f"do_{type(statement).__name__}")(statement)
+            getattr(self, f"_do_{type(statement).__name__}")(statement)
 
-    def do_Expr(self, node: ast.Expr) -> None:
+    def _do_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
             self.value(node.value)
 
-    def do_Return(self, node: ast.Return) -> None:
+    def _do_Return(self, node: ast.Return) -> None:
         assert node.value is not None
         value = self.value(node.value)
         self.b.ret(value)
 
-    def do_Assign(self, node: ast.Assign) -> None:
+    def _do_Assign(self, node: ast.Assign) -> None:
         target = node.targets[0]
         assert isinstance(target, ast.Name)
         self.b.store(self.value(node.value), self.place(target.id))
 
-    def do_AugAssign(self, node: ast.AugAssign) -> None:
+    def _do_AugAssign(self, node: ast.AugAssign) -> None:
         assert isinstance(node.target, ast.Name)
         value = self.operation(node.op, self.b.load(self.place(node.target.id)), self.value(node.value))
         self.b.store(value, self.place(node.target.id))
 
-    def do_If(self, node: ast.If) -> None:
+    def _do_If(self, node: ast.If) -> None:
         then, otherwise, end = self.block("then"), self.block("else"), self.block("end")
         self.condition(node.test, then, otherwise)
         for block, part in ((then, node.body), (otherwise, node.orelse)):
@@ -115,7 +118,7 @@ class RawFunction:
                 self.b.branch(end)
         self.b.position_at_end(end)
 
-    def do_While(self, node: ast.While) -> None:
+    def _do_While(self, node: ast.While) -> None:
         head, inside, end = self.block("while"), self.block("do"), self.block("end")
         self.b.branch(head)
         self.b.position_at_end(head)
@@ -128,7 +131,7 @@ class RawFunction:
             self.b.branch(head)
         self.b.position_at_end(end)
 
-    def do_For(self, node: ast.For) -> None:
+    def _do_For(self, node: ast.For) -> None:
         assert isinstance(node.iter, ast.Call)
         assert isinstance(node.target, ast.Name)
         bounds = [self.value(each) for each in node.iter.args]
@@ -153,16 +156,17 @@ class RawFunction:
         self.b.branch(head)
         self.b.position_at_end(end)
 
-    def do_Break(self, node: ast.Break) -> None:
+    def _do_Break(self, node: ast.Break) -> None:
         self.b.branch(self.loops[-1][1])
 
-    def do_Continue(self, node: ast.Continue) -> None:
+    def _do_Continue(self, node: ast.Continue) -> None:
         self.b.branch(self.loops[-1][0])
 
-    def do_Pass(self, node: ast.Pass) -> None:
+    def _do_Pass(self, node: ast.Pass) -> None:
         pass
 
     def condition(self, test: ast.expr, then: ir.Block, otherwise: ir.Block) -> None:
+        """Branch on a condition."""
         if isinstance(test, ast.BoolOp):
             for part in test.values[:-1]:
                 following = self.block("and")
@@ -182,9 +186,11 @@ class RawFunction:
         self.b.cbranch(self.b.icmp_signed("!=", self.value(test), I64(0)), then, otherwise)
 
     def comparison(self, node: ast.Compare) -> Any:
+        """Return the bit of a comparison."""
         return self.b.icmp_signed(SIGNS[type(node.ops[0])], self.value(node.left), self.value(node.comparators[0]))
 
     def value(self, node: ast.expr) -> Any:
+        """Return the word of an expression."""
         if isinstance(node, ast.Constant):
             return I64(node.value)
         if isinstance(node, ast.Name):
@@ -211,6 +217,7 @@ class RawFunction:
         return self.call(node)
 
     def choice(self, node: ast.IfExp) -> Any:
+        """Return the word of a conditional expression."""
         then, otherwise, end = self.block("then"), self.block("else"), self.block("end")
         self.condition(node.test, then, otherwise)
         found = []
@@ -226,6 +233,7 @@ class RawFunction:
         return phi
 
     def operation(self, operator: ast.operator, x: Any, y: Any) -> Any:
+        """Return the word of a binary operation."""
         simple: dict[type, Callable[[Any, Any], Any]] = {
             ast.Add: self.b.add,
             ast.Sub: self.b.sub,
@@ -239,6 +247,7 @@ class RawFunction:
         return simple[type(operator)](x, y)
 
     def call(self, node: ast.Call) -> Any:
+        """Return what a call results in."""
         assert isinstance(node.func, ast.Name)
         name = node.func.id
         arguments = [self.value(each) for each in node.args]
@@ -277,6 +286,8 @@ class RawFunction:
         if name in ("call1", "call2"):
             kind = ir.FunctionType(I64, [I64] * (len(arguments) - 1))
             return b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        if name == "user_lt":
+            return b.call(self.modules.declare("rt_user_lt", 2), arguments)
         if name == "trap":
             b.call(self.modules.trap, arguments)
             return I64(0)

@@ -136,8 +136,8 @@ class World:
                 if base in originals:
                     twin = replaced.get(base)
                     info.bases.append(originals[base] if twin in (None, info.type) else originals[twin])
-            for base in info.bases:
-                base.subclasses.append(info)
+            for parent in info.bases:
+                parent.subclasses.append(info)
         for number, info in enumerate(found):
             info.number = FIRST_USER_CLASS + number
         self.all_classes = found

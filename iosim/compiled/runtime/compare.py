@@ -23,7 +23,7 @@ from iosim.compiled.layout import (
     TRAP_TYPE,
     TUPLE,
 )
-from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap
+from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap, user_lt
 from iosim.compiled.runtime.memory import rt_class_flags, rt_class_of, rt_size
 from iosim.compiled.runtime.text import rt_mix, rt_str_eq, rt_str_hash, rt_str_lt
 
@@ -204,7 +204,7 @@ def rt_lt(a: int, b: int) -> int:
         n_a = ld(a + LIST_LENGTH) >> 1
         n_b = ld(b + LIST_LENGTH) >> 1
         return rt_words_lt(ld(a + LIST_BUFFER) + PAYLOAD, n_a, ld(b + LIST_BUFFER) + PAYLOAD, n_b)
-    return rt_user_lt(a, b)
+    return user_lt(a, b)
 
 
 def rt_words_lt(a: int, n_a: int, b: int, n_b: int) -> int:

@@ -2,7 +2,6 @@
 
 from iosim.compiled.layout import (
     DICT,
-    FIRST_USER_CLASS,
     LIST,
     PAYLOAD,
     SET,
@@ -11,7 +10,6 @@ from iosim.compiled.layout import (
     TRAP_TYPE,
     TRAP_VALUE,
     TUPLE,
-    DEQUE,
 )
 from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_eq

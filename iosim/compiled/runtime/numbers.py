@@ -1,10 +1,10 @@
 """Operators on values: ints and floats mixed as Python does, and those that containers and strings have."""
 
 from iosim.compiled.layout import (
-    DICT,
-    FLAG_CONTENT,
     BIGINT,
     BIGINT_VALUE,
+    DICT,
+    FLAG_CONTENT,
     FLOAT,
     FLOAT_BITS,
     INT_CLASS,

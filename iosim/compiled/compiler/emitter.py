@@ -1,0 +1,321 @@
+"""What code of a function is made of: words and values, local variables, objects, branches, traps."""
+
+import ast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from iosim.compiled.compiler.hints import BOOL, INT, Hint
+from iosim.compiled.compiler.infer import Inference
+from iosim.compiled.compiler.values import (
+    DONE,
+    DOUBLE,
+    FRAME_FIRST,
+    FRAME_STATE,
+    I1,
+    I64,
+    RAISED,
+    STEP,
+    CompileError,
+    Val,
+    tag,
+    word_pointer,
+)
+from iosim.compiled.compiler.world import FunctionInfo
+
+if TYPE_CHECKING:
+    from iosim.compiled.compiler.program import Program
+
+
+class Slot:
+    """Where a local variable lives: on the stack, or in the frame of a generator."""
+
+    def __init__(self, pointer: Callable[[], ir.Value], hint: Hint | None) -> None:
+        self.pointer = pointer
+        self.hint = hint
+
+
+class Emitter(Inference, ABC):
+    """The state of one function while its code is generated, and the pieces that all constructs share."""
+
+    def __init__(self, program: "Program", info: FunctionInfo) -> None:
+        self.program = program
+        self.world = program.world
+        self.info = info
+        self.names = info.module.names
+        self.slots: dict[str, Slot] = {}
+        self.loops: list[tuple[ir.Block, ir.Block]] = []
+        self.stop_handlers: list[tuple[ir.Block, Slot]] = []
+        self.builder: Any
+        self.entry: Any = None
+        self.environment: Any = None
+        self.sent: Any = None
+        self.states: list[tuple[int, Any]] = []
+        self.frame: ir.Value | None = None
+        self.n_hidden = 0
+        self.frame_names: list[str] = []
+        self.local_hints: dict[str, Hint | None] = {}
+        self.captured = dict(info.captured)
+        self.exceptions: set[str] = set()
+        self.handlers: list[tuple[ir.Block, Slot]] = []
+        self.has_handlers = any(
+            isinstance(each, ast.ExceptHandler)
+            and not (isinstance(each.type, ast.Name) and each.type.id == "StopIteration")
+            for each in ast.walk(info.node)
+        )
+        self.caught: list[Slot] = []
+
+    def new_slot(self, name: str, hint: Hint | None) -> Slot:
+        """Return a new local variable."""
+        if self.info.is_generator:
+            self.frame_names.append(name)
+            slot = self._frame_slot(name, hint)
+        else:
+            with self.builder.goto_block(self.entry):
+                place = self.builder.alloca(I64, name=name)
+                self.builder.store(I64(0), place)
+            slot = Slot(lambda: place, hint)
+        self.slots[name] = slot
+        return slot
+
+    def hidden(self, hint: Hint | None = None) -> Slot:
+        """Return a new local variable without a name of the source."""
+        self.n_hidden += 1
+        return self.new_slot(f".{self.n_hidden}", hint)
+
+    def word_pointer(self, obj: ir.Value, offset: int) -> ir.Value:
+        """Return a pointer to word *offset* of an object."""
+        return word_pointer(self.builder, obj, offset)
+
+    def load(self, obj: ir.Value, offset: int) -> ir.Value:
+        """Return word *offset* of an object."""
+        return self.builder.load(self.word_pointer(obj, offset))
+
+    def store(self, obj: ir.Value, offset: int, word: ir.Value) -> None:
+        """Store word *offset* of an object."""
+        self.builder.store(word, self.word_pointer(obj, offset))
+
+    def word(self, val: Val) -> ir.Value:
+        """Return *val* as a word."""
+        if val.kind == "W":
+            return val.value
+        if val.kind == "I":
+            shifted = self.builder.shl(val.value, I64(1), flags=("nsw",))
+            return self.builder.or_(shifted, I64(1))
+        if val.kind == "B":
+            return self.builder.select(val.value, I64(3), I64(1))
+        bits = self.builder.bitcast(val.value, I64)
+        return self.call_runtime("rt_float_new", bits)
+
+    def from_word(self, word: ir.Value, hint: Hint | None) -> Val:
+        """Return the value of a word of which *hint* is known."""
+        if hint is not None and not hint.optional:
+            if hint.kind == "int":
+                return Val(self.builder.ashr(word, I64(1)), "I", INT)
+            if hint.kind == "bool":
+                return Val(self.builder.icmp_signed("==", word, I64(3)), "B", BOOL)
+        return Val(word, "W", hint)
+
+    def integer(self, val: Val) -> ir.Value:
+        """Return an integer that is known to be one."""
+        if val.kind == "I":
+            return val.value
+        if val.kind == "B":
+            return self.builder.zext(val.value, I64)
+        if val.kind == "W":
+            return self.builder.ashr(val.value, I64(1))
+        raise CompileError("a float where an integer is needed")
+
+    def double(self, val: Val) -> ir.Value:
+        """Return a number as a double."""
+        if val.kind == "F":
+            return val.value
+        if val.kind in ("I", "B"):
+            return self.builder.sitofp(self.integer(val), DOUBLE)
+        boxed = self.call_runtime("rt_float", val.value)
+        return self.builder.bitcast(self.load(boxed, 1), DOUBLE)
+
+    def truth(self, val: Val) -> ir.Value:
+        """Return the truth of *val* as a bit."""
+        builder = self.builder
+        if val.kind == "B":
+            return val.value
+        if val.kind == "I":
+            return builder.icmp_signed("!=", val.value, I64(0))
+        if val.kind == "F":
+            return builder.fcmp_unordered("!=", val.value, ir.Constant(DOUBLE, 0.0))
+        hint = val.hint
+        if hint is not None and hint.kind in ("object", "generator", "callable"):
+            info = hint.info
+            method = None if info is None else info.find("__bool__") or info.find("__len__")
+            if method is None:
+                return builder.icmp_signed("!=", val.value, I64(0))
+            if hint.optional:
+                raise CompileError(f"the truth of {hint} where it may be None")
+            return self.truth(self.call_function(method, [val], method.node))
+        if hint is not None and hint.kind == "int":  # an optional one
+            return builder.icmp_unsigned(">", val.value, I64(1))
+        if hint is not None and hint.kind in ("list", "deque", "dict", "set") and not hint.optional:
+            return builder.icmp_signed("!=", self.load(val.value, 1), I64(1))
+        return builder.trunc(self.call_runtime("rt_truth", val.value), I1)
+
+    def call_runtime(self, name: str, *arguments: ir.Value) -> ir.Value:
+        """Call a function of the run-time library."""
+        return self.builder.call(self.program.runtime(name, len(arguments)), arguments)
+
+    def bit(self, raw: ir.Value) -> Val:
+        """Return the bit of a runtime function's raw 0 or 1."""
+        return Val(self.builder.trunc(raw, I1), "B", BOOL)
+
+    def trap(self, node: ast.AST, what: str) -> None:
+        """End the program with *what*, if this place is reached."""
+        code = self.program.trap(self.info, getattr(node, "lineno", 0), what)
+        self.builder.call(self.program.trap_function, [I64(code)])
+        self.builder.unreachable()
+
+    def trap_unless(self, condition: ir.Value, node: ast.AST, what: str) -> None:
+        """End the program with *what*, unless *condition*."""
+        function = self.builder.function
+        bad, good = function.append_basic_block("bad"), function.append_basic_block("good")
+        self.builder.cbranch(condition, good, bad)
+        self.builder.position_at_end(bad)
+        self.trap(node, what)
+        self.builder.position_at_end(good)
+
+    def block(self, name: str) -> ir.Block:
+        """Return a new block."""
+        return self.builder.function.append_basic_block(name)
+
+    def put(self, slot: Slot, raw: ir.Value) -> None:
+        """Store a raw integer in a local variable."""
+        self.builder.store(self.word(Val(raw, "I")), slot.pointer())
+
+    def got(self, slot: Slot) -> ir.Value:
+        """Return the raw integer in a local variable."""
+        return self.builder.ashr(self.builder.load(slot.pointer()), I64(1))
+
+    def length(self, container: ir.Value, kind: str | None) -> ir.Value:
+        """Return the raw length."""
+        if kind in ("list", "deque", "dict", "set"):
+            return self.builder.ashr(self.load(container, 1), I64(1))
+        if kind == "tuple":
+            return self.builder.sub(self.builder.lshr(self.load(container, 0), I64(32)), I64(1))
+        return self.builder.ashr(self.call_runtime("rt_len", container), I64(1))
+
+    def step(self, word: ir.Value, how: int) -> ir.Value:
+        """Return what resuming a generator gives."""
+        result = self.builder.insert_value(ir.Constant(STEP, ir.Undefined), word, 0)
+        return self.builder.insert_value(result, I64(how), 1)
+
+    def throw(self, word: ir.Value, node: ast.AST) -> None:
+        """Raise an exception: to the handler around this place, else out of the generator."""
+        if self.handlers:
+            block, slot = self.handlers[-1]
+            self.builder.store(word, slot.pointer())
+            self.builder.branch(block)
+        elif self.info.is_generator:
+            assert self.frame is not None
+            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+            self.builder.ret(self.step(word, RAISED))
+        else:
+            self.trap(node, "an exception leaves a function")
+
+    def condition(self, test: ast.expr, then: ir.Block, otherwise: ir.Block) -> None:
+        """Branch on the truth of an expression."""
+        if isinstance(test, ast.BoolOp):
+            for part in test.values[:-1]:
+                following = self.block("next")
+                if isinstance(test.op, ast.And):
+                    self.condition(part, following, otherwise)
+                else:
+                    self.condition(part, then, following)
+                self.builder.position_at_end(following)
+            self.condition(test.values[-1], then, otherwise)
+            return
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            self.condition(test.operand, otherwise, then)
+            return
+        self.builder.cbranch(self.truth(self.expression(test)), then, otherwise)
+
+    @staticmethod
+    def constant_condition(test: ast.expr) -> bool | None:
+        """Return the truth of a constant, None for other expressions."""
+        if isinstance(test, ast.Constant):
+            return bool(test.value)
+        return None
+
+    def _frame_slot(self, name: str, hint: Hint | None) -> Slot:
+        offset = self.frame_base + self.frame_names.index(name)
+
+        def pointer() -> ir.Value:
+            assert self.frame is not None
+            return self.word_pointer(self.frame, offset)
+
+        return Slot(pointer, hint)
+
+    @property
+    def frame_base(self) -> int:
+        """The word of a frame where its local variables begin."""
+        return FRAME_FIRST + int(self.program.has_environment(self.info))
+
+    # What the constructs give each other
+
+    @abstractmethod
+    def expression(self, node: ast.expr, wanted: Hint | None = None) -> Val:
+        """Return the value of an expression; *wanted* is what it is for, if that is known."""
+
+    @abstractmethod
+    def assign(self, target: ast.expr, value: Val) -> None:
+        """Assign to a target of any kind."""
+
+    @abstractmethod
+    def unpack(self, target: ast.Tuple, value: Val) -> None:
+        """Assign the items of a tuple to several targets."""
+
+    @abstractmethod
+    def call_function(self, function: FunctionInfo, arguments: Sequence[Val], node: ast.AST) -> Val:
+        """Call one function of the world, with all its arguments."""
+
+    @abstractmethod
+    def tuple_of(self, values: Sequence[Val]) -> Val:
+        """Return a new tuple."""
+
+    @abstractmethod
+    def constant(self, value: Any) -> Val:
+        """Return a constant: a literal, or a live object that the machine is given at its start."""
+
+    @abstractmethod
+    def live(self, obj: Any, node: ast.AST) -> Val:
+        """Return the value of a global of the module."""
+
+    @abstractmethod
+    def load_name(self, name: str, node: ast.AST) -> Val:
+        """Return the value of a name."""
+
+    @abstractmethod
+    def get_attribute(self, obj: Val, name: str, node: ast.AST) -> Val:
+        """Return the attribute, property or bound method *name* of an object."""
+
+    @abstractmethod
+    def check_class(self, word: ir.Value, hint: Hint, node: ast.AST, name: str) -> None:
+        """See to it that an object is there; when the compiler itself is tested, that it is of the class."""
+
+    @abstractmethod
+    def floor_divide(self, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
+        """Return the quotient of two raw integers, rounded down."""
+
+    @abstractmethod
+    def call_method(
+        self, obj: Val, name: str, args: Sequence[ast.expr], keywords: dict[str, ast.expr], node: ast.AST
+    ) -> Val:
+        """Call the method *name* of an object."""
+
+    @abstractmethod
+    def comprehend(self, generators: Sequence[ast.comprehension], run: Callable[[], None]) -> None:
+        """Generate the loops of a comprehension, with *run* innermost."""
+
+    @abstractmethod
+    def get_tuple(self, node: ast.Tuple) -> Val:
+        """Return the tuple of a display."""

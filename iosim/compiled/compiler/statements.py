@@ -1,0 +1,391 @@
+"""Code of one function: its frame, and its statements."""
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from iosim.compiled.compiler.expressions import Expressions
+from iosim.compiled.compiler.hints import Hint, from_annotation
+from iosim.compiled.compiler.infer import assigned_names, infer_locals
+from iosim.compiled.compiler.loops import Bind
+from iosim.compiled.compiler.values import (
+    DONE,
+    FRAME_FIRST,
+    FRAME_STATE,
+    G_PLACE,
+    I64,
+    RETURNED,
+    CompileError,
+    Val,
+    tag,
+    word_pointer,
+)
+
+
+class FunctionCode(Expressions):
+    """Generates the code of one function."""
+
+    def generate(self) -> None:
+        """Generate the function; for a generator what makes its frame, and what resumes it."""
+        node = self.info.node
+        assigned = assigned_names(node)
+        parameters = [parameter.name for parameter in self.info.parameters]
+        self.local_hints = {parameter.name: parameter.hint for parameter in self.info.parameters}
+        for name in parameters:
+            if name in assigned and not self.is_annotated(name):
+                self.local_hints[name] = self.parameter_hint(name)
+        infer_locals(self, node, [name for name in assigned if name not in parameters])
+        locals_ = parameters + [name for name in assigned if name not in parameters]
+        if self.info.is_generator:
+            self._generate_generator(locals_, len(parameters))
+        else:
+            self._generate_plain(locals_, len(parameters))
+
+    def parameter_hint(self, name: str) -> Hint | None:
+        """Return what the annotation of a parameter says."""
+        return next(parameter.hint for parameter in self.info.parameters if parameter.name == name)
+
+    def is_annotated(self, name: str) -> bool:
+        """Tell whether a parameter has an annotation that says something."""
+        return self.parameter_hint(name) is not None
+
+    def _generate_plain(self, locals_: list[str], n_parameters: int) -> None:
+        function = self.program.function(self.info)
+        entry = function.append_basic_block("entry")
+        self.builder = ir.IRBuilder(entry)
+        self.entry = entry
+        arguments = list(function.args)
+        if self.program.has_environment(self.info):
+            self.environment = arguments.pop(0)
+        for position, name in enumerate(locals_):
+            self.new_slot(name, self.local_hints.get(name))
+            if position < n_parameters:
+                self.builder.store(arguments[position], self.slots[name].pointer())
+        node = self.info.node
+        if isinstance(node, ast.Lambda):
+            self.builder.ret(self.word(self.expression(node.body)))
+            return
+        self.body(node.body)
+        if not self.builder.block.is_terminated:
+            self.builder.ret(I64(0))
+
+    def _generate_generator(self, locals_: list[str], n_parameters: int) -> None:
+        node = self.info.node
+        assert isinstance(node, ast.FunctionDef)
+        resume = self.program.resume_function(self.info)
+        entry = resume.append_basic_block("entry")
+        self.builder = ir.IRBuilder(entry)
+        self.frame, sent = resume.args
+        self.sent: ir.Value = sent
+        self.frame_names = list(locals_)
+        for name in locals_:
+            self.slots[name] = self._frame_slot(name, self.local_hints.get(name))
+        if self.program.has_environment(self.info):
+            self.environment = self.builder.load(self.word_pointer(self.frame, FRAME_FIRST))
+        begin = resume.append_basic_block("begin")
+        ended = resume.append_basic_block("ended")
+        state = self.builder.load(self.word_pointer(self.frame, FRAME_STATE))
+        self.states = [(0, begin)]
+        self.switch = self.builder.switch(state, ended)
+        self.builder.position_at_end(ended)
+        self.builder.ret(self.step(I64(0), RETURNED))
+        self.builder.position_at_end(begin)
+        self.body(node.body)
+        if not self.builder.block.is_terminated:
+            self.return_from_generator(I64(0))
+        for number, block in self.states:
+            self.switch.add_case(I64(tag(number)), block)
+        size = self.frame_base + len(self.frame_names)
+        self.program.frame_sizes[self.info] = size
+        make = self.program.function(self.info)
+        builder = ir.IRBuilder(make.append_basic_block("entry"))
+        frame = builder.call(self.program.runtime("rt_alloc"), [I64(self.program.frame_class(self.info)), I64(size)])
+        arguments = list(make.args)
+        first = FRAME_FIRST
+        for position, argument in enumerate(arguments):
+            builder.store(argument, word_pointer(builder, frame, first + position))
+        builder.store(I64(tag(0)), word_pointer(builder, frame, FRAME_STATE))
+        builder.ret(frame)
+
+    def body(self, statements: Sequence[ast.stmt]) -> None:
+        """Generate statements in a row."""
+        for statement in statements:
+            if self.builder.block.is_terminated:
+                return
+            method: Callable[[Any], None] | None = getattr(self, f"_do_{type(statement).__name__}", None)
+            if method is None:
+                raise CompileError(f"line {statement.lineno}: {type(statement).__name__}")
+            if self.program.checks:
+                place = self.builder.load(self.program.raw.globals.gep([I64(0), I64(G_PLACE)]))
+                pointer = self.builder.inttoptr(place, I64.as_pointer())
+                self.builder.store(I64(self.info.number << 20 | statement.lineno), pointer)
+            method(statement)
+
+    def _do_Pass(self, node: ast.Pass) -> None:
+        pass
+
+    def _do_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):
+            self.expression(node.value)
+
+    def _do_Return(self, node: ast.Return) -> None:
+        word = I64(0) if node.value is None else self.word(self.expression(node.value))
+        if self.info.is_generator:
+            self.return_from_generator(word)
+        else:
+            self.builder.ret(word)
+
+    def return_from_generator(self, word: ir.Value) -> None:
+        """End a generator with *word*."""
+        assert self.frame is not None
+        self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+        self.builder.ret(self.step(word, RETURNED))
+
+    def _do_Assert(self, node: ast.Assert) -> None:
+        test = node.test
+        trivial = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
+        trivial |= isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
+        if trivial:
+            return
+        self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
+
+    def _do_Raise(self, node: ast.Raise) -> None:
+        if node.exc is None and self.caught:
+            self.throw(self.builder.load(self.caught[-1].pointer()), node)
+            return
+        if isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and self.info.is_generator:
+            if self.world.class_of(self.names.get(node.exc.func.id)) is not None:
+                self.throw(self.word(self.expression(node.exc)), node)
+                return
+        self.trap(node, f"raise {ast.unparse(node.exc) if node.exc else ''}")
+
+    def _do_Assign(self, node: ast.Assign) -> None:
+        if isinstance(node.value, ast.Tuple) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple):
+            target = node.targets[0]
+            if len(target.elts) == len(node.value.elts) and not any(
+                isinstance(each, ast.Starred) for each in (*target.elts, *node.value.elts)
+            ):
+                values = [self.expression(each) for each in node.value.elts]
+                for each, value in zip(target.elts, values, strict=True):
+                    self.assign(each, value)
+                return
+        value = self.expression(node.value, self.wanted(node.targets[0]))
+        for target_ in node.targets:
+            self.assign(target_, value)
+
+    def wanted(self, target: ast.expr) -> Hint | None:
+        """Return what is assigned to a target, as far as it is known."""
+        return self.infer(target)
+
+    def _do_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            hint = from_annotation(node.annotation, self.names, self.world)
+            self.assign(node.target, self.expression(node.value, hint))
+
+    def _do_AugAssign(self, node: ast.AugAssign) -> None:
+        target = node.target
+        if isinstance(target, ast.Name):
+            old = self.load_name(target.id, target)
+            self.assign(target, self.augmented(node, old))
+            return
+        if isinstance(target, ast.Attribute):
+            obj = self.expression(target.value)
+            old = self.get_attribute(obj, target.attr, target)
+            self.set_attribute(obj, target.attr, self.augmented(node, old), target)
+            return
+        assert isinstance(target, ast.Subscript)
+        obj, key = self.expression(target.value), self.expression(target.slice)
+        old = self.get_item(obj, key)
+        self.set_item(obj, key, self.augmented(node, old))
+
+    def augmented(self, node: ast.AugAssign, old: Val) -> Val:
+        """Return the new value of an augmented assignment."""
+        if isinstance(node.op, ast.Add) and old.hint is not None and old.hint.kind == "list":
+            added = self.expression(node.value)
+            self.call_runtime("rt_list_extend", self.word(old), self.word(added))
+            return old
+        if old.hint is not None and old.hint.kind == "set":
+            raise CompileError(f"line {node.lineno}: augmented assignment of a set")
+        return self.binary(node.op, old, self.expression(node.value), node)
+
+    def assign(self, target: ast.expr, value: Val) -> None:
+        """Assign to a target of any kind."""
+        if isinstance(target, ast.Name):
+            self.builder.store(self.word(value), self.slots[target.id].pointer())
+        elif isinstance(target, ast.Attribute):
+            self.set_attribute(self.expression(target.value), target.attr, value, target)
+        elif isinstance(target, ast.Subscript):
+            if isinstance(target.slice, ast.Slice):
+                low, high = self.slice_bounds(target.slice)
+                self.call_runtime(
+                    "rt_list_slice_assign", self.word(self.expression(target.value)), low, high, self.word(value)
+                )
+                return
+            self.set_item(self.expression(target.value), self.expression(target.slice), value)
+        elif isinstance(target, ast.Tuple):
+            self.unpack(target, value)
+        else:
+            raise CompileError(f"line {target.lineno}: assignment to {type(target).__name__}")
+
+    def unpack(self, target: ast.Tuple, value: Val) -> None:
+        """Assign the items of a tuple to several targets."""
+        word = self.word(value)
+        hints: Sequence[Hint | None] = [None] * len(target.elts)
+        if value.hint is not None and value.hint.kind == "tuple" and len(value.hint.of) == len(target.elts):
+            hints = value.hint.of
+        elif value.hint is not None and value.hint.info is not None and value.hint.info.is_named_tuple:
+            hints = [value.hint.info.hints.get(name) for name in list(value.hint.info.attributes)]
+        is_tuple = value.hint is not None and (
+            value.hint.kind == "tuple" or (value.hint.info is not None and value.hint.info.is_named_tuple)
+        )
+        for position, (each, hint) in enumerate(zip(target.elts, hints, strict=True)):
+            if isinstance(each, ast.Starred):
+                raise CompileError(f"line {target.lineno}: starred target")
+            if is_tuple:
+                item = self.load(word, 1 + position)
+            else:
+                item = self.call_runtime("rt_getitem", word, I64(tag(position)))
+            self.assign(each, self.from_word(item, hint))
+
+    def _do_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if not isinstance(target, ast.Subscript):
+                raise CompileError(f"line {node.lineno}: del of {type(target).__name__}")
+            obj = self.expression(target.value)
+            if isinstance(target.slice, ast.Slice):
+                low, high = self.slice_bounds(target.slice)
+                self.call_runtime("rt_list_del_slice", self.word(obj), low, high)
+            elif obj.hint is not None and obj.hint.kind == "dict":
+                self.call_runtime("rt_dict_del", self.word(obj), self.word(self.expression(target.slice)))
+            elif obj.hint is not None and obj.hint.kind == "list":
+                self.call_runtime("rt_list_pop_at", self.word(obj), self.word(self.expression(target.slice)))
+            else:
+                raise CompileError(f"line {node.lineno}: del of an item of something unknown")
+
+    def _do_If(self, node: ast.If) -> None:
+        constant = self.constant_condition(node.test)
+        if constant is not None:
+            self.body(node.body if constant else node.orelse)
+            return
+        then, otherwise, end = self.block("then"), self.block("else"), self.block("endif")
+        self.condition(node.test, then, otherwise)
+        self.builder.position_at_end(then)
+        self.body(node.body)
+        if not self.builder.block.is_terminated:
+            self.builder.branch(end)
+        self.builder.position_at_end(otherwise)
+        self.body(node.orelse)
+        if not self.builder.block.is_terminated:
+            self.builder.branch(end)
+        self.builder.position_at_end(end)
+
+    def _do_While(self, node: ast.While) -> None:
+        head, inside, after = self.block("while"), self.block("do"), self.block("done")
+        otherwise = self.block("whileelse") if node.orelse else after
+        self.builder.branch(head)
+        self.builder.position_at_end(head)
+        if self.constant_condition(node.test):
+            self.builder.branch(inside)
+        else:
+            self.condition(node.test, inside, otherwise)
+        self.builder.position_at_end(inside)
+        self.loops.append((head, after))
+        self.body(node.body)
+        self.loops.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(head)
+        if node.orelse:
+            self.builder.position_at_end(otherwise)
+            self.body(node.orelse)
+            if not self.builder.block.is_terminated:
+                self.builder.branch(after)
+        self.builder.position_at_end(after)
+        if not after.is_terminated and not any(True for _ in self._predecessors(after)):
+            self.builder.unreachable()
+
+    @staticmethod
+    def _predecessors(block: ir.Block) -> list[ir.Block]:
+        function = block.function
+        return [
+            each
+            for each in function.basic_blocks
+            if each.is_terminated and block in getattr(each.terminator, "operands", [])
+        ]
+
+    def _do_Break(self, node: ast.Break) -> None:
+        self.builder.branch(self.loops[-1][1])
+
+    def _do_Continue(self, node: ast.Continue) -> None:
+        self.builder.branch(self.loops[-1][0])
+
+    def _do_For(self, node: ast.For) -> None:
+        after = self.block("endfor")
+        otherwise = self.block("forelse") if node.orelse else after
+
+        def run() -> None:
+            self.body(node.body)
+
+        self.iterate(node.iter, Bind(self, node.target), run, otherwise, after)
+        if node.orelse:
+            self.builder.position_at_end(otherwise)
+            self.body(node.orelse)
+            if not self.builder.block.is_terminated:
+                self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def _do_Try(self, node: ast.Try) -> None:
+        """Only for StopIteration of `send` and `next`."""
+        if len(node.handlers) != 1 or node.finalbody or node.orelse:
+            raise CompileError(f"line {node.lineno}: try")
+        handler = node.handlers[0]
+        if isinstance(handler.type, ast.Name) and self.world.class_of(self.names.get(handler.type.id)) is not None:
+            self.catch(node, handler)
+            return
+        if not (isinstance(handler.type, ast.Name) and handler.type.id == "StopIteration"):
+            raise CompileError(f"line {node.lineno}: except {ast.unparse(handler.type) if handler.type else ''}")
+        stopped, after = self.block("stopped"), self.block("endtry")
+        slot = self.hidden()
+        self.stop_handlers.append((stopped, slot))
+        if handler.name is not None:
+            self.slots[handler.name] = slot
+            self.exceptions.add(handler.name)
+        self.body(node.body)
+        self.stop_handlers.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(stopped)
+        self.body(handler.body)
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def catch(self, node: ast.Try, handler: ast.ExceptHandler) -> None:
+        """A handler of an exception of the model, in a generator."""
+        if not self.info.is_generator:
+            raise CompileError(f"line {node.lineno}: a handler outside of a generator")
+        assert isinstance(handler.type, ast.Name)
+        self.info.catches = True
+        caught, after = self.block("caught"), self.block("endtry")
+        info = self.world.class_of(self.names[handler.type.id])
+        slot = self.hidden(Hint("object", (), info))
+        self.handlers.append((caught, slot))
+        self.body(node.body)
+        self.handlers.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(caught)
+        if handler.name is not None:
+            self.slots[handler.name] = slot
+        self.caught.append(slot)
+        self.body(handler.body)
+        self.caught.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def _do_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.slots.setdefault(node.name, self.new_slot(node.name, Hint("callable")))
+        closure = self.closure(node, node.name)
+        self.builder.store(closure.value, self.slots[node.name].pointer())
