@@ -20,6 +20,8 @@ ARENA_BYTES = 1 << 36
 _MARK_STACK = 1 << 20
 _SLICE = 20_000
 """Events between two looks at whether the run is to be given up."""
+_LATE_NS = 1 << 60
+"""36 years: a run that is stopped later has met the end of the clock, 2^62 ns."""
 _SHOW_S = 0.1
 """Seconds between two calls of the collector's `progress`."""
 
@@ -33,8 +35,8 @@ KNOWN_UNUSED = {
 def execute(engine: "Engine", machine: Machine, collector: Collector) -> int:
     """Run *machine* to its end, bring it and its collector into the state of then, and return that instant in ns.
 
-    The machine has been wired and nothing in it has begun. Raises EngineError for what is not compiled, OverflowError
-    at the end of the clock, and FaultError if the native code has met something that cannot be.
+    The machine has been wired and nothing in it has begun. Raises EngineError for what is not compiled and at the end
+    of the clock, and FaultError if the native code has met something that cannot be.
     """
     image = load(engine, machine, collector)
     if unknown := image.unknown - KNOWN_UNUSED:
@@ -117,7 +119,9 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
         done.wait()
         raise
     if stopped:
-        if stopped[0] == layout.TRAP_MESSAGES[layout.TRAP_OVERFLOW]:
-            raise OverflowError(stopped[0])
+        if image.read(machine.host, "now_ns") > _LATE_NS:
+            raise EngineError(
+                "the clock of the compiled engine ends after 146 years of simulated time; simpy's has 292"
+            )
         raise FaultError(f"the compiled engine has stopped: {stopped[0]}")
     worker.join()
