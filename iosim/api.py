@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iosim import scenario_file
+from iosim.model.scenario import RunTable
 from iosim.model.scenario import Scenario as ScenarioModel
 from iosim.results.result import Result
 from iosim.run import Progress
@@ -26,12 +27,16 @@ def load(path: str | Path, changes: Sequence[str] = ()) -> Scenario:
     return scenario
 
 
-def simulate(scenario: ScenarioModel, progress: Progress | None = None) -> Result:
+def simulate(scenario: ScenarioModel, progress: Progress | None = None, engine: str | None = None) -> Result:
     """Simulate *scenario* and return its result, with `.requests`, `.exits`, `.resources` ... as pandas frames.
 
-    Raises TraceError, ProfileError or ScenarioError for bad input.
+    *engine* is that of `run.engine`, in its place: "auto", "simpy" or "compiled". Raises EngineError, TraceError,
+    ProfileError or ScenarioError for bad input.
     """
     folder = scenario._folder if isinstance(scenario, Scenario) else Path()
+    if engine is not None:
+        table = RunTable.model_validate({**scenario.run.model_dump(), "engine": engine})
+        scenario = scenario.model_copy(update={"run": table})
     return simulate_scenario(scenario, folder, progress)
 
 

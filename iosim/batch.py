@@ -109,7 +109,12 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> R
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(path.stem, total=None)
         try:
-            result = simulate(scenario, path.parent, lambda done, total: bar.update(task, completed=done, total=total))
+            result = simulate(
+                scenario,
+                path.parent,
+                lambda done, total: bar.update(task, description=path.stem, completed=done, total=total),
+                say=lambda text: bar.update(task, description=f"{path.stem}: {text}"),
+            )
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
         except FaultError as error:

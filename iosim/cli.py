@@ -36,12 +36,21 @@ def _exports_help() -> str:
     return f"Also write a file for other tools into exports/; may be repeated. {what}; all: all of them."
 
 
-def _engine(value: str) -> str:
-    if value == "compiled":
-        raise typer.BadParameter("the compiled engine is not supported yet; use simpy or auto")
-    if value not in ("simpy", "auto"):
+def _engine(value: str | None) -> str | None:
+    if value not in (None, "simpy", "compiled", "auto"):
         raise typer.BadParameter(f"must be one of simpy, compiled, auto, got {value!r}")
     return value
+
+
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", callback=_engine, help="simpy, compiled, or auto: compiled for large work (run.engine)."),
+]
+
+
+def _with_engine(changes: list[str] | None, engine: str | None) -> list[str]:
+    """Return *changes* of a scenario with that of its engine, if one is given."""
+    return [*(changes or []), *([] if engine is None else [f"run.engine={engine}"])]
 
 
 @app.command()
@@ -49,12 +58,12 @@ def run(
     scenarios: Annotated[list[Path], typer.Argument(help="Scenario files (TOML); several are a batch.")],
     out: Out = None,
     changes: Changes = None,
-    engine: Annotated[str, typer.Option(callback=_engine, help="simpy, compiled or auto.")] = "auto",
+    engine: Engine = None,
 ) -> None:
     """Run one scenario or a batch, write the results and show them."""
     from iosim import batch, screen
 
-    status = batch.run_all(scenarios, out, list(changes or []), screen.stdout(), screen.stderr(), complain)
+    status = batch.run_all(scenarios, out, _with_engine(changes, engine), screen.stdout(), screen.stderr(), complain)
     raise typer.Exit(status)
 
 
@@ -122,12 +131,13 @@ def sweep(
         typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
+    engine: Engine = None,
 ) -> None:
     """Run all points of a study, each with its replications; what is finished is not run again."""
     from iosim import screen
     from iosim.study import sweep as command
 
-    command.run(study, out, list(changes or []), workers, scheduler, keep, screen.stdout(), screen.stderr())
+    command.run(study, out, _with_engine(changes, engine), workers, scheduler, keep, screen.stdout(), screen.stderr())
 
 
 @app.command()

@@ -534,7 +534,6 @@ class Machine:
                     f"host.disk.{disk.name}: has {disk.sectors} sectors, the images on it need {disk.used_sectors}"
                 )
 
-    def threads(self) -> Iterator[HostThread]:
+    def threads(self) -> list[HostThread]:
         """Return every thread of every VM."""
-        for vm in self.vms:
-            yield from vm.threads
+        return [thread for vm in self.vms for thread in vm.threads]

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -32,12 +33,12 @@ class Collector:
     """
 
     def __init__(self, counts: dict[tuple[str, int], list[int]], scenario: Scenario, progress: Progress | None) -> None:
-        self._first: dict[tuple[str, int], int] = {}
-        self._vm_number: dict[str, int] = {}
+        self.first: dict[tuple[str, int], int] = {}
+        self.vm_number: dict[str, int] = {}
         total = 0
         for (vm, drive), by_op in counts.items():
-            self._first[vm, drive] = total
-            self._vm_number.setdefault(vm, len(self._vm_number))
+            self.first[vm, drive] = total
+            self.vm_number.setdefault(vm, len(self.vm_number))
             total += sum(by_op)
         self.total = total
         self.ended = 0
@@ -48,22 +49,22 @@ class Collector:
         self.stop: Callable[[], None] | None = None
         self._buffer: list[tuple[int, ...]] = []
         self._slots: list[int] = []
-        self._warmup_ns = scenario.run.warmup
-        self._n_slowest = scenario.run.slowest
-        self._window = scenario.run.window
-        self._slowest: list[tuple[int, int, KeptLog]] = []
-        self._in_window: list[tuple[int, KeptLog]] = []
+        self.warmup_ns = scenario.run.warmup
+        self.n_slowest = scenario.run.slowest
+        self.window = scenario.run.window
+        self.slowest: list[tuple[int, int, KeptLog]] = []
+        self.in_window: list[tuple[int, KeptLog]] = []
         self.functions = FunctionSums(
             scenario, {vm: at for at, t in enumerate(scenario.vm) for vm in vm_names(t)}, counts
         )
-        self._progress = progress
+        self.progress = progress
         self._sums = PartSums()
 
     def request_arrived(self, request: Request) -> None:
         """A request has entered a guest."""
         self.arrived += 1
         self.live[request.drive.vm, request.drive.index, request.number] = request
-        if not (self._n_slowest or self._window is not None or self.functions.needs(request)):
+        if not (self.n_slowest or self.window is not None or self.functions.needs(request)):
             request.log = None
 
     def request_ended(self, request: Request) -> None:
@@ -72,8 +73,8 @@ class Collector:
         del self.live[drive.vm, drive.index, request.number]
         self._row(request)
         self.ended += 1
-        if self._progress is not None and self.ended % _PROGRESS_EVERY == 0:
-            self._progress(self.ended, self.total)
+        if self.progress is not None and self.ended % _PROGRESS_EVERY == 0:
+            self.progress(self.ended, self.total)
         self._stop_at_end()
 
     def _stop_at_end(self) -> None:
@@ -105,20 +106,20 @@ class Collector:
 
     def kept(self) -> list[KeptLog]:
         """Return the logs of the slowest requests, slowest first, then those of the window."""
-        slowest = [log for _, _, log in sorted(self._slowest, key=lambda entry: (-entry[0], -entry[1]))]
+        slowest = [log for _, _, log in sorted(self.slowest, key=lambda entry: (-entry[0], -entry[1]))]
         chosen = {(log.vm, log.drive, log.request) for log in slowest}
-        window = [log for _, log in sorted(self._in_window, key=lambda entry: entry[0])]
+        window = [log for _, log in sorted(self.in_window, key=lambda entry: entry[0])]
         return slowest + [log for log in window if (log.vm, log.drive, log.request) not in chosen]
 
     def _row(self, request: Request) -> None:
         request.settle(self._sums)
         drive = request.drive
-        slot = self._first[drive.vm, drive.index] + request.number
+        slot = self.first[drive.vm, drive.index] + request.number
         self._slots.append(slot)
-        warmup = request.arrival_ns < self._warmup_ns
+        warmup = request.arrival_ns < self.warmup_ns
         self._buffer.append(
             (
-                self._vm_number[drive.vm],
+                self.vm_number[drive.vm],
                 drive.index,
                 request.number,
                 OPS.index(request.op),
@@ -147,19 +148,19 @@ class Collector:
 
     def _keep(self, request: Request, slot: int, warmup: bool) -> None:
         latency = request.done_ns - request.arrival_ns
-        window = self._window
-        heap = self._slowest
-        wanted = not warmup and self._n_slowest > 0
-        if wanted and len(heap) >= self._n_slowest and (latency, -slot) < heap[0][:2]:
+        window = self.window
+        heap = self.slowest
+        wanted = not warmup and self.n_slowest > 0
+        if wanted and len(heap) >= self.n_slowest and (latency, -slot) < heap[0][:2]:
             wanted = False
         inside = window is not None and request.arrival_ns < window.end and request.done_ns > window.start
         if not wanted and not inside:
             return
         log = KeptLog(request.drive.vm, request.drive.index, request.number, request.log or [])
         if inside:
-            self._in_window.append((slot, log))
+            self.in_window.append((slot, log))
         if wanted:
-            if len(heap) < self._n_slowest:
+            if len(heap) < self.n_slowest:
                 heapq.heappush(heap, (latency, -slot, log))
             else:
                 heapq.heapreplace(heap, (latency, -slot, log))
@@ -170,33 +171,53 @@ class Collector:
             self._buffer, self._slots = [], []
 
 
+def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
+    """Run *machine* to its end with the SimPy engine, and return that instant in ns."""
+    machine.host.run()
+    settle(machine, collector)
+    return machine.host.now_ns
+
+
 def run_machine(
     scenario: Scenario,
     profile: Profile,
     traces: dict[tuple[int, int], Trace],
     folder: FilePath,
     progress: Progress | None = None,
+    execute: Callable[[Machine, Collector], int] = simulate_with_simpy,
 ) -> RawResult:
     """Simulate *scenario* and return what was recorded.
 
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
-    relative to.
+    relative to; *execute* is the engine: it brings the machine and its collector to the end of the run, and returns
+    when that is.
     """
     collector = Collector(_counts(scenario, traces), scenario, progress)
     machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
-    host = machine.host
+    begin(machine, collector, scenario)
+    end_ns = execute(machine, collector)
+    return RawResult.collect(
+        machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
+    )
 
+
+def begin(machine: Machine, collector: Collector, scenario: Scenario) -> None:
+    """Say when the run of a wired machine ends, and its warm-up."""
+    host = machine.host
     duration = scenario.run.duration
     if duration is None:
         collector.stop = host.stop
     else:
         _start(machine, END_THREAD, "end", _at(duration, host.stop))
     if scenario.run.warmup:
-        _start(machine, WARMUP_THREAD, "warmup", _at(scenario.run.warmup, lambda: _end_warmup(machine)))
-    host.run()
-    end_ns = host.now_ns
+        _start(machine, WARMUP_THREAD, "warmup", _at(scenario.run.warmup, partial(_end_warmup, machine)))
+
+
+def settle(machine: Machine, collector: Collector) -> None:
+    """The run is over: what is under way is charged and counted up to now."""
+    end_ns = machine.host.now_ns
     for thread in machine.threads():
         thread.charge_under_way()
     for vm in machine.vms:
@@ -204,14 +225,13 @@ def run_machine(
     collector.finish(end_ns)
     for vm in machine.vms:
         vm.qemu.bql.settle(end_ns)
+        for vcpu in vm.qemu.vcpus:
+            vcpu.account.finish()
     if machine.cpus is not None:
         machine.cpus.settle(end_ns)
-    for level in host.timeline.levels:
+    for level in machine.host.timeline.levels:
         level.set(end_ns, level.value)
-    host.timeline.fold()
-    return RawResult.collect(
-        machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
-    )
+    machine.host.timeline.fold()
 
 
 def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tuple[str, int], list[int]]:

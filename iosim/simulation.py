@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from iosim import engines
 from iosim.analytic import laws
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
@@ -28,17 +29,19 @@ def simulate(
     folder: str | Path = ".",
     progress: Progress | None = None,
     reader: TraceReader = read_trace,
+    say: engines.Say | None = None,
 ) -> Result:
     """Run *scenario* and return its result.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
-    with (requests ended, requests in all). Raises ScenarioError, TraceError or ProfileError for bad input, and
-    FaultError for a result that breaks a law which every run keeps (`iosim.analytic.laws`).
+    with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError,
+    TraceError or ProfileError for bad input, EngineError if the engine asked for cannot run it, and FaultError for a
+    result that breaks a law which every run keeps (`iosim.analytic.laws`).
     """
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     try:
-        result = run_and_tabulate(scenario, profile, traces, folder, progress)
+        result = run_and_tabulate(scenario, profile, traces, folder, progress, say)
     except OverflowError:
         raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
     laws.require(result)
@@ -80,9 +83,11 @@ def run_and_tabulate(
     traces: dict[tuple[int, int], Trace],
     folder: Path = Path(),
     progress: Progress | None = None,
+    say: engines.Say | None = None,
 ) -> Result:
     """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
-    raw = run_machine(scenario, profile, traces, folder, progress)
+    engine = engines.choose(scenario, traces)
+    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say))
     requests = tables.requests(raw)
     span_table, n_spanned = spans(raw.logs)
     facts = []
@@ -115,7 +120,9 @@ def run_and_tabulate(
         series=tables.series(raw, requests),
         events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache),
+        summary=summarise(
+            scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine
+        ),
     )
 
 

@@ -141,5 +141,6 @@ def same(a: Result, b: Result) -> None:
     for name, frame in a.tables().items():
         pd.testing.assert_frame_equal(frame, b.tables()[name], check_exact=True, obj=name)
     left, right = dict(a.summary), dict(b.summary)
-    left.pop("scenario"), right.pop("scenario")
+    for name in ("scenario", "engine"):
+        left.pop(name), right.pop(name)
     assert left == right

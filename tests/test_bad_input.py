@@ -604,12 +604,6 @@ OPTIONS = {
         "fast",
         message="Invalid value for '--engine': must be one of simpy, compiled, auto, got 'fast'",
     ),
-    "compiled engine": command(
-        *RUN,
-        "--engine",
-        "compiled",
-        message="Invalid value for '--engine': the compiled engine is not supported yet; use simpy or auto",
-    ),
     "--set without value": command(*RUN, "--set", "run.seed", message="--set must be key.path=value, got 'run.seed'"),
     "--set of an unknown key": command(
         *RUN, "--set", "run.sede=2", message="scenario.toml: run.sede is not a key; did you mean seed?"

@@ -163,9 +163,12 @@ def test_set_changes_one_drive_or_all(folder: Path, capsys: pytest.CaptureFixtur
         assert [drive["transfer"] for drive in summary["scenario"]["vm"][0]["drive"]] == cached
 
 
-@pytest.mark.parametrize("engine", ["simpy", "auto"])
-def test_engines_that_exist(engine: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("engine", "used"), [("simpy", "simpy"), ("auto", "simpy"), ("compiled", "compiled")])
+def test_the_summary_says_which_engine_ran(
+    engine: str, used: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(capsys, "run", "scenario.toml", "--out", "out", "--engine", engine).status == 0
+    assert json.loads((folder / "out" / "summary.json").read_text())["engine"] == used
 
 
 def test_result_of_an_earlier_run_is_replaced_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,13 +243,14 @@ def long_inputs(folder: Path) -> None:
     (folder / "trace.csv").write_text(f"time_us,op,sector,sectors\n{rows}")
 
 
-def test_interrupt_leaves_the_earlier_result_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+def test_interrupt_leaves_the_earlier_result_and_nothing_else(engine: str, tmp_path: Path) -> None:
     long_inputs(tmp_path)
     old = tmp_path / "out"
     old.mkdir()
     (old / "summary.json").write_text('{"summary_version": 1, "iosim": "0.1.0"}')
     terminal, stderr = pty.openpty()
-    command = [sys.executable, "-m", "iosim", "run", "scenario.toml", "--out", "out"]
+    command = [sys.executable, "-m", "iosim", "run", "scenario.toml", "--out", "out", "--engine", engine]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=stderr)
     os.close(stderr)
     shown = read_terminal(terminal, until=b"/20000")

@@ -46,8 +46,11 @@ _ORIGINS = {
 }
 """The module of the model that each module of twins belongs to."""
 
-EXPORTS = {"run_host": ("iosim.compiled.twins.environment", "Host", "run")}
-"""What Python calls: the name, and the module, class and method."""
+EXPORTS = {
+    "run_host": ("iosim.compiled.twins.environment", "Host", "run"),
+    "settle": ("iosim.run", "", "settle"),
+}
+"""What Python calls: the name, and the module, class ("" for a function of the module) and method."""
 
 
 class Built(NamedTuple):
@@ -96,8 +99,7 @@ def translate(checks: bool = False) -> Program:
     world = World(modules(), replaced())
     program = Program(world, library(), checks)
     for name, (module, owner, method) in EXPORTS.items():
-        info = next(c for c in world.all_classes if (c.module.name, c.name) == (module, owner)).find(method)
-        assert info is not None
+        info = world.named(module, owner, method)
         native = program.function(info)
         entry = ir.Function(program.module, native.function_type, name)
         b = ir.IRBuilder(entry.append_basic_block())

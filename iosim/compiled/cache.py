@@ -28,10 +28,11 @@ _ROOT = Path(__file__).parents[1]
 SOURCES = ("compiled", "disk", "guest", "host", "kvm", "model", "qemu", "results")
 """The packages that the native code depends on, and the modules below."""
 SOURCE_MODULES = ("cpu_vmx.py", "lifecycle.py", "machine.py", "run.py")
-_AROUND = ("cache.py", "engine.py", "hand_over.py", "image.py")
+_AROUND = ("cache.py", "engine.py", "execution.py", "hand_over.py", "image.py")
 """Modules of the compiled engine that do not change the code."""
 
-Build = Callable[[Callable[[str], None]], tuple[Catalogue, bytes]]
+Say = Callable[[str], None]
+Build = Callable[[Say], tuple[Catalogue, bytes]]
 """Makes what is kept; it is given a function that it tells what it is doing."""
 
 
@@ -93,8 +94,12 @@ def store(path: Path, catalogue: Catalogue, code: bytes) -> None:
         old.unlink(missing_ok=True)
 
 
-def get(build: Build, optimize: int, checks: bool) -> tuple[Catalogue, bytes]:
-    """Return the catalogue and code from the cache; if they are not there, those of *build*, which go there."""
+def get(build: Build, optimize: int, checks: bool, say: Say | None = None) -> tuple[Catalogue, bytes]:
+    """Return the catalogue and code from the cache; if they are not there, those of *build*, which go there.
+
+    *say* is told what is being done, if that takes long; without it, or where standard error is no terminal, a line on
+    standard error says so.
+    """
     place = folder()
     path = place / f"engine-{key(optimize, checks)[:32]}.bin"
     found = load(path)
@@ -102,38 +107,29 @@ def get(build: Build, optimize: int, checks: bool) -> tuple[Catalogue, bytes]:
         return found
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_suffix(".lock")):
+        with _lock(path.with_suffix(".lock"), say):
             found = load(path)
             if found is None:
-                found = _build(build)
+                found = _build(build, say)
                 store(path, *found)
     except OSError as error:
-        _say(f"the compiled engine is not kept for the next run: {error}")
-    return _build(build) if found is None else found
+        _write(f"the compiled engine is not kept for the next run: {error}")
+    return _build(build, say) if found is None else found
 
 
-def _build(build: Build) -> tuple[Catalogue, bytes]:
-    _say("compiling the model for this processor; this is done once and takes about half a minute")
-    on_terminal = sys.stderr.isatty()
-
-    def step(what: str) -> None:
-        if on_terminal:
-            sys.stderr.write(f"\r\x1b[K{what}")
-            sys.stderr.flush()
-
-    catalogue, code = build(step)
-    step("")
-    return catalogue, code
+def _build(build: Build, say: Say | None) -> tuple[Catalogue, bytes]:
+    _tell("compiling the model for this processor; this is done once and takes about half a minute", say)
+    return build(lambda what: say(f"compiling the model, once: {what}") if say is not None else None)
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path, say: Say | None) -> Iterator[None]:
     """Hold a file that only one process can hold."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("waiting for another process that is compiling the model")
+            _tell("waiting for another process that is compiling the model", say)
             fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
@@ -141,6 +137,13 @@ def _lock(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _say(text: str) -> None:
+def _tell(text: str, say: Say | None) -> None:
+    if say is None or not sys.stderr.isatty():
+        _write(text)
+    else:
+        say(text)
+
+
+def _write(text: str) -> None:
     sys.stderr.write(f"iosim: {text}\n")
     sys.stderr.flush()

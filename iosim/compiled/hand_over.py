@@ -1,18 +1,26 @@
 """Between the model's own classes and their twins: state goes to the twins before a run and comes back behind it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
-from iosim.compiled.twins import costs, durations, levels
+from iosim import run as collecting
+from iosim.compiled.image import Image
+from iosim.compiled.twins import costs, durations, environment, levels, requests
+from iosim.disk.page_cache import PageCounts
+from iosim.host import environment as simpy_environment
 from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import MAX_BINS, Level, Timeline
 from iosim.kvm.exits import ExitAccount
+from iosim.machine import Machine
 from iosim.model.costs import Cost
 from iosim.model.stages import Stage
-from iosim.model.steps import Run, Template
+from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
+from iosim.results.raw import KeptLog
+from iosim.results.sampling import ALL, WHAT
 
 
 def twin_of_cost(original: Cost) -> costs.Cost:
@@ -110,3 +118,140 @@ STANDS_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
     "iosim.model.records": ("iosim.compiled.twins.records", ("Request",)),
 }
 """Modules of the model, and the module and names of what stands for their classes and functions."""
+
+
+# A whole machine
+
+
+def converters() -> dict[type, Callable[[Any], Any]]:
+    """Return what turns objects of the SimPy engine into their twins, by class."""
+    return {
+        simpy_environment.Host: _host,
+        Timeline: _timeline,
+        Level: _level,
+        Cost: _cost,
+        collecting.Collector: _collector,
+    }
+
+
+def _host(original: Any) -> environment.Host:
+    twin = environment.Host(original.exact)
+    twin.timeline = original.timeline
+    twin.cpus = original.cpus
+    for at, place, _, event in sorted(original._queue, key=lambda entry: entry[:3]):
+        alarm = environment.Alarm(twin)
+        alarm.callbacks = [callback.__self__._generator for callback in event.callbacks]
+        twin.n_events += 1
+        twin.queue.append((int(at), place, twin.n_events, alarm))
+    return twin
+
+
+def _timeline(original: Any) -> levels.Timeline:
+    twin = levels.Timeline()
+    twin.levels = original.levels
+    return twin
+
+
+def _level(original: Any) -> levels.Level:
+    twin = levels.Level.__new__(levels.Level)
+    twin.name, twin.timeline, twin.value = original.name, original.timeline, original.value
+    twin.since_ns, twin.highest, twin.area = original.since_ns, original.highest, 0
+    twin._bins = [0] * MAX_BINS
+    twin._at = twin._from_ns = twin._until_ns = 0
+    return twin
+
+
+def _cost(original: Any) -> costs.Cost:
+    twin = costs.Cost(original.key, original.ns, None, original.what)
+    twin._table = original._array
+    return twin
+
+
+def _collector(original: Any) -> requests.Collector:
+    twin = requests.Collector()
+    twin.first, twin.vm_number = original.first, original.vm_number
+    twin.total, twin.warmup_ns = original.total, original.warmup_ns
+    twin.stop = original.stop
+    twin.n_slowest = original.n_slowest
+    if original.window is not None:
+        twin.window_begin_ns, twin.window_end_ns = original.window.start, original.window.end
+    functions = original.functions
+    twin.what, twin.merges = WHAT, functions.merges
+    twin.limits = {
+        place: {op: None if limit == ALL else limit for op, limit in by_op.items()}
+        for place, by_op in functions.limits.items()
+    }
+    return twin
+
+
+def remade() -> dict[type, tuple[tuple[str, ...], Callable[..., Any]]]:
+    """Return how objects that a native run has made are made again, by class: attributes, and what takes them."""
+    return {
+        Path: (("items", "mode"), lambda items, mode: Path(items, Mode(mode))),
+        Template: (("items", "kind"), Template),
+        Run: (("segments",), Run),
+        Segment: (Segment._fields, Segment),
+        AccessKind: (AccessKind._fields, AccessKind),
+        Item: (Item._fields, _item),
+        costs.Cost: (("key", "ns"), Cost),
+        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "buckets"), _durations),
+        PageCounts: (tuple(PageCounts.__dataclass_fields__), PageCounts),
+    }
+
+
+def _item(op: int, stage: int, function: str, cost: Cost | None, mode: int) -> Item:
+    return Item(Op(op), Stage(stage), function, cost, Mode(mode))
+
+
+def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, buckets: dict[int, int]) -> Durations:
+    twin = durations.Durations()
+    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.buckets = count, total_ns, min_ns, max_ns, buckets
+    original = Durations()
+    _give_back_durations(twin, original)
+    return original
+
+
+def give_back_collector(image: Image, collector: collecting.Collector) -> None:
+    """Give *collector* what its twin has collected."""
+    slots = image.integers(image.word_in(collector, "slots"))
+    rows = image.integers(image.word_in(collector, "rows"))
+    collector.array[slots] = rows.reshape(len(slots), collector.array.shape[1])
+    for name in ("total", "ended", "hopeless", "arrived"):
+        setattr(collector, name, image.read(collector, name))
+    for vm, drive, op, entries in image.read(collector, "sampled"):
+        collector.functions.add_log(vm, drive, op, give_back_log(entries))
+    for latency, place, log in image.read(collector, "slowest"):
+        collector.slowest.append((latency, place, _kept(log)))
+    for slot, log in image.read(collector, "in_window"):
+        collector.in_window.append((slot, _kept(log)))
+
+
+def _kept(log: tuple[str, int, int, list[tuple[Any, ...]]]) -> KeptLog:
+    return KeptLog(*log[:3], give_back_log(log[3]))
+
+
+def give_back_machine(image: Image, machine: Machine) -> None:
+    """Give the parts of *machine* what they have recorded in the image."""
+    timeline = machine.host.timeline
+    timeline.width_ns = image.read(timeline, "width_ns")
+    for level in timeline.levels:
+        level.value, level.since_ns, level.highest, level._area = (
+            image.read(level, name) for name in ("value", "since_ns", "highest", "area")
+        )
+        level._bins = image.integers(image.word_in(level, "_bins"))
+    for vm in machine.vms:
+        vm.life.events = image.read(vm.life, "events")
+        for vcpu in vm.qemu.vcpus:
+            times = image.read(vcpu.account, "times")
+            vcpu.account.times = {(reason, bool(userspace)): each for (reason, userspace), each in times.items()}
+        if vm.log is not None:
+            rows = image.rows(image.word_in(vm.log, "rows"), 8).tolist()
+            vm.log.rows = [(*row[:5], bool(row[5]), *row[6:]) for row in rows]
+    cache = machine.files.cache
+    if cache is not None:
+        cache.counts = image.read_anew(cache, "counts")
+        cache.n_dirty, cache.n_writeback = image.read(cache, "n_dirty"), image.read(cache, "n_writeback")
+    for disk in machine.disks.values():
+        for unit in disk.flash():
+            for name in ("written", "programmed", "erased"):
+                setattr(unit, name, image.read(unit, name))

@@ -17,32 +17,55 @@ import numpy.typing as npt
 from iosim.compiled import layout
 from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
 from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
+from iosim.model.errors import EngineError
 
 _MASK = (1 << 64) - 1
+_MAP_NORESERVE = 0x4000
+"""Linux: pages take memory when they are first written to."""
 
 
-class ImageError(Exception):
+class ImageError(EngineError):
     """An object that the compiled engine does not know."""
 
 
 class Image:
-    """An arena of memory and the objects in it. *convert* turns what has a twin into it, by class."""
+    """An arena of memory and the objects in it.
 
-    def __init__(self, catalogue: Catalogue, n_bytes: int, convert: dict[type, Callable[[Any], Any]]) -> None:
+    *convert* turns what has a twin into it, by class; *remake* says, by class, which attributes of an object made
+    natively its like in Python is made of, and how.
+
+    `tables` are the dictionaries and sets, with their entries: they are filled by the run-time library, which knows how
+    keys are hashed. `unknown` names what the compiled program has no code for.
+    """
+
+    FIRST = 8
+    """Index of the first object."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        n_bytes: int,
+        convert: dict[type, Callable[[Any], Any]],
+        remake: dict[type, tuple[tuple[str, ...], Callable[..., Any]]],
+    ) -> None:
         self.catalogue = catalogue
         self._convert = convert
-        self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)
+        self._remake = {entry.number: make for kind, make in remake.items() if (entry := catalogue.class_of(kind))}
+        self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
         self.words: npt.NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
+        self._view = memoryview(self._map).cast("q")
         self.base = int(self.words.ctypes.data)
         self.n_words = len(self.words)
-        self._next = 8
+        self._next = self.FIRST
+        self.kept: dict[str, Any] = {}
+        self.tables: list[tuple[int, list[tuple[int, int]]]] = []
         self._known: dict[int, int] = {}
         self._texts: dict[Any, int] = {}
         self._kept: list[Any] = []
         self._objects: dict[int, Any] = {}
         self._waiting: list[tuple[Any, int, ClassEntry]] = []
         self.unknown: set[str] = set()
-        self._converted: dict[int, Any] = {}
+        self._decoded: dict[int, Any] = {}
 
     # Into memory
 
@@ -52,7 +75,7 @@ class Image:
         self._next += n
         if self._next > self.n_words:
             raise ImageError("the arena is too small for the machine")
-        self.words[at] = number | layout.PERMANENT | n << layout.SIZE_SHIFT
+        self._view[at] = number | layout.PERMANENT | n << layout.SIZE_SHIFT
         return at
 
     def address(self, at: int) -> int:
@@ -120,9 +143,9 @@ class Image:
         if kind in self._convert:
             twin = self._convert[kind](obj)
             self._kept.append(twin)
-            self._converted[id(obj)] = twin
             word = self._encode(twin)
             self._known[id(obj)] = word
+            self._objects[word] = obj
             return word
         if isinstance(obj, FunctionEntry):
             at = self.allocate(FUNCTION, 2)
@@ -234,19 +257,11 @@ class Image:
         return word
 
     def _table(self, obj: Any, number: int, items: list[tuple[Any, Any]]) -> int:
-        """Tables are filled by the run-time library, which knows how keys are hashed (`Engine.load`)."""
         at = self.allocate(number, layout.DICT_WORDS)
         word = self._note(obj, at)
         self.words[at + 1] = self.words[at + 2] = tag(0)
         self.tables.append((word, [(self._encode(key), self._encode(value)) for key, value in items]))
         return word
-
-    @property
-    def tables(self) -> list[tuple[int, list[tuple[int, int]]]]:
-        """The dictionaries and sets, with their entries."""
-        if not hasattr(self, "_tables"):
-            self._tables: list[tuple[int, list[tuple[int, int]]]] = []
-        return self._tables
 
     def _method(self, obj: types.MethodType) -> int:
         member = self.catalogue.method_of(type(obj.__self__), obj.__func__.__name__)
@@ -312,57 +327,106 @@ class Image:
 
     # Out of memory
 
+    def keep(self, name: str, value: Any) -> None:
+        """Let what the native code points to live as long as the image: `kept` has it."""
+        self.kept[name] = value
+
+    def word_of(self, obj: Any) -> int:
+        """Return the word of an object that has been copied."""
+        return self._known[id(obj)]
+
+    def class_of(self, word: int) -> int:
+        """Return the class id of an object."""
+        return self._view[self.at(word)] & layout.CLASS_MASK
+
     def at(self, word: int) -> int:
         """Return the index of the object at an address."""
         return (word - self.base) >> 3
 
-    def attribute(self, word: int, info: ClassEntry, name: str) -> int:
-        """Return the word of an attribute."""
-        return int(self.words[self.at(word) + info.attributes[name]])
+    def word_in(self, obj: Any, name: str) -> int:
+        """Return the word of the attribute *name* that a copied object, or its twin, has now."""
+        word = self.word_of(obj)
+        entry = self.catalogue.classes[self.class_of(word) - layout.FIRST_USER_CLASS]
+        return self._view[self.at(word) + entry.attributes[name]]
+
+    def read(self, obj: Any, name: str) -> Any:
+        """Return the value of the attribute *name* that a copied object, or its twin, has now."""
+        return self.decode(self.word_in(obj, name))
+
+    def read_anew(self, obj: Any, name: str) -> Any:
+        """Return the attribute's value as a new object, with what it holds now, even if it has been copied."""
+        word = self.word_in(obj, name)
+        return self._remade(self.at(word), self.class_of(word))
 
     def integers(self, word: int) -> npt.NDArray[np.int64]:
         """Return a list of ints."""
+        found: npt.NDArray[np.int64] = self._items(word) >> 1
+        return found
+
+    def rows(self, word: int, width: int) -> npt.NDArray[np.int64]:
+        """Return a list of tuples of *width* ints each."""
+        first = (self._items(word) - self.base >> 3) + 1
+        return self.words[first[:, np.newaxis] + np.arange(width)] >> 1
+
+    def _items(self, word: int) -> npt.NDArray[np.int64]:
+        """Return the words of a list's items."""
         at = self.at(word)
-        n = int(self.words[at + 1]) >> 1
+        n = self._view[at + 1] >> 1
         if not n:
             return np.zeros(0, dtype=np.int64)
-        buffer = self.at(int(self.words[at + 2]))
-        return self.words[buffer + 1 : buffer + 1 + n] >> 1
+        buffer = self.at(self._view[at + 2]) + 1
+        return self.words[buffer : buffer + n]
 
     def decode(self, word: int) -> Any:
-        """Return the Python value of a word: constants, containers, objects that were copied in."""
-        if word == 0:
-            return None
+        """Return the Python value of a word: constants, containers, objects; those that were copied are themselves.
+
+        Objects that were made natively are made again, each once; containers as often as asked.
+        """
         if word & 1:
             return word >> 1
-        if word in self._objects:
-            found = self._objects[word]
-            if not isinstance(found, list | dict | deque | set):
-                return found
+        if word == 0:
+            return None
+        found = self._objects.get(word)
+        if found is not None and not isinstance(found, list | dict | deque | set):
+            return found
         at = self.at(word)
-        header = int(self.words[at])
-        number, n = header & layout.CLASS_MASK, (header >> 32) & 0xFFFFFFFF
+        header = self._view[at]
+        number, n = header & layout.CLASS_MASK, (header >> layout.SIZE_SHIFT) & 0xFFFFFFFF
+        if number == layout.TUPLE:
+            return tuple([self.decode(item) for item in self._view[at + 1 : at + n]])
+        if number == layout.LIST:
+            return [item >> 1 if item & 1 else self.decode(item) for item in self._items(word).tolist()]
+        if number >= layout.FIRST_USER_CLASS:
+            if word not in self._decoded:
+                self._decoded[word] = self._remade(at, number)
+            return self._decoded[word]
         if number == layout.STR:
-            length = int(self.words[at + 1])
+            length = self._view[at + 1]
             return self.words[at + 3 : at + n].tobytes()[:length].decode()
         if number == layout.FLOAT:
             return float(self.words[at + 1 : at + 2].view(np.float64)[0])
         if number == layout.BIGINT:
-            return int(self.words[at + 1]) & _MASK
-        if number == layout.TUPLE:
-            return tuple(self.decode(int(item)) for item in self.words[at + 1 : at + n])
-        if number == layout.LIST:
-            length = int(self.words[at + 1]) >> 1
-            buffer = self.at(int(self.words[at + 2]))
-            return [self.decode(int(item)) for item in self.words[buffer + 1 : buffer + 1 + length]] if length else []
+            return self._view[at + 1] & _MASK
         if number in (layout.DICT, layout.SET):
-            filled = int(self.words[at + 2]) >> 1
-            if not filled:
-                return {} if number == layout.DICT else set()
-            entries = self.at(int(self.words[at + 4])) + 1
-            table = self.words[entries : entries + 3 * filled].reshape(-1, 3)
-            live = [(int(key), int(value)) for _, key, value in table if key != layout.HOLE]
+            live = [(key, value) for _, key, value in self._entries(at) if key != layout.HOLE]
             if number == layout.SET:
                 return {self.decode(key) for key, _ in live}
             return {self.decode(key): self.decode(value) for key, value in live}
         raise ImageError(f"an object of class {number}")
+
+    def _entries(self, at: int) -> list[list[int]]:
+        """Return the entries of a dictionary or set, deleted ones too."""
+        filled = self._view[at + 2] >> 1
+        if not filled:
+            return []
+        first = self.at(self._view[at + 4]) + 1
+        entries: list[list[int]] = self.words[first : first + 3 * filled].reshape(-1, 3).tolist()
+        return entries
+
+    def _remade(self, at: int, number: int) -> Any:
+        """Return a new object like the one at an index."""
+        if number not in self._remake:
+            raise ImageError(f"an object of class {number}")
+        names, function = self._remake[number]
+        attributes = self.catalogue.classes[number - layout.FIRST_USER_CLASS].attributes
+        return function(*[self.decode(self._view[at + attributes[name]]) for name in names])

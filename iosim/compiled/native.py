@@ -16,3 +16,8 @@ def resume(process: Any) -> Any:
 def collect_garbage() -> None:
     """Between two events: free what nobody has any more, if there is enough of it."""
     raise NotImplementedError
+
+
+def is_below(identity: int, what: int, limit: int) -> bool:
+    """Tell whether *identity* ^ *what* < *limit*, with unsigned numbers of 64 bits."""
+    raise NotImplementedError

@@ -4,6 +4,7 @@ from collections import deque
 from functools import partial
 
 from iosim.disk.fault import Fault, Faults
+from iosim.disk.flash import FlashUnit
 from iosim.disk.model import DiskIo, DiskModel
 from iosim.disk.scheduler import Fifo, Scheduler, Waiting
 from iosim.disk.ssd import Ssd
@@ -101,6 +102,11 @@ class Disk:
         """Return what garbage collection has cost a solid-state disk, None for other disks."""
         model = self.model.model if isinstance(self.model, WindowedDisk) else self.model
         return model.wear(self._state) if isinstance(model, Ssd) else None
+
+    def flash(self) -> list[FlashUnit]:
+        """Return the units of a solid-state disk that keeps a map of its pages."""
+        model = self.model.model if isinstance(self.model, WindowedDisk) else self.model
+        return self._state.memory.flash if isinstance(model, Ssd) else []
 
     def transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
         """Have *job* served while *thread* waits for it (disk_wait, then disk_service); return its `ret`."""

@@ -34,6 +34,10 @@ class StudyError(IosimError):
     """A study file breaks a rule, or a study cannot be run as asked."""
 
 
+class EngineError(IosimError):
+    """The engine that was asked for cannot run the scenario; the message names what it does not have."""
+
+
 class ResultError(IosimError):
     """A folder is no result of a run, or one that is damaged or of another version."""
 

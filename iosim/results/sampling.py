@@ -25,8 +25,10 @@ SAMPLE = 1000
 AT_LEAST = 10
 """How many of each operation on each drive are sampled, about, if there are as many; fewer with many drives."""
 
-_WHAT = name_hash("functions")
-_ALL = 1 << 64
+WHAT = name_hash("functions")
+"""What the hash of a request's identity is made with."""
+ALL = 1 << 64
+"""The limit of hashes where every request is sampled."""
 _DELIVERY = int(Stage.IRQ_DELIVERY)
 
 
@@ -44,7 +46,8 @@ class FunctionSums:
     """Adds up the logs of sampled requests.
 
     *tables* are the numbers of the VMs' tables by name; *counts* how many requests of each of `OPS` each drive's trace
-    has.
+    has. `limits`: below which hash a request is sampled, by (VM, drive) and operation. `merges`: whether requests of a
+    VM may be merged, so that one's log becomes part of another's.
     """
 
     def __init__(
@@ -54,30 +57,34 @@ class FunctionSums:
         self._tables = tables
         share = SAMPLE / max(1, sum(map(sum, counts.values())))
         least = min(AT_LEAST, SAMPLE / max(1, len(counts) * len(OPS)))
-        self._limits: dict[tuple[str, int], dict[str, int]] = {
+        self.limits: dict[tuple[str, int], dict[str, int]] = {
             place: {op: _limit(max(share, least / max(1, n))) for op, n in zip(OPS, by_op, strict=True)}
             for place, by_op in counts.items()
         }
-        self._merges = {vm: any(drive.is_virtio for drive in scenario.vm[at].drive) for vm, at in tables.items()}
+        self.merges = {vm: any(drive.is_virtio for drive in scenario.vm[at].drive) for vm, at in tables.items()}
         self._shops: dict[frozenset[str], Workshop] = {}
         self._groups: dict[tuple[str, int, str], _Group] = {}
 
     def wants(self, request: Request) -> bool:
         """Tell whether the request is sampled, should it be counted."""
         drive = request.drive
-        return request.identity ^ _WHAT < self._limits[drive.vm, drive.index][request.op]
+        return request.identity ^ WHAT < self.limits[drive.vm, drive.index][request.op]
 
     def needs(self, request: Request) -> bool:
         """Tell whether the request's log will be wanted: for itself, or for those that may be merged with it."""
-        return self._merges[request.drive.vm] or self.wants(request)
+        return self.merges[request.drive.vm] or self.wants(request)
 
     def add(self, request: Request) -> None:
         """Add up the log of a sampled request."""
-        key = (request.drive.vm, request.drive.index, request.op)
+        self.add_log(request.drive.vm, request.drive.index, request.op, request.log or [])
+
+    def add_log(self, vm: str, drive: int, op: str, log: list[tuple[Any, ...]]) -> None:
+        """Add up the *log* of a sampled request with operation *op* on a drive."""
+        key = (vm, drive, op)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._shop(*key))
-        group.add(request.log or [])
+        group.add(log)
 
     def result(self) -> list[SampledDrive]:
         """Return the sums."""
@@ -99,7 +106,7 @@ class FunctionSums:
 
 def _limit(share: float) -> int:
     """Return below which hash a request is sampled, to sample this share of them."""
-    return _ALL if share >= 1 else int(share * _ALL)
+    return ALL if share >= 1 else int(share * ALL)
 
 
 class _Group:

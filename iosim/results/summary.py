@@ -14,8 +14,8 @@ from iosim.model.stages import Stage
 
 SUMMARY_VERSION = 1
 SUMMARY_KEYS = (
-    *("summary_version", "iosim", "python", "libraries", "scenario", "profile", "traces", "end_ns", "requests"),
-    *("throughput_per_s", "bytes_per_s", "latency_ns", "page_cache", "stages_ns", "per_request", "wear"),
+    *("summary_version", "iosim", "python", "libraries", "engine", "scenario", "profile", "traces", "end_ns"),
+    *("requests", "throughput_per_s", "bytes_per_s", "latency_ns", "page_cache", "stages_ns", "per_request", "wear"),
 )
 FIO_PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 """fio's default list (--percentile_list)."""
@@ -50,6 +50,7 @@ def summarise(
     n_spanned: int,
     wear: dict[str, dict[str, int]],
     page_cache: dict[str, int] | None,
+    engine: str,
 ) -> dict[str, Any]:
     """Return the document: what was run, with which inputs and versions, and what came of it."""
     table = counted(requests)
@@ -61,6 +62,7 @@ def summarise(
         "iosim": version("iosim"),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
+        "engine": engine,
         "scenario": scenario.model_dump(mode="json", exclude_none=True),
         "profile": profile,
         "traces": traces,

@@ -17,8 +17,8 @@ from iosim.traces import ReadOptions, read_trace
 
 LIBRARIES = ("hdrhistogram", "numpy", "pandas", "pyarrow", "scipy", "simpy")
 """Libraries through which the figures of a run pass."""
-NOT_MEASURED = ("slowest", "window", "log")
-"""Keys of [run] that change what is kept of a run, but none of its metrics."""
+NOT_MEASURED = ("engine", "slowest", "window", "log")
+"""Keys of [run] that change how a run is made and what is kept of it, but none of its metrics."""
 
 
 class InputFile(NamedTuple):

@@ -20,6 +20,7 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
         native.is_process: _is_process,
         native.resume: _resume,
         native.collect_garbage: _collect_garbage,
+        native.is_below: _is_below,
         draws.identity: _identity,
         draws.draw: _draw,
         draws.name_hash: _name_hash,
@@ -45,6 +46,11 @@ def _resume(code: "Emitter", arguments: list[Val]) -> Val:
 def _collect_garbage(code: "Emitter", arguments: list[Val]) -> Val:
     code.call_runtime("rt_maybe_gc")
     return Val(I64(0), "W")
+
+
+def _is_below(code: "Emitter", arguments: list[Val]) -> Val:
+    word = code.call_runtime("rt_is_below", *[code.word(each) for each in arguments])
+    return code.from_word(word, BOOL)
 
 
 def _identity(code: "Emitter", arguments: list[Val]) -> Val:

@@ -147,6 +147,14 @@ class World:
         for info in found:
             self._lay_out(info, done)
 
+    def named(self, module: str, owner: str, name: str) -> FunctionInfo:
+        """Return the function *name* of a module, or the method of its class *owner*."""
+        if not owner:
+            return next(info for info in self.functions.values() if (info.module.name, info.name) == (module, name))
+        found = next(c for c in self.all_classes if (c.module.name, c.name) == (module, owner)).find(name)
+        assert found is not None
+        return found
+
     def class_of(self, obj: Any) -> ClassInfo | None:
         """Return the class of a live type."""
         return self.classes.get(obj) if isinstance(obj, type) else None

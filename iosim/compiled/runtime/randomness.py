@@ -1,7 +1,7 @@
 """Draws of `iosim.model.draws`, in 64-bit arithmetic that wraps around."""
 
-from iosim.compiled.layout import BIGINT, BIGINT_VALUE, PAYLOAD
-from iosim.compiled.raw import ld, st, ushr
+from iosim.compiled.layout import BIGINT, BIGINT_VALUE, PAYLOAD, WORD_FALSE, WORD_TRUE
+from iosim.compiled.raw import ld, st, ult, ushr
 from iosim.compiled.runtime.memory import rt_alloc
 
 GOLDEN = -7046029254386353131
@@ -53,3 +53,8 @@ def rt_sample(table: int, what: int, identity: int, k: int) -> int:
     fraction = ushr(number, 32) & 1048575
     value = low + (((ld(at + 8) - low) * fraction) >> 20)
     return (value << 1) | 1
+
+
+def rt_is_below(identity: int, what: int, limit: int) -> int:
+    """True (tagged) if *identity* ^ *what* < *limit*, unsigned."""
+    return WORD_TRUE if ult(rt_unsigned(identity) ^ rt_unsigned(what), rt_unsigned(limit)) else WORD_FALSE

@@ -62,17 +62,19 @@ class Host:
         self.stopped = True
         self.set_alarm(Alarm(self), -1, -1)
 
-    def run(self) -> None:
-        """Run events in order until none is left, or until `stop`."""
+    def run(self, n: int) -> bool:
+        """Run up to *n* events in order; tell whether the run is over: none is left, or `stop` was called."""
         queue = self.queue
-        while queue:
+        for _ in range(n):
+            if not queue:
+                return True
             collect_garbage()
             at, thread, _, alarm = heappop(queue)
             callbacks = alarm.callbacks
             if callbacks is None:
                 continue
             if self.stopped:
-                return
+                return True
             if at != self.now_ns:
                 self.now_ns = at
                 self.turn = thread
@@ -81,6 +83,7 @@ class Host:
             alarm.callbacks = None
             for callback in callbacks:
                 self._call(callback, alarm)
+        return False
 
     def _call(self, callback: Any, alarm: Alarm) -> None:
         """Go on with a process until it sleeps on another alarm, or call a function."""

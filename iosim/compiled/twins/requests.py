@@ -1,9 +1,12 @@
 """Twins of who makes requests (`iosim.model.trace`) and who keeps the account of them (`iosim.run`)."""
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import Any
 
-from iosim.model.records import ERRORS, NO_ERROR, STATUSES, UNFINISHED, PartSums, Request
+from iosim.compiled.native import is_below
+from iosim.model.draws import Number64
+from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.trace import OPS
 
 
@@ -14,7 +17,11 @@ def rows(times_ns: Any, ops: Any, first: Any, count: Any, offset_ns: int) -> Ite
 
 
 class Collector:
-    """One row of integers per request, in the order in which they end."""
+    """One row of integers per request, in the order in which they end, and the logs that are wanted.
+
+    `limits` say which requests are sampled, as in `iosim.results.sampling`; None for all. A kept log is (VM, drive,
+    request, entries), a sampled one (VM, drive, operation, entries).
+    """
 
     def __init__(self) -> None:
         self.first: dict[tuple[str, int], int] = {}
@@ -29,13 +36,23 @@ class Collector:
         self.rows: list[int] = []
         self.warmup_ns = 0
         self.sums = PartSums()
+        self.n_slowest = 0
+        self.window_begin_ns = 0
+        self.window_end_ns = 0
+        self.slowest: list[tuple[int, int, tuple[str, int, int, list[Any]]]] = []
+        self.in_window: list[tuple[int, tuple[str, int, int, list[Any]]]] = []
+        self.what: Number64 = 0
+        self.limits: dict[tuple[str, int], dict[str, Any]] = {}
+        self.merges: dict[str, bool] = {}
+        self.sampled: list[tuple[str, int, str, list[Any]]] = []
 
     def request_arrived(self, request: Request) -> None:
         """A request has entered a guest."""
         drive: Any = request.drive
         self.arrived += 1
         self.live[drive.vm, drive.index, request.number] = request
-        request.log = None
+        if self.n_slowest == 0 and self.window_end_ns == 0 and not self.merges[drive.vm] and not self._wants(request):
+            request.log = None
 
     def request_ended(self, request: Request) -> None:
         """A request is done or has failed."""
@@ -93,3 +110,38 @@ class Collector:
         rows.append(request.irqs)
         rows.append(request.irq_line_ioctls)
         rows.extend(request.stages)
+        if request.log is not None:
+            self._keep_log(request)
+            request.log = None
+
+    def _wants(self, request: Request) -> bool:
+        """Tell whether the request is sampled, should it be counted."""
+        drive: Any = request.drive
+        limit: Any = self.limits[drive.vm, drive.index][request.op]
+        return limit is None or is_below(request.identity, self.what, limit)
+
+    def _keep_log(self, request: Request) -> None:
+        drive: Any = request.drive
+        entries: Any = request.log
+        warmup = request.arrival_ns < self.warmup_ns
+        if request.status == OK and not warmup and self._wants(request):
+            self.sampled.append((drive.vm, drive.index, request.op, entries))
+        slot: int = self.first[drive.vm, drive.index] + request.number
+        latency: int = request.done_ns - request.arrival_ns
+        inside = request.arrival_ns < self.window_end_ns and request.done_ns > self.window_begin_ns
+        wanted = not warmup and self.n_slowest > 0
+        full = len(self.slowest) >= self.n_slowest
+        if wanted and full:
+            head = self.slowest[0]
+            least: int = head[0]
+            if latency < least or (latency == least and -slot < head[1]):
+                wanted = False
+        if not wanted and not inside:
+            return
+        log = (drive.vm, drive.index, request.number, entries)
+        if inside:
+            self.in_window.append((slot, log))
+        if wanted:
+            if full:
+                heappop(self.slowest)
+            heappush(self.slowest, (latency, -slot, log))

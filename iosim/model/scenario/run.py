@@ -26,6 +26,7 @@ class SpanWindow(Table):
 class RunTable(Table):
     """[run]: how long, which random numbers, what is kept."""
 
+    engine: Literal["auto", "simpy", "compiled"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     warmup: Time = 0
     duration: Time | None = None

@@ -1,0 +1,144 @@
+"""The compiled engine gives what the SimPy engine gives: every column of every table, and the summary."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+
+import iosim
+from iosim import engines
+from iosim.compiled import execution
+from iosim.machine import Machine
+from iosim.model.errors import EngineError, FaultError
+from iosim.run import Collector, run_machine
+from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate, traces
+from tests.test_coalescing import SIGNAL_BEFORE_THE_ENTRY, cases
+from tests.test_coalescing import run as run_case
+from tests.test_scenarios import FEWER_SPANS, FOLDER, SHIPPED
+
+VALIDATION = ["validation/dma_w_8.toml", "validation/w30_outw_1.toml"]
+MANY: list[Row] = [(40_000 * n, "RWW"[n % 3], 64 * n % 4096, 8) for n in range(400)]
+
+
+def with_engine(case: dict[str, Any], engine: str) -> dict[str, Any]:
+    return {**case, "run": {**case["run"], "engine": engine}}
+
+
+@example(SIGNAL_BEFORE_THE_ENTRY)
+@settings(max_examples=2 * settings().max_examples)
+@given(cases())
+def test_compiled_equals_simpy(case: dict[str, Any]) -> None:
+    exact = case["run"]["seed"] == 3
+    same(run_case(with_engine(case, "compiled"), exact), run_case(with_engine(case, "simpy"), exact))
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, *VALIDATION])
+def test_shipped_scenarios_are_equal(name: str) -> None:
+    described = iosim.load(FOLDER / name, FEWER_SPANS)
+    compiled = iosim.simulate(described, engine="compiled")
+    assert compiled.summary["engine"] == "compiled"
+    same(compiled, iosim.simulate(described, engine="simpy"))
+
+
+@pytest.mark.parametrize("profile", [constant_profile(), drawn_profile()], ids=["constant", "drawn"])
+@pytest.mark.parametrize("drive", [{"transfer": "pio"}, {"transfer": "dma"}, {"interface": "virtio-blk"}])
+def test_many_requests_warmup_window_and_sampling(drive: dict[str, Any], profile: Any) -> None:
+    """More requests than are sampled, and more than are kept as the slowest; some in the warm-up, some in a window."""
+    run = {"warmup": "1ms", "slowest": 20, "window": {"start": "3ms", "end": "4ms"}}
+    vms = [{"name": "a", "count": 3, "phase": "1ms", "drive": [drive]}]
+    rows = [(at, op, sector, 1) for at, op, sector, _ in MANY] if drive.get("transfer") == "pio" else MANY
+    results = [
+        simulate(scenario(vms=vms, run={**run, "engine": engine}, host={"cpus": 2}), rows, profile)
+        for engine in ("compiled", "simpy")
+    ]
+    same(*results)
+    assert results[0].summary["requests"]["warmup"] > 0
+    assert 20 < results[0].summary["requests"]["with_spans"] < 1200
+
+
+def test_wear_and_page_cache_come_back() -> None:
+    disk = {"model": "ssd", "capacity": "16MiB", "units": 2, "block_pages": 4, "over_provisioning": 0.1}
+    drives = [{"cache": "writeback", "size": "1MiB"}]
+    cache = {"size": "64KiB", "dirty_bytes": "16KiB", "dirty_background_bytes": "8KiB"}
+    results = [
+        simulate(scenario(drives, [disk], run={"engine": engine}, page_cache=cache), MANY[:100])
+        for engine in ("compiled", "simpy")
+    ]
+    same(*results)
+    assert results[0].summary["page_cache"]["evicted"] > 0
+    assert results[0].summary["wear"]["sda"]["pages_written"] > 0
+
+
+def test_auto_is_compiled_for_large_work() -> None:
+    described = scenario(vms=[{"name": "a", "count": 25, "drive": [{}]}])
+    assert engines.choose(described, traces(described, MANY)) == "compiled"
+    fewer = traces(described, MANY[:-1])
+    assert engines.choose(described, fewer) == "simpy"
+    exact = scenario(run={"exact_exits": True})
+    assert [engines.choose(exact, traces(exact, MANY[: n or None])) for n in (0, 500)] == ["simpy"] * 2
+    assert engines.choose(scenario(run={"engine": "compiled"}), traces(exact, MANY[:1])) == "compiled"
+
+
+def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_SHOW_S", 0.0001)
+    seen: list[tuple[int, int]] = []
+    described = scenario([{"transfer": "pio"}], run={"engine": "compiled"})
+    execute = engines.executor("compiled")
+    rows = [(10_000 * n, "W", 0, 1) for n in range(1000)]
+    run_machine(described, drawn_profile(), traces(described, rows), Path(), lambda *done: seen.append(done), execute)
+    ended = [done for done, total in seen if total == 1000]
+    assert len(ended) == len(seen) > 2
+    assert ended == sorted(ended)
+
+
+def test_what_is_not_compiled_is_refused_by_name() -> None:
+    class Foreign:
+        pass
+
+    def plant_and_execute(machine: Machine, collector: Collector) -> int:
+        machine.vms[0].life.foreign = Foreign()  # type: ignore[attr-defined]
+        return execution.execute(engines.compiled(), machine, collector)
+
+    described = scenario()
+    with pytest.raises(EngineError, match=r"^the compiled engine does not know Lifecycle\.foreign$"):
+        run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=plant_and_execute)
+    same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+def test_the_end_of_the_clock_is_refused() -> None:
+    disks = [{"model": "constant", "service": "1000000h"}]
+    with pytest.raises(EngineError, match="ends after 146 years"):
+        simulate(scenario(disks=disks, run={"engine": "compiled"}), MANY[:2])
+
+
+def test_a_native_stop_ends_the_run_and_not_the_process() -> None:
+    """Native code that meets what cannot be: the run has an error, and the next one goes well."""
+    native = engines.compiled()
+    described = scenario()
+
+    def stop(machine: Machine, collector: Collector) -> int:
+        collector.first.clear()
+        return execution.execute(native, machine, collector)
+
+    with pytest.raises(FaultError, match=r"^the compiled engine has stopped: a key is not in the dictionary or set$"):
+        run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=stop)
+    same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+def test_runs_in_one_process_and_in_several_are_equal() -> None:
+    described = iosim.load(FOLDER / "failing-disk.toml", FEWER_SPANS)
+    first, second = (iosim.simulate(described, engine="compiled") for _ in range(2))
+    same(first, second)
+    program = (
+        "import iosim; import sys; "
+        f"iosim.simulate(iosim.load({str(FOLDER / 'failing-disk.toml')!r}), engine='compiled')"
+        ".requests.to_parquet(sys.stdout.buffer)"
+    )
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env={**os.environ})
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(other.stdout)), first.requests, check_exact=True)
