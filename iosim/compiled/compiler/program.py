@@ -216,6 +216,7 @@ class Program:
         for info in generators:
             self.function(info)
         self._declare_invoke()
+        self._fill_user_lt()
         n_filled = n_stubs = 0
         stubs: dict[FunctionInfo, ir.Function] = {}
         while self._waiting or n_filled < len(self._dispatchers) or n_stubs < len(self.values):
@@ -238,6 +239,8 @@ class Program:
         for name in ("rt_memory_init", "rt_dict_set", "rt_set_add", "rt_gc"):
             self.raw.functions[name].linkage = ""
         for function in self.module.functions:
+            if not function.blocks and not function.name.startswith("llvm."):
+                raise CompileError(f"{function.name} is called and not defined")
             function.attributes.add("nounwind")
 
     def _compile(self, info: FunctionInfo) -> None:
