@@ -27,6 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "simulation": {"model", "machine", "run", "results", "traces", "analytic"},
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
+    "validate": {"model", "results"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
     "calibrate": {"model", "traces", "toml_file"},
 }
