@@ -43,8 +43,6 @@ SUBMITTING = ("bm_start", "data_w_last")
 
 BASES = (0x1F0, 0x170)
 CONTROL = (0x3F6, 0x376)
-BUS_MASTER = range(0xC000, 0xC010)
-"""Where SeaBIOS and the bare-metal programs put the bus master of PIIX3, unless the recording shows another place."""
 
 
 @dataclass
