@@ -25,11 +25,13 @@ GUEST = {
     "guest.alt_r": "alt_r",
 }
 QEMU = {
-    "qemu.ide_ioport_write": "reg_w",
-    "qemu.ide_status_read": "alt_r",
-    "qemu.bmdma_write": "bm_w",
-    "qemu.bmdma_read": "bm_r",
+    "qemu.ide_ioport_write": ("reg_w", ""),
+    "qemu.ide_status_read": ("alt_r", ""),
+    "qemu.bmdma_write": ("bm_w", "port % 8 != 0"),
+    "qemu.bmdma_cmd_writeb": ("bm_w", "port % 8 == 0"),
+    "qemu.bmdma_read": ("bm_r", ""),
 }
+"""Kind of the accesses that the function handles, and a further condition."""
 _LOWERING = {"qemu.ide_ioport_read": "status_r", "qemu.ide_exec_cmd": "cmd_w"}
 _WORDS = {2: "w", 4: "l"}
 _ONE_ITEM = 4
@@ -183,12 +185,10 @@ def _guest(draft: Draft, exits: Exits, kvm_part: tuple[str, float]) -> None:
     first, other = typical(exits.of(part, "data_w_first")), typical(exits.of(part, "data_w"))
     if first is not None and other is not None:
         draft.constant("guest.data_block", first.median - other.median, "median data_w_first less median data_w")
-    resumed, polled = exits.waits(), typical(exits.of(part, "bm_r"))
+    resumed, polled = exits.waits(), typical(exits.of(part, "bm_r")) or typical(exits.of(part, "bm_w"))
     if resumed and polled is not None and part == "kvm":
         ends = 2 * draft.us("guest.eoi", "kvm.picdev_write", "cpu.vm_exit", "cpu.vmresume")
-        source = (
-            "KVM and guest time of bm_r behind an interrupt's handler, less a polled bm_r and two ends of interrupt"
-        )
+        source = "KVM and guest time of bm_r behind an interrupt's handler, less two EOIs and a bm_r (bm_w) elsewhere"
         draft.table("guest.interrupt_return", typical(minus(resumed, polled.median + ends)), source)
 
 
@@ -202,8 +202,9 @@ def _qemu(draft: Draft, exits: Exits, irq_line_us: float) -> None:
     rest = ("handle_io", "cpu_io", "address_space_rw", "mutex_lock", "mutex_unlock", "memory_region_dispatch", "portio")
     draft.included("qemu.post_run", *(f"qemu.{name}" for name in rest))
     what = "QEMU time of an exit, less qemu.post_run"
-    for key, kind in QEMU.items():
-        draft.table(key, typical(minus(exits.of("qemu", kind), post_run)), f"{what}: {kind}")
+    for key, (kind, where) in QEMU.items():
+        found = typical(minus(exits.of("qemu", kind, where=where), post_run))
+        draft.table(key, found, f"{what}: {kind}{f', {where}' if where else ''}")
     lowers = f"{what} and two KVM_IRQ_LINE ioctls of {irq_line_us:.2f} us: "
     for key, kind in _LOWERING.items():
         found = typical(minus(exits.of("qemu", kind), post_run + 2 * irq_line_us))

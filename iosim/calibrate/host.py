@@ -34,6 +34,22 @@ class Calibration:
     draft: Draft
     overhead: Overhead
     notes: list[str]
+    n_runs: int
+
+    def comments(self) -> list[str]:
+        """Return what a profile's file says of itself: what it was made of, and what tracing adds."""
+        counts = self.draft.counts()
+        record = self.overhead.record_us
+        lines = [
+            f"Made by iosim calibrate from {self.n_runs} recordings: {counts['measured']} costs measured, "
+            f"{counts['derived']} derived, {counts['included']} included in others, {counts['base']} not in them.",
+            "A table is that of a typical run: the weighted median of the runs' quantiles.",
+        ]
+        if record is None:
+            lines.append(f"Overhead of tracing: {self.overhead.source}.")
+        else:
+            lines.append(f"Overhead of tracing, taken out: {1000 * record:.0f} ns {self.overhead.source}.")
+        return lines + [f"{note}." for note in self.notes]
 
 
 def calibrate(recordings: Sequence[Recording], base: Base, knowledge: Knowledge) -> Calibration:
@@ -47,7 +63,7 @@ def calibrate(recordings: Sequence[Recording], base: Base, knowledge: Knowledge)
     exits, steps = Exits(recordings, overhead), Steps(recordings, overhead)
     exit_costs.enter(draft, exits, knowledge.loop_us, _irq_line(draft, recordings, knowledge, overhead))
     step_costs.enter(draft, steps)
-    return Calibration(draft, overhead, _notes(recordings, exits))
+    return Calibration(draft, overhead, _notes(recordings, exits), len(recordings))
 
 
 def _irq_line(draft: Draft, recordings: Sequence[Recording], knowledge: Knowledge, overhead: Overhead) -> float | None:

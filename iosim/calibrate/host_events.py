@@ -1,8 +1,8 @@
 """A kernel trace of a host, as text, to a recording: exits of the vCPUs, and the steps of their asynchronous I/O.
 
 Threads are told apart by what they do: a vCPU calls KVM_RUN, the main loop waits in ppoll, a worker reads and writes.
-What was recorded decides what is found: kvm_pio and the ioctl system call are enough for exits; the pool's system calls,
-sched_waking, block:* and kvm_set_irq add the steps.
+What was recorded decides what is found: kvm_pio and the ioctl system call are enough for exits; the pool's system
+calls, sched_waking, block:* and kvm_set_irq add the steps.
 """
 
 from collections import defaultdict
@@ -22,8 +22,8 @@ from iosim.traces.kernel_text import LOST, Event, KernelText, in_order
 from iosim.traces.reading import Reading, ReadOptions
 from iosim.traces.source import Source
 
-_EXITS = ("vcpu", "kind", "port", "size", "count", "value", "kvm_us", "qemu_us", "halted")
-_EXITS += ("guest_us", "enter_us", "leave_us")
+_EXITS = ["vcpu", "kind", "port", "size", "count", "value", "kvm_us", "qemu_us", "halted"]
+_EXITS += ["guest_us", "enter_us", "leave_us"]
 _NOTHING = (
     "has no exit of a vCPU to QEMU for a port access: calibration needs kvm_pio and the ioctl system call "
     "(syscalls:sys_enter_ioctl and sys_exit_ioctl, or raw_syscalls)"
@@ -186,7 +186,7 @@ def read(path: Path, options: ReadOptions, string_io: bool | None = None) -> Rec
     host.operations.finish_all()
     if not host.exits and not host.operations.done:
         raise TraceError(f"{path}: {_NOTHING}{reading.why_nothing()}")
-    exits = pd.DataFrame(host.exits, columns=list(_EXITS))
+    exits = pd.DataFrame(host.exits, columns=_EXITS)
     rows = [
         {"kind": one.kind, "call": one.call, "sectors": one.sectors}
         | {mark: one.at_ns[mark] / 1000 for mark in MARKS if mark in one.at_ns}
@@ -195,9 +195,8 @@ def read(path: Path, options: ReadOptions, string_io: bool | None = None) -> Rec
     steps = pd.DataFrame(rows) if rows else pd.DataFrame({"kind": [], "call": []})
     samples = {"irq_line": np.array(host.irq_line_us)} if host.irq_line_us else {}
     notes = list(reading.notes)
-    notes += [
-        f"{path}:{entry.line}: {rule}; {entry.count:,} such lines were skipped" for rule, entry in reading.skipped.items()
-    ]
+    for rule, entry in reading.skipped.items():
+        notes.append(f"{path.name}:{entry.line}: {rule}; {entry.count:,} such lines were skipped")
     if host.operations.n_unmatched:
-        notes.append(f"{path}: {host.operations.n_unmatched:,} system calls or submissions have no counterpart")
+        notes.append(f"{path.name}: {host.operations.n_unmatched:,} system calls or submissions have no counterpart")
     return Recording(path.name, exits, steps, string_io, host.records(), samples, host.n_lost, notes)

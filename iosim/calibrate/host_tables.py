@@ -39,7 +39,9 @@ def read(folder: Path, string_io: bool | None = None) -> Recording:
                 if "nsect" in rows:
                     steps["sectors"] = rows["nsect"].to_numpy()
             else:
-                notes.append(f"{block}: has {len(rows):,} rows, {path.name} {len(steps):,}: left aside")
+                notes.append(
+                    f"{folder.name}/{block.name}: has {len(rows):,} rows, {path.name} {len(steps):,}: left aside"
+                )
     return Recording(folder.name, exits, steps, string_io, notes=notes)
 
 
@@ -79,7 +81,7 @@ def _exits(path: Path) -> pd.DataFrame:
     kind = rows["class"].where(rows["class"].isin(_KNOWN), "other")
     table = pd.DataFrame({"kind": kind, "port": port, "kvm_us": rows["kvm_us"], "qemu_us": rows["qemu_us"]})
     for name, default in (("vcpu", 0), ("size", 1), ("count", 1)):
-        table[name] = rows[name] if name in rows else default
+        table[name] = rows.get(name, default)
     return table
 
 

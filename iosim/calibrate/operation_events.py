@@ -57,7 +57,7 @@ class Operations:
         self._in_call.clear()
 
     def left(self, event: Event, access: PortAccess | None) -> None:
-        """KVM_RUN has returned: does that submit?"""
+        """KVM_RUN has returned: that may submit."""
         if access is None or not access.write:
             return
         if access.kind in _SUBMITTING or (access.kind == "cmd_w" and access.value in _SUBMITTING_COMMANDS):

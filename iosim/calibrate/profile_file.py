@@ -108,7 +108,8 @@ class Draft:
         found = {"measured": 0, "derived": 0, "included": 0, "base": 0}
         for key in CATALOGUE:
             entry = self.entries.get(key)
-            found["base" if entry is None else entry["kind"]] += 1
+            kind = "base" if entry is None else entry["kind"]
+            found[kind if kind in found else "base"] += 1
         return found
 
 

@@ -76,7 +76,7 @@ class Recording:
         _place(self.exits)
 
     def written(self, interval: str, kind: str = "") -> float:
-        """Return how many trace records were written within *interval*, of an exit of *kind* if it is one of an exit's."""
+        """Return how many trace records were written within *interval*; *kind*: that of the exit it is part of."""
         return self.records.get(f"{interval} {kind}", self.records.get(interval, 0.0))
 
 
@@ -85,9 +85,9 @@ def _place(exits: pd.DataFrame) -> None:
 
     `opening`: the first access of a command, whose guest time holds what the guest did since the one before.
     `waited`: the first access behind a submission, behind which the guest may have slept. `resumed`: the access behind
-    such a one. `polls`: it is one of the reads behind a command or submission, for which QEMU's main loop may hold the BQL; not
-    the bus-master read of an interrupt's handler, which comes behind its status read. `warm`: it is not of the first
-    command of the recording.
+    such a one. `polls`: it is one of the reads behind a command or submission, for which QEMU's main loop may hold the
+    BQL; not the bus-master read of an interrupt's handler, which comes behind its status read. `warm`: it is not of the
+    first command of the recording.
     """
     kind = exits["kind"]
     vcpu = exits["vcpu"] if "vcpu" in exits else pd.Series(0, index=exits.index)

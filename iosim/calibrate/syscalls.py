@@ -1,8 +1,8 @@
 """System calls in kernel traces, as raw_syscalls and syscalls print them, in ftrace's and in perf's way.
 
-    sys_enter: NR 16 (b, ae80, 0, 2, 55a68bb60290, ff)          sys_exit: NR 16 = 0
-    sys_ioctl(fd: b, cmd: ae80, arg: 0)                         sys_ioctl -> 0x0
-    sys_enter_ioctl: fd: 0x0000000b, cmd: 0x0000ae80, ...       sys_exit_ioctl: 0x0
+sys_enter: NR 16 (b, ae80, 0, 2, 55a68bb60290, ff)          sys_exit: NR 16 = 0
+sys_ioctl(fd: b, cmd: ae80, arg: 0)                         sys_ioctl -> 0x0
+sys_enter_ioctl: fd: 0x0000000b, cmd: 0x0000ae80, ...       sys_exit_ioctl: 0x0
 """
 
 import re
@@ -46,7 +46,7 @@ class Call(NamedTuple):
 
 
 def call_of(name: bytes, rest: bytes) -> Call | None:
-    """Return the system call that the event *name* with the arguments *rest* tells of; None if it is of another kind."""
+    """Return the system call that the event *name* with the arguments *rest* tells of, None if of none."""
     if not name.startswith(b"sys_"):
         return None
     if name in (b"sys_enter", b"sys_exit"):

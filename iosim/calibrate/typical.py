@@ -9,6 +9,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 PROBABILITIES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1)
+TOO_FEW = 10
+"""Fewer values are no measurement."""
 FEWEST = 20
 """A run with fewer values has no say of its own beside runs that have more."""
 MOST = 1000
@@ -36,7 +38,7 @@ class Typical(NamedTuple):
 
 
 def typical(samples: Sequence[npt.ArrayLike]) -> Typical | None:
-    """Return the distribution of a typical one of several runs, None if there is no value.
+    """Return the distribution of a typical one of several runs, None if they have fewer than 10 values in all.
 
     At each probability the weighted median of the runs' quantiles, and that of their means. The values of one run share
     the run's circumstances (the speed of the host's clock at the time, which CPU its threads are on), so a run is one
@@ -47,7 +49,7 @@ def typical(samples: Sequence[npt.ArrayLike]) -> Typical | None:
     mean of the piecewise linear distribution is that of the runs, but not below the value before it.
     """
     runs = [values for values in (np.asarray(sample, dtype=np.float64) for sample in samples) if len(values)]
-    if not runs:
+    if sum(map(len, runs)) < TOO_FEW:
         return None
     enough = [values for values in runs if len(values) >= FEWEST] or [np.concatenate(runs)]
     weights = np.minimum([len(values) for values in enough], MOST).astype(np.float64)
@@ -57,7 +59,7 @@ def typical(samples: Sequence[npt.ArrayLike]) -> Typical | None:
     excess = 2 * (_mean(values) - mean) / (PROBABILITIES[-1] - PROBABILITIES[-2])
     values[-1] = max(values[-2], values[-1] - max(0.0, excess))
     medians = quantiles[:, PROBABILITIES.index(0.5)]
-    return Typical(values, sum(map(len, runs)), len(runs), float(medians.min()), float(medians.max()))
+    return Typical(values, sum(map(len, enough)), len(enough), float(medians.min()), float(medians.max()))
 
 
 def _median(values: Floats, weights: Floats) -> float:

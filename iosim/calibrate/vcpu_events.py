@@ -8,7 +8,9 @@ from iosim.calibrate.accesses import Classes
 
 IN_KERNEL = frozenset({0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1, 0x40, 0x41, 0x42, 0x43, 0x61})
 """Ports of the in-kernel interrupt controllers and timer: their accesses do not leave KVM."""
-_PIO = re.compile(rb"pio_(read|write) +at 0x([0-9a-f]{1,4}) size ([124]) count (\d{1,9})(?: val 0x([0-9a-f]{1,8}).*)? *")
+_PIO = re.compile(
+    rb"pio_(read|write) +at 0x([0-9a-f]{1,4}) size ([124]) count (\d{1,9})(?: val 0x([0-9a-f]{1,8}).*)? *"
+)
 _HALT = re.compile(rb"(?:vcpu \d+ )?reason (?:HLT|hlt)\b")
 _NAN = float("nan")
 
@@ -20,7 +22,7 @@ class PortAccess(NamedTuple):
     port: int
     write: bool
     size: int
-    count: int
+    items: int
     value: int
 
 

@@ -3,7 +3,8 @@
     qemu-system-x86 27878 [001]  1751.990002:      kvm:kvm_pio: pio_write at 0x1f7 size 1 count 1 val 0xc8
           CPU 0/KVM-9765    (   9764) [000] ..... 40326.650779: kvm_pio: pio_write at 0x3f6 size 1 count 1 val 0x8
 
-ftrace prints system calls as sys_ioctl(fd: b, ...) and sys_ioctl -> 0x0. The name of a thread may have blanks and dashes. Behind it stand its id (perf: perhaps process/thread), the process
+ftrace prints system calls as sys_ioctl(fd: b, ...) and sys_ioctl -> 0x0. The name of a thread may have blanks and
+dashes. Behind it stand its id (perf: perhaps process/thread), the process
 (ftrace's record-tgid), the CPU, flags (ftrace), and the time: seconds with a decimal point, or a bare count of another
 clock, whose rate only the user knows.
 """
