@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,9 +29,9 @@ Line = tuple[int, int, str]
 
 
 def lines(spans: pd.DataFrame, entries: bool) -> list[str]:
-    """Return the trace of a guest that writes by DMA and sleeps until the interrupt; *entries*: with kvm_entry, kvm_exit.
+    """Return the trace of a guest that writes by DMA and sleeps until the interrupt.
 
-    *spans* are those of all requests of a run, in order.
+    *entries*: with kvm_entry and kvm_exit. *spans* are those of all requests of a run, in order.
     """
     events: list[Line] = [(-1000, MAIN, "sys_enter: NR 271 (0, 4, 0, 0, 8, 0)"), (-1000, VCPU, f"sys_enter: {RUN}")]
     for _, rows in spans.groupby("request", sort=True):
@@ -49,7 +50,7 @@ def write(path: Path, trace: list[str]) -> Path:
     return path
 
 
-def _request(rows: list, entries: bool) -> Iterator[Line]:
+def _request(rows: list[Any], entries: bool) -> Iterator[Line]:
     access = ("write", 0, 1, 0)
     calls = 0
     sector = int(rows[0].request) * 8

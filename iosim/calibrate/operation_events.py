@@ -35,6 +35,8 @@ class Operation:
     sectors: int = 0
     written: dict[str, dict[int, int]] = field(default_factory=dict)
     main: int | None = None
+    woken: dict[int, "Operation"] = field(default_factory=dict)
+    """What would be its marks if the thread that was woken turns out to be its worker."""
 
 
 @dataclass
@@ -85,17 +87,12 @@ class Operations:
 
     def _mark(self, operation: Operation, mark: str, event: Event) -> None:
         operation.at_ns[mark] = event.at_ns
-        threads = (operation.vcpu_thread, operation.worker, *self._main)
+        threads = (operation.vcpu_thread, operation.worker, event.thread, *self._main)
         operation.written[mark] = {t: self.written.get(t, 0) for t in threads if t is not None}
 
-    def _first(self, has: str, lacks: str, thread: int | None = None) -> Operation | None:
+    def _first(self, has: str, lacks: str) -> Operation | None:
         """Return the oldest operation that has the mark *has* and lacks *lacks*."""
-        for operation in self._open:
-            if has in operation.at_ns and lacks not in operation.at_ns:
-                if thread is not None and operation.worker not in (None, thread):
-                    continue
-                return operation
-        return None
+        return next((one for one in self._open if has in one.at_ns and lacks not in one.at_ns), None)
 
     def entered(self, event: Event) -> None:
         """The vCPU is back in KVM_RUN."""
@@ -114,10 +111,10 @@ class Operations:
             if operation is not None and operation.vcpu_thread == woken:
                 self._mark(operation, "vwake", event)
         elif from_vcpu_exit:
-            operation = self._first("exit", "wwake")
-            if operation is not None and operation.vcpu_thread == event.thread and "ws" not in operation.at_ns:
-                operation.worker = woken
-                self._mark(operation, "wwake", event)
+            operation = self._first("exit", "ws")
+            if operation is not None and operation.vcpu_thread == event.thread and woken not in operation.woken:
+                candidate = operation.woken[woken] = Operation(event.thread, "", {}, worker=woken)
+                self._mark(candidate, "wwake", event)
         elif woken in self._main:
             operation = next((one for one in self._open if one.worker == event.thread and "we" in one.at_ns), None)
             if operation is not None and "mwake" not in operation.at_ns:
@@ -125,9 +122,11 @@ class Operations:
 
     def futex(self, event: Event) -> None:
         """A futex call has returned: the worker that was woken runs."""
-        operation = next((one for one in self._open if one.worker == event.thread), None)
-        if operation is not None and "wwake" in operation.at_ns and not {"wret", "ws"} & set(operation.at_ns):
-            self._mark(operation, "wret", event)
+        for operation in self._open:
+            candidate = operation.woken.get(event.thread)
+            if candidate is not None and "ws" not in operation.at_ns and "wret" not in candidate.at_ns:
+                self._mark(candidate, "wret", event)
+                return
 
     def pool_call(self, event: Event, call: Call) -> None:
         """A worker reads, writes or syncs."""
@@ -136,14 +135,15 @@ class Operations:
             if operation is not None:
                 self._mark(operation, "we", event)
             return
-        operation = self._first("exit", "ws", event.thread) or self._first("exit", "ws")
+        operation = self._first("exit", "ws")
         if operation is None:
             self.n_unmatched += 1
             return
-        if operation.worker != event.thread:
-            # Another worker than the one that was woken takes it: when that one woke is not known.
-            operation.worker = event.thread
-            operation.at_ns.pop("wwake", None)
+        operation.worker = event.thread
+        candidate = operation.woken.get(event.thread)
+        if candidate is not None:
+            operation.at_ns |= candidate.at_ns
+            operation.written |= candidate.written
         operation.call = call.name
         self._mark(operation, "ws", event)
         self._in_call[event.thread] = operation

@@ -46,7 +46,8 @@ def typical(samples: Sequence[npt.ArrayLike]) -> Typical | None:
     it has, up to 1,000: more do not tell more about runs.
 
     A straight line from the 0.999 quantile to one outlier would raise the mean: the last value is lowered until the
-    mean of the piecewise linear distribution is that of the runs, but not below the value before it.
+    mean of the piecewise linear distribution is that of the runs, but not below the value before it. It is never
+    raised: where the mean stays below that of the runs, nothing longer than in a typical run is made up for it.
     """
     runs = [values for values in (np.asarray(sample, dtype=np.float64) for sample in samples) if len(values)]
     if sum(map(len, runs)) < TOO_FEW:
