@@ -29,10 +29,12 @@ LAYERS: dict[str, set[str]] = {
     "compare": {"model", "results", "report"},
     "validate": {"model", "results"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
+    "calibrate": {"model", "traces", "toml_file"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
-NO_SIMULATION = ["model", "traces", "results", "analytic", "toml_file", "scenario_file", "exports", "report", "compare"]
+NO_SIMULATION = ["model", "traces", "results", "analytic", "toml_file", "scenario_file", "exports", "report"]
+NO_SIMULATION += ["compare", "calibrate"]
 
 
 def modules() -> list[Path]:
@@ -79,7 +81,7 @@ def test_layers_have_no_cycle() -> None:
 
 def test_every_part_of_the_package_is_known() -> None:
     above = {"__init__", "__main__", "api", "batch", "cli", "profile_view", "screen"}
-    above |= {"trace_commands", "trace_convert", "trace_options", "trace_synth", "trace_view"}
+    above |= {"calibrate_commands", "trace_commands", "trace_convert", "trace_options", "trace_synth", "trace_view"}
     assert {part(path) for path in modules()} == {*LAYERS, *above}
 
 
@@ -118,7 +120,7 @@ def test_the_model_reads_no_clock_and_no_global_chance() -> None:
 
 def test_the_command_line_imports_heavy_libraries_late() -> None:
     heavy = {"numpy", "pandas", "pyarrow", "matplotlib", "scipy", "simpy", "pydantic", "rich"}
-    for name in ("cli", "trace_commands"):
+    for name in ("cli", "trace_commands", "calibrate_commands"):
         tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         roots = {
