@@ -31,7 +31,7 @@ class CacheConfig:
 
     The overheads of commands are pairs: behind a read, and behind a write. *write_sequential_ns* is that of a write
     that goes on where the last one ended. *watermark*: thousandths of a read that have to be in the buffer before
-    the bus is taken.
+    the bus is taken. *least_buffered*: sectors of a write that have to be in the buffer before the medium is written.
     """
 
     segments: int
@@ -55,6 +55,7 @@ class CacheConfig:
     write_at_once: bool = False
     least_write_seek_ns: int = 0
     watermark: int = 0
+    least_buffered: int = 1
 
 
 class Segment(NamedTuple):
@@ -252,12 +253,14 @@ class SegmentedHdd:
         asked = now_ns + self._write_overhead(state, io)
         follows = state.busy_until_ns > now_ns and io.sector == state.written_end
         start = asked if follows else max(asked, state.busy_until_ns)
-        bus_end = start + cache.reconnect_ns + io.sectors * cache.bus_sector_ns
+        bus_begin = start + cache.reconnect_ns
+        bus_end = bus_begin + io.sectors * cache.bus_sector_ns
         place = self.geometry.place(io.sector)
         moved_ns = mechanics.move_ns(state.arm, place, write=True)
         if not follows:
             moved_ns = max(moved_ns, cache.least_write_seek_ns)
         at = max(start, state.busy_until_ns) + moved_ns
+        at = max(at, bus_begin + min(cache.least_buffered, io.sectors) * cache.bus_sector_ns)
         at = max(at, bus_end - mechanics.angle_ns(place, io.sectors))
         pieces = [mechanics.on_track(place, io.sector, end_sector, at, cache.write_at_once)]
         pieces += mechanics.pieces(

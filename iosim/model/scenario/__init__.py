@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from iosim.model.scenario.disk import (
     ConstantDiskTable,
     DiskCommon,
+    DisksimTable,
     DiskTable,
     EmpiricalDiskTable,
     FaultTable,
@@ -18,6 +19,7 @@ from iosim.model.scenario.disk import (
     SsdTable,
     WindowTable,
 )
+from iosim.model.scenario.disksim import ZoneTable
 from iosim.model.scenario.drive import VIRTQUEUE_SIZE, DriveTable, ThrottlingTable
 from iosim.model.scenario.fields import FileName, Name, Table, TraceFormat, table_rule
 from iosim.model.scenario.host import HostTable, PageCacheTable
@@ -31,6 +33,7 @@ __all__ = [
     "ConstantDiskTable",
     "DiskCommon",
     "DiskTable",
+    "DisksimTable",
     "DriveTable",
     "EmpiricalDiskTable",
     "EventTable",
@@ -50,6 +53,7 @@ __all__ = [
     "TraceFormat",
     "VmTable",
     "WindowTable",
+    "ZoneTable",
 ]
 
 

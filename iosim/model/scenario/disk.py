@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from iosim.model import units
+from iosim.model.scenario.disksim import Drive
 from iosim.model.scenario.fields import Count, FileName, Name, Size, Table, Time, table_rule
 
 
@@ -134,6 +135,13 @@ class HddTable(DiskCommon):
         return value
 
 
+class DisksimTable(Drive, DiskCommon):
+    """model = "disksim": a rotating disk with the parameters of DiskSim."""
+
+    model: Literal["disksim"]
+    servers: Annotated[int, Field(ge=1, le=1)] = 1
+
+
 class SsdTable(DiskCommon):
     """model = "ssd": parallel flash units."""
 
@@ -165,5 +173,5 @@ class SsdTable(DiskCommon):
 
 
 DiskTable: TypeAlias = Annotated[
-    ConstantDiskTable | EmpiricalDiskTable | HddTable | SsdTable, Field(discriminator="model")
+    ConstantDiskTable | EmpiricalDiskTable | HddTable | DisksimTable | SsdTable, Field(discriminator="model")
 ]
