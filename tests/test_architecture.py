@@ -100,7 +100,8 @@ def test_only_the_host_knows_simpy() -> None:
 def test_service_models_of_disks_know_neither_engine_nor_clock_nor_chance() -> None:
     others = {"__init__", "build", "queue", "bio", "file", "files", "page_cache", "writeback"}
     models = [path for path in modules() if part(path) == "disk" and path.stem not in others]
-    names = ["empirical", "fault", "flash", "hdd", "model", "scheduler", "ssd", "window"]
+    names = ["empirical", "fault", "flash", "geometry", "hdd", "mechanics", "model", "scheduler", "segmented", "ssd"]
+    names += ["window"]
     assert sorted(path.stem for path in models) == names
     for path in models:
         assert parts_imported(path) <= {"model"}, path

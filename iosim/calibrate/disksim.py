@@ -62,7 +62,10 @@ def _electronics(drive: Block, bus_rate: int | None) -> dict[str, Any]:
         return scale * drive.number(key, 0.0)
 
     def pair(kind: str) -> list[str]:
-        return [_time(scale * every + ms(f"{kind} over. after read")), _time(scale * every + ms(f"{kind} over. after write"))]
+        return [
+            _time(scale * every + ms(f"{kind} over. after read")),
+            _time(scale * every + ms(f"{kind} over. after write")),
+        ]
 
     write_back = drive.whole("Fast write level", 0) > 0
     extra = bool(drive.whole("Extra write disconnect", 0))
@@ -198,7 +201,7 @@ def _distances(first: int, last: int) -> list[int]:
 
 
 def _extracted(path: Path) -> list[tuple[int, float]]:
-    """Return the points of a .seek file: ``Seek distances measured: N``, then ``distance, milliseconds`` on each line."""
+    """Return the points of a .seek file: ``Seek distances measured: N``, then lines of ``distance, milliseconds``."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

@@ -11,8 +11,8 @@ from iosim.disk.hdd import Hdd, HddConfig
 from iosim.disk.mechanics import Mechanics
 from iosim.disk.model import ConstantDisk, DiskModel
 from iosim.disk.queue import Disk
-from iosim.disk.segmented import CacheConfig, ReadAhead, SegmentedHdd
 from iosim.disk.scheduler import CScan, Deadline, DeadlineConfig, Fifo, Scheduler
+from iosim.disk.segmented import CacheConfig, ReadAhead, SegmentedHdd
 from iosim.disk.ssd import MAX_MAPPED_PAGES, Ssd, SsdConfig, blocks_per_unit
 from iosim.disk.window import UNIT, Window, WindowedDisk
 from iosim.host import Host

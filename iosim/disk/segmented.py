@@ -5,7 +5,7 @@ what the drive does between requests (reading ahead, writing what it has reporte
 comes. Geometry and mechanics are `iosim.disk.geometry` and `iosim.disk.mechanics`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -129,7 +129,7 @@ class SegmentedHdd:
         )
 
     def _done(self, piece: Piece, now_ns: int, before_ns: int) -> tuple[int, int]:
-        """Return how far *piece* has come by *now_ns*, and when it had come there; *before_ns* where it has not begun."""
+        """Return how far *piece* has come by *now_ns*, and since when; *before_ns* where it has not begun."""
         if now_ns <= piece.begin_ns:
             return piece.first, before_ns
         sectors = (piece.end - piece.first) * (now_ns - piece.begin_ns) // (piece.end_ns - piece.begin_ns)
@@ -201,7 +201,7 @@ class SegmentedHdd:
         whole = [n for n in found if io.sector + io.sectors <= state.segments[n].end]
         return max(whole or found, default=None)
 
-    def _available(self, end: int, pieces: Iterable[Piece]) -> int:
+    def _available(self, end: int, pieces: Sequence[Piece]) -> int:
         """Return when the logical sectors in front of *end* are in the buffer."""
         for piece in pieces:
             if end < piece.end:
@@ -236,7 +236,9 @@ class SegmentedHdd:
         limit = end + (cache.most_ahead or max(cache.segment_sectors - io.sectors, 0))
         if cache.read_ahead is not ReadAhead.SEGMENT:
             last = self.geometry.place(end - 1)
-            behind = last.track + 1 if cache.read_ahead is ReadAhead.TRACK else last.track - last.head + self.geometry.heads
+            behind = (
+                last.track + 1 if cache.read_ahead is ReadAhead.TRACK else last.track - last.head + self.geometry.heads
+            )
             limit = min(limit, self.geometry.track_start(last.zone, behind))
         return min(limit, self.sectors)
 

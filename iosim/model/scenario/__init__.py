@@ -19,12 +19,12 @@ from iosim.model.scenario.disk import (
     SsdTable,
     WindowTable,
 )
-from iosim.model.scenario.disksim import ZoneTable
 from iosim.model.scenario.drive import VIRTQUEUE_SIZE, DriveTable, ThrottlingTable
 from iosim.model.scenario.fields import FileName, Name, Table, TraceFormat, table_rule
 from iosim.model.scenario.host import HostTable, PageCacheTable
 from iosim.model.scenario.run import RunTable, SpanWindow
 from iosim.model.scenario.vm import MAX_VCPUS, BackgroundTable, EventTable, LoadTable, VmTable
+from iosim.model.scenario.zone import ZoneTable
 
 __all__ = [
     "MAX_VCPUS",
