@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from iosim.calibrate.libparam import Block, read
+from iosim.drives.libparam import Block, read
 from iosim.model.errors import TraceError, reason
 from iosim.model.units import SECTOR_BYTES, exact_size, exact_time
 
