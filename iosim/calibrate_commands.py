@@ -30,3 +30,42 @@ def calibrate_host(
     from iosim.calibrate import host_command
 
     host_command.run(recordings, out, base, clock, skip, screen.stdout(), screen.stderr())
+
+
+@calibrate_app.command("disk")
+def calibrate_disk(
+    out: Annotated[Path, typer.Option("--out", help="The file to write, with a [[host.disk]] (.toml).")],
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(help="Recorded service times of one disk, see docs/calibration.md.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="disksim, hdd, ssd or empirical.")] = "disksim",
+    diskspecs: Annotated[
+        Path | None, typer.Option("--diskspecs", help="Take the parameters from DiskSim's files of the drive.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the disk.")] = "sda",
+    capacity: Annotated[
+        str | None, typer.Option("--capacity", help="Size of the disk (default: where the recording ends).")
+    ] = None,
+    bus_rate: Annotated[
+        str | None, typer.Option("--bus-rate", help="Bytes per second of the bus, where --diskspecs leaves it open.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Use the whole recording and hold no half of it out for the judgement.")
+    ] = False,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="Format of the recordings (default: by content).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Take the requests of this device, in recordings of several.")
+    ] = None,
+    skip: Skip = False,
+    clock: Clock = None,
+) -> None:
+    """Make a model of a disk from recorded service times, by least squares or as a table, or from DiskSim's files."""
+    from iosim import screen
+    from iosim.drives import calibrate
+    from iosim.traces.reading import parsed_options
+
+    options = parsed_options(format_name, device, skip, False, clock, None)
+    wish = calibrate.Wish(list(recordings or []), out, model, diskspecs, name, capacity, bus_rate, everything)
+    calibrate.run(wish, options, screen.stdout(), screen.stderr())

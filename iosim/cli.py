@@ -10,6 +10,7 @@ from iosim.calibrate_commands import calibrate_app
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
+from iosim.validate_commands import validate_app
 
 app = typer.Typer(
     help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(trace_app, name="trace")
 app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(validate_app, name="validate")
 
 FAULT = 1
 """Exit status for a fault of the program."""

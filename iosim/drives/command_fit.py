@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from iosim.drives.services import Mask, Services
+
+Floats = npt.NDArray[np.float64]
 
 _MS = 1e6
 _NEAR_MS = 0.4
@@ -51,8 +54,13 @@ def fit(recorded: Services, which: Mask, sector_ns: float | None = None) -> Over
     start = np.full(len(used), float(np.quantile(ms, 0.25)))
     if not fixed:
         start[-1] = max(float(np.ptp(ms)) / max(float(np.ptp(sectors)), 1.0), 1e-4)
+    seen = design[:, used]
+
+    def residuals(values: Floats) -> Floats:
+        return np.asarray(seen @ values - ms)
+
     solved = optimize.least_squares(
-        lambda values: design[:, used] @ values - ms,
+        residuals,
         start,
         bounds=(np.zeros(len(used)), np.full(len(used), np.inf)),
         loss="soft_l1",
@@ -60,9 +68,9 @@ def fit(recorded: Services, which: Mask, sector_ns: float | None = None) -> Over
     )
     values, errors = np.full(3, np.nan), np.full(3, np.nan)
     values[used] = solved.x
-    left = design[:, used] @ solved.x - ms
+    left = residuals(solved.x)
     spread = 1.4826 * float(np.median(np.abs(left)))
-    errors[used] = spread * np.sqrt(np.diag(np.linalg.pinv(design[:, used].T @ design[:, used])))
+    errors[used] = spread * np.sqrt(np.diag(np.linalg.pinv(seen.T @ seen)))
     if fixed:
         values[2], errors[2] = (sector_ns or 0.0) / _MS, 0.0
     values[:2] = np.where(np.isnan(values[:2]), np.nanmax(values[:2]), values[:2])

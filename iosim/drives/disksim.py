@@ -50,6 +50,11 @@ def convert(path: Path, bus_rate: int | None = None) -> dict[str, Any]:
     }
 
 
+def leaves_bus_open(path: Path) -> bool:
+    """Tell whether the .diskspecs *path* names no time of a sector on the bus, and so leaves it to DiskSim's bus."""
+    return read(path).number("Bulk sector transfer time", 0.0) == 0
+
+
 def _time(ms: float) -> str:
     return exact_time(round(ms * _NS_PER_MS))
 

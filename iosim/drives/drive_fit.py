@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -40,6 +40,11 @@ _TRIED: dict[str, tuple[Any, ...]] = {
     "sectors_per_track": (1.0, 1.5, 2.5, 4.0),
 }
 """What is tried, each key in turn, twice. The last one: times the sectors that the bus moves in one revolution."""
+_TRIED_SEEN = (0.8, 1.0, 1.25, 1.5)
+"""Instead, where the medium is seen: times the sectors that one revolution and head switch have time for."""
+
+
+Step: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class _Found:
     notes: list[str] = field(default_factory=list)
 
 
-def fit(recorded: Services, capacity: int | None = None, step: Callable[[str], None] = lambda what: None) -> DriveFit:
+def fit(recorded: Services, capacity: int | None = None, step: Step = lambda what: None) -> DriveFit:
     """Return a model = "disksim" of the drive that served *recorded*; *capacity*: its sectors, if they are known.
 
     *step* is told what is done. Raises TraceError where the recording does not show enough.
@@ -90,7 +95,7 @@ def fit(recorded: Services, capacity: int | None = None, step: Callable[[str], N
     return DriveFit(disk, _parameters(found, choice, tried), found.notes)
 
 
-def _least_squares(recorded: Services, span: int, step: Callable[[str], None]) -> _Found:
+def _least_squares(recorded: Services, span: int, step: Step) -> _Found:
     back = command_fit.written_back(recorded)
     write = command_fit.fit(recorded, recorded.of("W")) if back else None
     hits = command_fit.hits(recorded, write.sector_ns if write else None)
@@ -98,8 +103,8 @@ def _least_squares(recorded: Services, span: int, step: Callable[[str], None]) -
     medium = recorded.of("R") & ~hits & (recorded.distance > _NEAR * span)
     if medium.sum() < LEAST_READS:
         raise TraceError(
-            f"{recorded.source}: has {int(medium.sum())} reads far from the request before that were not served from the "
-            f"buffer: rotation and seek need {LEAST_READS}"
+            f"{recorded.source}: has {int(medium.sum())} reads far from the request before that the buffer did not "
+            f"serve: rotation and seek need {LEAST_READS}"
         )
     buses = [one.sector_ns for one in (hit, write) if one is not None and one.sector_ns > 0]
     bus = buses[0] if buses else _slope(recorded, medium)
@@ -116,7 +121,9 @@ def _least_squares(recorded: Services, span: int, step: Callable[[str], None]) -
     if not back:
         far = recorded.of("W") & (recorded.distance > _NEAR * span)
         if far.sum() >= LEAST_READS:
-            left = recorded.service_ns[far] - seek.beyond_ns(recorded.distance[far]) - recorded.sectors[far] * per_sector
+            left = (
+                recorded.service_ns[far] - seek.beyond_ns(recorded.distance[far]) - recorded.sectors[far] * per_sector
+            )
             through = max(float(np.mean(left)) - seek.revolution_ns / 2 - seek.base_ns + miss, 0.0)
     seen = per_sector if per_sector > 1.1 * bus or not back else None
     return _Found(recorded, span, bus, hit, write, seek, miss, through, seen)
@@ -135,18 +142,18 @@ def _slope(recorded: Services, which: Mask) -> float:
 # What cannot be differentiated is tried
 
 
-def _search(found: _Found, step: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, str]]:
+def _search(found: _Found, step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the best values of what is tried, and for each key how much worse the next one is."""
-    keys = {key: values for key, values in _TRIED.items() if key != "sectors_per_track" or found.medium_ns is None}
+    keys = {**_TRIED, "sectors_per_track": _TRIED_SEEN} if found.medium_ns else _TRIED
     if found.hit is None:
-        keys = {key: values for key, values in keys.items() if key == "sectors_per_track"}
+        keys = {"sectors_per_track": keys["sectors_per_track"]}
     choice: dict[str, Any] = {
         "read_ahead": "segment" if found.hit else "none",
         "segment_size": "128KiB",
         "segments": 4,
         "read_before": False,
         "hits_on_writes": True,
-        "sectors_per_track": 1.5,
+        "sectors_per_track": 1.0 if found.medium_ns else 1.5,
     }
     seen: dict[tuple[Any, ...], float] = {}
     margin: dict[str, str] = {}
@@ -200,7 +207,7 @@ def _disk(found: _Found, choice: dict[str, Any]) -> dict[str, Any]:
         "seek": _curve(found.seek, shortest, per_cylinder, cylinders),
         "head_switch": exact_time(HEAD_SWITCH_NS),
         "write_settle": "0s",
-        "bus_rate": exact_size(max(1, round(1e9 / found.bus_ns)) * SECTOR_BYTES if found.bus_ns else _FAST_BUS),
+        "bus_rate": exact_size(max(1, round(1e9 / _bus_ns(found))) * SECTOR_BYTES),
         "segments": choice["segments"],
         "segment_size": choice["segment_size"],
         "read_ahead": choice["read_ahead"],
@@ -233,10 +240,12 @@ def _time(ns: float) -> str:
 def _sectors_per_track(found: _Found, choice: dict[str, Any]) -> int:
     """From the speed of the medium where the bus does not hide it, else a multiple of what the bus moves."""
     revolution = found.seek.revolution_ns
-    if found.medium_ns:
-        return min(max(4, round(revolution / found.medium_ns)), 1 << 16)
-    bus = found.bus_ns or SECTOR_BYTES * 1e9 / _FAST_BUS
-    return min(max(4, round(choice["sectors_per_track"] * revolution / bus)), 1 << 16)
+    once = (revolution + HEAD_SWITCH_NS) / found.medium_ns if found.medium_ns else revolution / _bus_ns(found)
+    return min(max(4, round(float(choice["sectors_per_track"]) * once)), 1 << 16)
+
+
+def _bus_ns(found: _Found) -> float:
+    return found.bus_ns or SECTOR_BYTES * 1e9 / _FAST_BUS
 
 
 def _curve(seek: Seek, shortest_ns: float, per_cylinder: int, cylinders: int) -> list[list[Any]]:

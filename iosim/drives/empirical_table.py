@@ -53,7 +53,7 @@ def _by_size(recorded: Services, op: str, access: str, which: Mask) -> list[Grou
     begin = 0
     for end in [*(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]:
         rest = len(sizes) - end
-        if end - begin >= LEAST and (rest == 0 or rest >= LEAST) or end == len(sizes):
+        if (end - begin >= LEAST and (rest == 0 or rest >= LEAST)) or end == len(sizes):
             found.append(Group(op, access, round(float(sizes[begin:end].mean())), times[begin:end]))
             begin = end
     return found

@@ -49,7 +49,7 @@ class Seek:
 
 def _beyond(share: Floats, root: float, line: float, border: float) -> Floats:
     near = root * np.sqrt(np.minimum(share, border))
-    return near + line * np.maximum(share - border, 0.0)
+    return np.asarray(near + line * np.maximum(share - border, 0.0), dtype=np.float64)
 
 
 def _residuals(values: Floats, bins: Sequence[tuple[Floats, Floats]], curves: Sequence[Floats]) -> Floats:
@@ -91,7 +91,7 @@ def _fit(distance: Floats, ms: Floats, span: float) -> tuple[Floats, float]:
 
 
 def fit(distance: npt.ArrayLike, medium_ns: npt.ArrayLike, span: float, seed: int = 1) -> Seek:
-    """Fit to reads over *distance* sectors that took *medium_ns* without their transfer; *span*: sectors of the disk."""
+    """Fit to reads over *distance* sectors that took *medium_ns*, transfer aside; *span*: sectors of the disk."""
     far = np.asarray(distance, dtype=np.float64)
     ms = np.asarray(medium_ns, dtype=np.float64) / _MS
     values, rms = _fit(far, ms, span)

@@ -63,9 +63,7 @@ _FIO = (
     ignored("priority"),
     time("issue time", 1, "nanoseconds"),
 )
-_BLOCK = re.compile(
-    rb"(\d+,\d+) ([A-Z]+) (?:(?:\d+ )?\((.*?)\) )?(\d{1,20}) \+ (\d{1,10})(?: \S+,\d+,\d+)? \[.*\]"
-)
+_BLOCK = re.compile(rb"(\d+,\d+) ([A-Z]+) (?:(?:\d+ )?\((.*?)\) )?(\d{1,20}) \+ (\d{1,10})(?: \S+,\d+,\d+)? \[.*\]")
 _MAX_SECTOR = 1 << 48
 
 

@@ -17,7 +17,7 @@ Mask = npt.NDArray[np.bool_]
 class Services:
     """One row for each request, in the order in which they were given to the disk: a column each, times in ns.
 
-    *op*: index into `iosim.model.trace.OPS`. *start_ns*, *end_ns*: given to the disk, and done. *source* names the file.
+    *op*: index into `iosim.model.trace.OPS`. *start_ns*, *end_ns*: given to the disk, and done. *source*: the file.
     """
 
     op: npt.NDArray[np.uint8]
