@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from iosim.calibrate_commands import calibrate_app
+from iosim.disk_commands import validate_app
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
-from iosim.validate_commands import validate_app
 
 app = typer.Typer(
     help="Simulate the path of a guest's disk I/O through KVM and QEMU, from the port write to the host's disk.",

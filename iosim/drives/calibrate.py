@@ -233,6 +233,6 @@ def _show(
         for line in doubts(recorded, list(found.values())[-1]):
             console.print(Text(line), soft_wrap=True)
     for note in fitted.notes:
-        console.print(Text(f"{note[:1].upper()}{note[1:]}."), soft_wrap=True)
+        console.print(Text(note), soft_wrap=True)
     written = f"{wish.out} and {wish.out.with_suffix('.csv')}" if wish.model == "empirical" else f"{wish.out}"
     console.print(Text(f"Written to {written}"), soft_wrap=True)

@@ -163,8 +163,10 @@ def _seek(mechanics: Block, cylinders: int) -> list[tuple[int, float]]:
         return _extracted(Path(mechanics.where).parent / mechanics.word("Full seek curve"))
     if kind == "constant":
         return [(1, mechanics.number("Constant seek time"))]
+    if kind not in ("linear", "curve", "hpl", "hplplus10"):
+        raise TraceError(f"{mechanics.where}: 'Seek type' must be one that DiskSim knows, got {kind!r}")
     one = mechanics.number("Single cylinder seek time")
-    full = mechanics.number("Full strobe seek time")
+    full = mechanics.number("Full strobe seek time", 0.0)
     longest = max(cylinders - 1, 2)
     if kind == "linear":
         third = max(2, cylinders // 3)
@@ -173,8 +175,6 @@ def _seek(mechanics: Block, cylinders: int) -> list[tuple[int, float]]:
         # Lee and Katz: the three values are the coefficients of a + b (d - 1) + c sqrt(d - 1).
         average = mechanics.number("Average seek time")
         return [(d, one + average * (d - 1) + full * math.sqrt(d - 1)) for d in _distances(1, longest)]
-    if kind not in ("hpl", "hplplus10"):
-        raise TraceError(f"{mechanics.where}: 'Seek type' must be one that DiskSim knows, got {kind!r}")
     return _hpl(mechanics, kind, one, longest)
 
 

@@ -75,8 +75,6 @@ def _shown(value: object) -> str:
 
 def read(path: Path, depth: int = 0) -> Block:
     """Return the block in the file *path*. Raises TraceError, naming file and line."""
-    if depth > _MOST_DEPTH:
-        raise TraceError(f"{path}: is a source of itself")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -142,7 +140,7 @@ class _Parser:
         self._take("{")
         self._depth += 1
         if self._depth > _MOST_DEPTH:
-            raise self._error("has too many blocks inside each other")
+            raise self._error("has too many blocks inside each other, or is a source of itself")
         found = Block(words[0] if words else "", f"{self._path}")
         while self._peek() != "}":
             key = " ".join(self._words())

@@ -59,7 +59,7 @@ def _residuals(values: Floats, bins: Sequence[tuple[Floats, Floats]], curves: Se
     for (share, wait), measured in zip(bins, curves, strict=True):
         predicted = base + _beyond(share, root, line, border) + wait * revolution
         found.append(np.quantile(predicted, _HEIGHTS) - measured)
-    return np.concatenate(found)
+    return np.asarray(np.concatenate(found), dtype=np.float64)
 
 
 _HEIGHTS = (np.arange(LEVELS) + 0.5) / LEVELS
@@ -67,7 +67,7 @@ _HEIGHTS = (np.arange(LEVELS) + 0.5) / LEVELS
 
 def _waits(n: int) -> Floats:
     """Return n waits spread evenly over one revolution, in an order that has nothing to do with anything."""
-    return (np.arange(n) * 0.618033988749895 + 0.5) % 1.0
+    return np.asarray((np.arange(n) * 0.618033988749895 + 0.5) % 1.0, dtype=np.float64)
 
 
 def _fit(distance: Floats, ms: Floats, span: float) -> tuple[Floats, float]:
@@ -87,7 +87,7 @@ def _fit(distance: Floats, ms: Floats, span: float) -> tuple[Floats, float]:
     solved = optimize.least_squares(
         _residuals, np.clip(start, *bounds), bounds=bounds, x_scale=np.maximum(start, 1e-3), args=(bins, curves)
     )
-    return np.asarray(solved.x, dtype=np.float64), float(np.sqrt(np.mean(solved.fun**2)))
+    return np.array(solved.x, dtype=np.float64), float(np.sqrt(np.mean(solved.fun**2)))
 
 
 def fit(distance: npt.ArrayLike, medium_ns: npt.ArrayLike, span: float, seed: int = 1) -> Seek:
