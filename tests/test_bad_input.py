@@ -220,10 +220,12 @@ SCENARIOS = {
     "unknown disk model": scenario(
         '"constant"',
         '"tape"',
-        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, ssd, got 'tape'",
+        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, disksim, ssd, got 'tape'",
     ),
     "disk without model": scenario(
-        'model = "constant"\n', "", "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, ssd"
+        'model = "constant"\n',
+        "",
+        "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, disksim, ssd",
     ),
     "unknown scheduler": disk(
         'scheduler = "cfq"',

@@ -128,22 +128,29 @@ def test_figures_agree_with_scipy() -> None:
 def test_table_has_one_unit() -> None:
     found = [match("reads", [2_000_000] * 4, [1_000_000] * 4), match("writes", [500], [500])]
     assert markdown(*rows(found)) == (
-        "|  | measured | predicted | mean measured (us) | predicted | error | p50 measured (us) | predicted | error "
-        "| p90 measured (us) | predicted | error | p99 measured (us) | predicted | error | KS | demerit (us) |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: "
-        "| ---: | ---: |\n"
-        "| reads | 4 | 4 | 2,000 | 1,000 | -50.0% | 2,000 | 1,000 | -50.0% | 2,000 | 1,000 | -50.0% | 2,000 | 1,000 "
-        "| -50.0% | 1.000 | 1,000 |\n"
-        "| writes | 1 | 1 | 0.5 | 0.5 | +0.0% | 0.5 | 0.5 | +0.0% | 0.5 | 0.5 | +0.0% | 0.5 | 0.5 | +0.0% | 0.000 "
-        "| 0 |\n"
+        "|  | n | mean (us) | predicted | error | p50 (us) | predicted | error | p90 (us) | predicted | error "
+        "| p99 (us) | predicted | error | KS | demerit (us) |\n"
+        f"| ---{' | ---:' * 15} |\n"
+        f"| reads | 4{' | 2,000 | 1,000 | -50.0%' * 4} | 1.000 | 1,000 |\n"
+        f"| writes | 1{' | 0.5 | 0.5 | +0.0%' * 4} | 0.000 | 0 |\n"
     )
+
+
+def test_narrow_table_has_errors_without_the_predicted_figures() -> None:
+    head, body = rows([match("a", [100_000], [115_000])], wide=False)
+    assert (head[2:4], body[0][2:4]) == (["mean (us)", "error"], ["100", "+15.0%"])
+
+
+def test_table_has_both_numbers_of_values_where_they_differ() -> None:
+    head, body = rows([match("a", [100], [115, 116])])
+    assert (head[1:3], body[0][1:3]) == (["n measured", "predicted"], ["1", "2"])
 
 
 def test_table_has_the_spread_where_there_are_repetitions() -> None:
     head, body = rows([match("a", [100], [115], [[100], [120]]), match("b", [100], [115])])
     assert head.count("spread") == 4
-    assert body[0][6] == "20%"
-    assert (body[1][6], body[1][-1]) == ("-", "-")
+    assert body[0][5] == "20%"
+    assert (body[1][5], body[1][-1]) == ("-", "-")
 
 
 @pytest.mark.parametrize("n", [1, 5])

@@ -62,6 +62,7 @@ def _draw(axes: "Axes", one: Match) -> None:
     low, high = np.percentile(one.measured, (1, 99))
     if low > 0 and high > 20 * low:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     ends = [end for sample in (one.measured, one.predicted) for end in np.percentile(sample, (0.1, 99.9)) / scale]
     if axes.get_xscale() == "log":
