@@ -31,6 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
     "calibrate": {"model", "traces", "toml_file"},
     "drives": {"model", "host", "disk", "traces", "results", "toml_file", "validate"},
+    "hosts": {"model", "traces", "calibrate", "validate", "results", "scenario_file", "simulation"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 

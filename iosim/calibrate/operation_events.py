@@ -229,6 +229,7 @@ _PATH = {
     "wret-ws": (_WORKER, False),
     "ws-queue": (_WORKER, False),
     "complete-we": (_WORKER, True),
+    "ws-we": (_WORKER, True),
     "we-mwake": (_WORKER, False),
     "mwake-evfd_end": (_WORKER, False),
     "mwake-main": (_MAIN, True),
