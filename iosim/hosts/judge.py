@@ -84,7 +84,9 @@ def unexplained(found: Sequence[Judgement], traced: bool, overhead: str) -> list
         large = [name for name in sorted(each, key=lambda n: -abs(each[n])) if abs(each[name]) > _SMALL * abs(off)]
         if each:
             of_parts = "; ".join(f"{name} {_signed(each[name])}" for name in large) or "none of note"
-            lines.append(f"Of it, by part: {of_parts}. Between the parts: {_signed(off - sum(each.values()))}.")
+            rest = off - sum(each.values())
+            between = f" The medians of the parts do not add up: {_signed(rest)}." if abs(rest) >= 1 else ""
+            lines.append(f"Of it, by part: {of_parts}.{between}")
     for one in found:
         missed = [figure for figure in FIGURES if one.met(figure) == "no"]
         if missed:

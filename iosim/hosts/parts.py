@@ -31,9 +31,8 @@ INTERVALS = (
     ("irq", "ready"),
 )
 """Pairs of marks, see `iosim.calibrate.recording.MARKS`; the first is the whole."""
-CHAIN = tuple(
-    pair for pair in INTERVALS[1:] if pair not in (("ws", "queue"), ("queue", "complete"), ("complete", "we"))
-)
+_INSIDE_THE_CALL = (("ws", "queue"), ("queue", "complete"), ("complete", "we"))
+CHAIN = tuple(pair for pair in INTERVALS[1:] if pair not in _INSIDE_THE_CALL)
 """Those that follow each other without a gap."""
 _NAMES = {
     "exit-ready": STEPS,
