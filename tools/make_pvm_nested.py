@@ -19,6 +19,7 @@ never a workload.
 import sys
 from collections.abc import Collection
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,12 @@ def program(name: str) -> str:
     return name.split("_none")[0].removesuffix(".s")
 
 
-def recordings(folder: Path, without: Collection[str] = ()) -> list[Recording]:
-    """Return all runs with cache=none and one vCPU but those of the programs *without*."""
+@cache
+def recordings(folder: Path) -> tuple[Recording, ...]:
+    """Return all runs with cache=none and one vCPU."""
 
     def wanted(kind: str) -> list[Path]:
-        paths = sorted((folder / kind).iterdir())
-        return [p for p in paths if "_none" in p.name and "two_" not in p.name and program(p.name) not in without]
+        return [p for p in sorted((folder / kind).iterdir()) if "_none" in p.name and "two_" not in p.name]
 
     found = [host_tables.read(path, string_io="rep" in path.name) for path in wanted("light_trace")]
     for recording in found:
@@ -64,7 +65,12 @@ def recordings(folder: Path, without: Collection[str] = ()) -> list[Recording]:
         recording.exits = recording.exits.iloc[:0]
         recording.records = written["dma" if path.name.startswith("dma") else "w30"]
         found.append(recording)
-    return found
+    return tuple(found)
+
+
+def chosen(folder: Path, without: Collection[str]) -> list[Recording]:
+    """Return the recordings but those of the programs *without*."""
+    return [recording for recording in recordings(folder) if program(recording.name) not in without]
 
 
 def raw(path: Path) -> Recording:
@@ -107,6 +113,10 @@ def other_costs(w: Rest) -> None:
     w.constant("cpu.vmresume", "410ns", "assumed", split)
     w.constant("cpu.vmlaunch", "410ns", "assumed", "this KVM has neither VMLAUNCH nor VMRESUME")
     w.constant("kvm.rep_ins_item", "2ns", "derived", "rc4_repinsw_64 less w30_repoutsw_8, 0.8 us over 512 items")
+    for key in ("qemu.io_submit", "qemu.io_uring_enter"):
+        w.constant(key, "5us", "assumed", "no measurement; as worker.pwrite_enter")
+    for key in ("qemu.io_submit_return", "qemu.io_uring_return"):
+        w.constant(key, "10us", "assumed", "no measurement")
     w.constant("guest.eoi", "420ns", "derived", "half of an iteration of an empty loop, mic_nop")
     w.constant("guest.block_layer", "0ns", "derived", "the bare-metal guests have no block layer")
     w.constant("guest.workqueue", "5us", "assumed", "the bare-metal guests have no work queue")
@@ -247,7 +257,7 @@ def calibration(folder: Path, without: Collection[str] = ()) -> Calibration:
         if key.startswith("kvm.handle_") and key not in rest.entries:
             rest.constant(key, "1us", "assumed", "no measurement")
     known = {"alt_r": untraced_us(folder, "mic_in3f6"), "status_r": untraced_us(folder, "mic_in1f7")}
-    return calibrate(recordings(folder, without), rest.base(), Knowledge(known, loop_us=LOOP_US))
+    return calibrate(chosen(folder, without), rest.base(), Knowledge(known, loop_us=LOOP_US))
 
 
 def profile_text(folder: Path, without: Collection[str] = ()) -> str:
@@ -266,7 +276,7 @@ def profile_text(folder: Path, without: Collection[str] = ()) -> str:
 
 def disk_text(folder: Path, without: Collection[str] = ()) -> str:
     """Return the CSV of the host's disk: block queue to complete by size, for writes and reads; fdatasync whole."""
-    found = [one for one in recordings(folder, without) if len(one.steps)]
+    found = [one for one in chosen(folder, without) if len(one.steps)]
     steps = Steps(found, UNKNOWN)
     lines = ["op,sectors,probability,ns"]
     for op, sectors, calls in (("R", (1, 8), ("pread64",)), ("W", (1, 8, 64), ("pwrite64",))):

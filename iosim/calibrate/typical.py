@@ -55,7 +55,8 @@ def typical(samples: Sequence[npt.ArrayLike]) -> Typical | None:
     enough = [values for values in runs if len(values) >= FEWEST] or [np.concatenate(runs)]
     weights = np.minimum([len(values) for values in enough], MOST).astype(np.float64)
     quantiles = np.array([np.quantile(values, PROBABILITIES) for values in enough])
-    values = np.array([_median(column, weights) for column in quantiles.T])
+    # Weighted medians of rising columns rise but for the interpolation between two runs of different weight.
+    values = np.maximum.accumulate([_median(column, weights) for column in quantiles.T])
     mean = _median(np.array([values.mean() for values in enough]), weights)
     excess = 2 * (_mean(values) - mean) / (PROBABILITIES[-1] - PROBABILITIES[-2])
     values[-1] = max(values[-2], values[-1] - max(0.0, excess))
