@@ -16,7 +16,9 @@ Clock = Annotated[
 def calibrate_host(
     recordings: Annotated[
         list[Path],
-        typer.Argument(help="Recordings of one host: kernel traces as text (plain, .gz, .zst), or folders of tables."),
+        typer.Argument(
+            help="Recordings of one host: kernel traces as text, QEMU logs (plain, .gz, .zst), or folders of tables."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The profile to write (.toml).")],
     base: Annotated[

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import iosim
-from iosim.calibrate import host_events
+from iosim.calibrate import host_events, qemu_events
 from iosim.calibrate.host import Calibration, Knowledge, calibrate
 from iosim.calibrate.profile_file import Base
 from iosim.calibrate.recording import Recording
@@ -138,6 +138,28 @@ def test_exits_of_a_real_trace_are_those_of_the_guests_program() -> None:
     assert kinds["data_w"] >= 23 * 254
 
 
+def test_exits_of_a_qemu_log_are_those_of_the_guests_program() -> None:
+    found = qemu_events.read(HOST / "dma_w_irq_8.qemu.trace.gz", ReadOptions())
+    kinds = found.exits["kind"].value_counts()
+    commands = 201
+    assert {kind: kinds[kind] for kind in ("cmd_w", "bm_start", "bm_r")} == dict.fromkeys(
+        ("cmd_w", "bm_start", "bm_r"), commands
+    )
+    assert abs(kinds["reg_w"] - 5 * commands) <= 5
+    assert abs(kinds["bm_w"] - 4 * commands) <= 5
+    assert found.records["qemu reg_w"] == 2
+    assert found.steps.empty
+
+
+def test_qemu_log_and_kernel_trace_make_one_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p.toml"
+    names = [str(HOST / name) for name in ("dma_w_irq_8.qemu.trace.gz", "dma_w_irq_8.ftrace.gz")]
+    answer = run(capsys, "calibrate", "host", *names, "--clock", "2596.136MHz", "--out", str(out))
+    assert (answer.status, answer.err) == (0, "")
+    assert "dma_w_irq_8.qemu.trace.gz: a QEMU log has times of 1 us" in out.read_text()
+    assert "in 2 runs" in load_profile(str(out)).figures["guest.reg_w"].source
+
+
 def test_records_of_a_step_are_counted() -> None:
     # Read off the trace: a KVM_IRQ_LINE ioctl writes sys_enter, kvm_set_irq, kvm_pic_set_irq, kvm_ioapic_set_irq before
     # sys_exit; the worker sys_exit, then sys_enter and sys_exit of another futex call before it enters pwrite.
@@ -152,7 +174,7 @@ def test_records_of_a_step_are_counted() -> None:
 def test_readme_has_the_checksums_of_the_files() -> None:
     text = (HOST / "README.md").read_text(encoding="utf-8")
     files = sorted(HOST.glob("*.gz"))
-    assert len(files) == 4
+    assert len(files) == 5
     for path in files:
         assert f"| `{path.name}` | `{hashlib.sha256(path.read_bytes()).hexdigest()}` |" in text
 

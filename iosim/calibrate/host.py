@@ -62,7 +62,7 @@ def calibrate(recordings: Sequence[Recording], base: Base, knowledge: Knowledge)
     draft = Draft(base)
     exits, steps = Exits(recordings, overhead), Steps(recordings, overhead)
     exit_costs.enter(draft, exits, knowledge.loop_us, _irq_line(draft, recordings, knowledge, overhead))
-    step_costs.enter(draft, steps)
+    step_costs.enter(draft, steps, exits)
     return Calibration(draft, overhead, _notes(recordings, exits), len(recordings))
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from iosim.calibrate import host_events, host_tables
+from iosim.calibrate import host_events, host_tables, qemu_events
 from iosim.calibrate.exit_costs import KINDS
 from iosim.calibrate.host import Calibration, Knowledge, calibrate
 from iosim.calibrate.profile_file import Base
@@ -22,6 +22,7 @@ from iosim.model.catalogue import CATALOGUE
 from iosim.model.errors import ProfileError, TraceError, shown
 from iosim.model.units import human_time
 from iosim.traces.reading import ReadOptions, parsed_options
+from iosim.traces.source import Source
 from iosim.traces.writer import replaced
 
 _UNTRACED = re.compile(r"([a-z_]+)=(.+)")
@@ -98,6 +99,10 @@ def _read(path: Path, options: ReadOptions, string_io: bool | None) -> Recording
         if not host_tables.holds(path):
             raise TraceError(f"{path}: has neither exits*.csv nor aio.csv")
         return host_tables.read(path, string_io)
+    with Source(path) as source:
+        is_log = qemu_events.fits(source.head)
+    if is_log:
+        return qemu_events.read(path, options, string_io)
     return host_events.read(path, options, string_io)
 
 

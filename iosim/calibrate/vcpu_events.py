@@ -54,7 +54,8 @@ class Vcpu:
     _entered_ns: int | None = None
     _pending: PortAccess | None = None
     _halted: bool = False
-    _records: int = 0
+    records: int = 0
+    """Trace records of this thread since KVM_RUN was entered or left."""
     _first_entry_ns: int | None = None
     _entry_ns: int | None = None
     _guest_ns: int = 0
@@ -62,7 +63,7 @@ class Vcpu:
 
     def recorded(self) -> None:
         """Another trace record was written by this thread."""
-        self._records += 1
+        self.records += 1
 
     def forget(self) -> None:
         """Events were lost."""
@@ -72,10 +73,10 @@ class Vcpu:
         """KVM_RUN begins: return the exit that has been handled, if its access is known."""
         done, self.exit = self.exit, None
         if done is not None:
-            done.qemu_ns, done.in_qemu_records = at_ns - done.left_ns, self._records
+            done.qemu_ns, done.in_qemu_records = at_ns - done.left_ns, self.records
             if done.access is None:
                 self.reading, done = done, None
-        self._entered_ns, self._records, self._halted = at_ns, 0, False
+        self._entered_ns, self.records, self._halted = at_ns, 0, False
         self._first_entry_ns = self._entry_ns = self._gone_ns = None
         self._guest_ns = 0
         return done
@@ -89,9 +90,9 @@ class Vcpu:
             times = (self._guest_ns / 1000, (self._first_entry_ns - self._entered_ns) / 1000, 0.0)
             times = (*times[:2], (at_ns - self._gone_ns) / 1000)
         kvm_ns = at_ns - self._entered_ns
-        self.exit = Exit(at_ns, kvm_ns, self._halted, times, self._records, self._pending)
+        self.exit = Exit(at_ns, kvm_ns, self._halted, times, self.records, self._pending)
         self.reading = self._pending = self._entered_ns = None
-        self._records = 0
+        self.records = 0
         return self.exit
 
     def access(self, arguments: bytes) -> tuple[PortAccess, Exit | None] | None:
