@@ -13,6 +13,7 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -207,7 +208,8 @@ def main(arguments: Sequence[str]) -> None:
     for name, block in blocks.items():
         page = put(page, name, block)
     PAGE.write_text(page, encoding="utf-8")
-    draw([found[name][parts.TOTAL].match for name in WORKLOADS], PICTURE, "whole commands, profile pvm-nested")
+    curves = [replace(found[name][parts.TOTAL].match, name=name) for name in WORKLOADS]
+    draw(curves, PICTURE, "time of a command, profile pvm-nested")
 
 
 if __name__ == "__main__":
