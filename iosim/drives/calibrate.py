@@ -62,7 +62,8 @@ def run(wish: Wish, options: ReadOptions, console: Console, errors: Console) -> 
             fitted, beside = _empirical(made_from, wish.out)
         else:
             assert made_from is not None
-            fitted = _fitted(wish, made_from, lambda what: status.update(f"fitting {what}"))
+            assert recorded is not None
+            fitted = _fitted(wish, made_from, recorded.end_sector, lambda what: status.update(f"fitting {what}"))
         disk = {"name": wish.name, **fitted.disk}
         table_name = wish.out.with_suffix(".csv")
         if beside is not None:
@@ -179,10 +180,10 @@ def _empirical(made_from: Services, out: Path) -> tuple[DriveFit, str]:
     return DriveFit(disk, parameters, notes), empirical_table.to_csv(groups)
 
 
-def _fitted(wish: Wish, made_from: Services, step: "drive_fit.Step") -> DriveFit:
+def _fitted(wish: Wish, made_from: Services, end_sector: int, step: drive_fit.Step) -> DriveFit:
     if wish.model == "ssd":
         return ssd_fit.fit(made_from)
-    fitted = drive_fit.fit(made_from, _sectors(wish.capacity), step)
+    fitted = drive_fit.fit(made_from, max(_sectors(wish.capacity) or 0, end_sector), step)
     return hdd_table.simplified(fitted) if wish.model == "hdd" else fitted
 
 

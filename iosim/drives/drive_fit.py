@@ -222,8 +222,8 @@ def _disk(found: _Found, choice: dict[str, Any]) -> dict[str, Any]:
                 "first_cylinder": 0,
                 "cylinders": cylinders,
                 "sectors_per_track": per_track,
-                "track_skew": math.ceil(HEAD_SWITCH_NS / sector_ns),
-                "cylinder_skew": math.ceil(shortest / sector_ns),
+                "track_skew": math.ceil(HEAD_SWITCH_NS / sector_ns) + 1,
+                "cylinder_skew": math.ceil((shortest + float(found.seek.beyond_ns(per_cylinder))) / sector_ns) + 1,
             }
         ],
     }

@@ -44,8 +44,8 @@ def fit(recorded: Services) -> DriveFit:
     """Return a model = "ssd" of the disk that served *recorded*. Raises TraceError where there is too little to see."""
     reads, writes = _medians(recorded, "R"), _medians(recorded, "W")
     tried = [_solve(reads, writes, units, buffered) for units in UNITS for buffered in (False, True)]
-    # With equal costs the fewest units explain as much.
-    _, units, buffered, values, errors = min(tried, key=lambda one: (round(one[0], 9), one[1], one[2]))
+    # With equal costs the fewest units explain as much, and a buffer more than programs that take no time.
+    _, units, buffered, values, errors = min(tried, key=lambda one: (round(one[0], 9), one[1], not one[2]))
     times = {name: max(0, round(ns)) for name, ns in zip(_NAMES, values, strict=True)}
     for name in ("read", "program"):
         times[name] = max(times[name] - TRANSFER_NS, 0)
