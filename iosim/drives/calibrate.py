@@ -16,7 +16,7 @@ from iosim.disk.build import disk_model
 from iosim.drives import command_fit, disksim, drive_fit, empirical_table, hdd_table, ssd_fit
 from iosim.drives.disk_file import checked, to_toml, write_beside
 from iosim.drives.drive_fit import DriveFit, Parameter
-from iosim.drives.judge import doubts, judge
+from iosim.drives.judge import check_size, doubts, judge
 from iosim.drives.service_logs import read_services
 from iosim.drives.services import Services
 from iosim.model.errors import OutputError, ScenarioError, TraceError
@@ -70,6 +70,8 @@ def run(wish: Wish, options: ReadOptions, console: Console, errors: Console) -> 
             write_beside(table_name, beside)
         model_table = checked(disk, str(wish.out))
         model = disk_model(model_table, wish.out.parent)
+        if recorded is not None:
+            check_size(model, recorded, f"{wish.diskspecs or wish.out}: the disk {wish.name}")
         status.update("replaying the recording")
         found = {
             label: judge(model, part, model_table.servers) for label, part in _parts(wish, made_from, held_out).items()
