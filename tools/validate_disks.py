@@ -89,9 +89,7 @@ def _empirical(recorded: Services) -> DiskModel:
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
-        (Path(folder) / "t.csv").write_text(
-            empirical_table.to_csv(empirical_table.groups(recorded)), encoding="utf-8"
-        )
+        (Path(folder) / "t.csv").write_text(empirical_table.to_csv(empirical_table.groups(recorded)), encoding="utf-8")
         table = checked({"name": "sda", "model": "empirical", "table": "t.csv", "flush": "0s"}, "disk")
         return disk_model(table, Path(folder))
 
