@@ -167,7 +167,16 @@ def test_parameters_of_an_ssd_are_found() -> None:
 
 def test_write_buffer_of_an_ssd_is_found() -> None:
     disk = ssd_fit.fit(flash(800, buffer_pages=64)).disk
-    assert (disk["units"], "program" in disk, disk["write_buffer"]) == (FLASH.units, False, ssd_fit.BUFFER)
+    assert (disk["units"], disk["program"], disk["write_buffer"]) == (FLASH.units, "250us", ssd_fit.BUFFER)
+
+
+def test_programs_behind_a_write_buffer_keep_up_with_the_recording() -> None:
+    recorded = flash(800, buffer_pages=64)
+    start = recorded.start_ns // 10_000  # one request every 10 us
+    dense = Services(recorded.op, recorded.sector, recorded.sectors, start, start + recorded.service_ns, "made")
+    disk = ssd_fit.fit(dense).disk
+    pages = int(recorded.sectors[recorded.of("W")].sum()) // 8
+    assert parse_ns(disk["program"]) == pytest.approx(FLASH.units * 8_000_000 / 2 / pages - 5_000, rel=0.05)
 
 
 def test_ssd_needs_reads_and_writes() -> None:

@@ -84,6 +84,7 @@ def test_block_events_are_issue_and_completion(tmp_path: Path) -> None:
         ("F", 0, 0, 400_000, 800_000),
     ]
     assert read.services.overlapping == pytest.approx(1 / 2)
+    assert read.services.depth == 2
     assert dict(read.reading.beside) == {
         "completion of a request that was not seen issued": 1,
         "request of another kind (D)": 1,
@@ -121,9 +122,21 @@ def test_fio_log_with_issue_times(tmp_path: Path) -> None:
 
 
 def test_fio_log_without_issue_times_says_what_it_lacks(tmp_path: Path) -> None:
-    read = log(tmp_path, "9, 3882225, 0, 4096, 774144, 0\n", format="fio-lat")
-    assert found(read.services) == [("R", 1512, 8, 9_000_000 - 3_882_225, 9_000_000)]
-    assert "known to a millisecond" in read.reading.notes[0]
+    # The second cannot have begun before the first was done; the third is done in the millisecond 20.
+    text = "9, 3882225, 0, 4096, 774144, 0\n9, 500000, 1, 4096, 0, 0\n20, 1000000, 0, 4096, 0, 0\n"
+    read = log(tmp_path, text, format="fio-lat")
+    assert found(read.services) == [
+        ("R", 1512, 8, 9_000_000 - 3_882_225, 9_000_000),
+        ("W", 0, 8, 9_000_000, 9_500_000),
+        ("R", 0, 8, 19_000_000, 20_000_000),
+    ]
+    assert "taken as one request at a time" in read.reading.notes[0]
+    assert read.services.depth == 1
+
+
+def test_fio_log_of_overlapping_requests_needs_issue_times(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"x.log:30: without issue times .* must have been made one at a time, got"):
+        log(tmp_path, "9, 2000000, 0, 4096, 0, 0\n" * 30, format="fio-lat")
 
 
 @pytest.mark.parametrize(

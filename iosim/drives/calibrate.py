@@ -28,6 +28,7 @@ from iosim.validate.tables import WIDE, rows, table
 
 MODELS = ("disksim", "hdd", "ssd", "empirical")
 _ENOUGH = 200
+MOST_SERVERS = 4096
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,11 @@ def _empirical(made_from: Services, out: Path) -> tuple[DriveFit, str]:
     if not any(group.op == "F" for group in groups):
         disk["flush"] = "0s"
         notes.append("no flush was recorded: flush is set to 0s")
-    if made_from.overlapping > 0:
+    if made_from.depth > 1:
+        disk["servers"] = min(made_from.depth, MOST_SERVERS)
         notes.append(
-            f"{made_from.overlapping:.0%} of the requests overlap: their times have waits for each other in them"
+            f"up to {made_from.depth} requests were under way at once: their times have waits for each other in them, "
+            "and hold for about as many"
         )
     return DriveFit(disk, parameters, notes), empirical_table.to_csv(groups)
 

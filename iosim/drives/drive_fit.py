@@ -312,8 +312,8 @@ def _parameters(found: _Found, choice: dict[str, Any], tried: dict[str, str]) ->
     if found.write is None:
         rows.append(Parameter("write", f"{three_digits(found.through_ns / 1e3)} us", "", "mean of far writes"))
     for key, how in tried.items():
-        values = _sectors_per_track(found, choice) if key == "sectors_per_track" else (choice[key],)
-        rows.append(Parameter(key, ", ".join(map(str, values)), "", f"tried; {how}"))
+        chosen = _sectors_per_track(found, choice) if key == "sectors_per_track" else (choice[key],)
+        rows.append(Parameter(key, ", ".join(map(str, chosen)), "", f"tried; {how}"))
     return rows
 
 

@@ -19,7 +19,7 @@ from iosim.drives.services import Services
 from iosim.model.errors import TraceError, shown
 from iosim.model.trace import OPS
 from iosim.traces import blkparse
-from iosim.traces.cells import choice, ignored, time, whole
+from iosim.traces.cells import Ints, choice, ignored, time, whole
 from iosim.traces.columns import Layout
 from iosim.traces.kernel_text import LOST, KernelText
 from iosim.traces.reading import Reading, ReadOptions
@@ -64,6 +64,7 @@ _FIO = (
     time("issue time", 1, "nanoseconds"),
 )
 _BLOCK = re.compile(rb"(\d+,\d+) ([A-Z]+) (?:(?:\d+ )?\((.*?)\) )?(\d{1,20}) \+ (\d{1,10})(?: \S+,\d+,\d+)? \[.*\]")
+_BEHIND_MS = 10
 _MAX_SECTOR = 1 << 48
 
 
@@ -122,15 +123,36 @@ def _fio(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.i
     if n not in (6, 7):
         rule = "a line must have an offset and a priority (fio: log_offset=1)"
         raise TraceError(f"{reading.path}:1: {rule}, got {shown(first)}")
+    done = 0
     if n == 6:
-        reading.notes.append("no issue times (log_issue_time=1): starts are known to a millisecond")
+        reading.notes.append(
+            "no issue times (log_issue_time=1): taken as one request at a time, at times known to 1 ms"
+        )
     for rows in Layout(_FIO[:n]).rows(reading):
         usable = (rows["direction"] != _TRIM) & (rows["block size"] > 0)
         reading.beside["trim, or a line of a time window"] += int((~usable).sum())
         rows = rows.chosen(usable)
-        start = rows["issue time"] if n == 7 else np.maximum(rows["time"] - rows["latency"], 0)
+        start = rows["issue time"] if n == 7 else _one_by_one(rows["time"], rows["latency"], done)
+        if n == 6 and len(rows):
+            done = int(start[-1] + rows["latency"][-1])
+            behind = done - int(rows["time"][-1])
+            if behind > _BEHIND_MS * _MS + int(rows["time"][-1]) // 100:
+                rule = "without issue times (fio: log_issue_time=1) requests must have been made one at a time"
+                reading.refuse(
+                    int(rows.lines[-1]), rule, f"latencies that add up to {behind // _MS:,} ms more than that"
+                )
         sectors = -(-rows["block size"] // 512)
         yield np.stack([rows["direction"], rows["offset"] // 512, sectors, start, start + rows["latency"]])
+
+
+def _one_by_one(done_ms: Ints, latency: Ints, after_ns: int) -> Ints:
+    """Return when requests began that were done in these milliseconds, none before the one in front of it was done.
+
+    Whoever begins at the end of the one before has the largest sum of latencies and least begin so far.
+    """
+    earliest = np.maximum(done_ms - latency, 0)
+    before = np.cumsum(latency) - latency
+    return np.asarray(np.maximum(np.maximum.accumulate(earliest - before), after_ns) + before)
 
 
 # Events
