@@ -176,7 +176,7 @@ def test_programs_behind_a_write_buffer_keep_up_with_the_recording() -> None:
     dense = Services(recorded.op, recorded.sector, recorded.sectors, start, start + recorded.service_ns, "made")
     disk = ssd_fit.fit(dense).disk
     pages = int(recorded.sectors[recorded.of("W")].sum()) // 8
-    assert parse_ns(disk["program"]) == pytest.approx(FLASH.units * 8_000_000 / 2 / pages - 5_000, rel=0.05)
+    assert parse_ns(disk["program"]) == int(FLASH.units * dense.end_ns.max() / 2 / pages) - 5_000
 
 
 def test_ssd_needs_reads_and_writes() -> None:

@@ -3,8 +3,9 @@
 An idle model takes the overhead, and as many rounds of its units as the pages need, each of a read or program and a
 transfer. The objective is the sum of squared relative differences from the median time of each number of pages, reads
 and writes, weighted by how many requests have it. It is solved for each number of units and with and without a write
-buffer; the best of those is taken. A round's transfer cannot be told from its read or program, which gets the default; nothing is seen of erases, which
-get no time, and of flushes. Behind a write buffer the programs are as fast as they must be to keep up with the recording.
+buffer; the best of those is taken. A round's transfer cannot be told from its read or program: it gets the default.
+Nothing is seen of flushes, which keep the default, and of erases, which get no time. Behind a write buffer the programs
+are as fast as they must be to keep up with the recording.
 """
 
 from dataclasses import dataclass
