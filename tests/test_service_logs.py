@@ -1,10 +1,13 @@
 """Recorded service times: every format on lines as the tools write them, and on damaged ones."""
 
+import contextlib
 import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from iosim.drives.service_logs import ServiceLog, read_services
 from iosim.drives.services import Services
@@ -147,7 +150,10 @@ def test_fio_log_of_overlapping_requests_needs_issue_times(tmp_path: Path) -> No
         ("9, 3882225, 0, 4096, 774144, 0\n", r"may be a log of fio: if it is one of latencies, say --format fio-lat"),
         (DRIVE + "R Hit 1 x 2.0 3.0\n", r"x.log:4: blocks must be"),
         (DRIVE + "X Hit 1 1 2.0 3.0\n", r"x.log:4: operation must be R or W"),
-        ("start_us,end_us,op,sector,sectors\n5,4,R,0,8\n", r"x.log:2: end_us must not be before start_us, got 4 and 5"),
+        ("start_us,end_us,op,sector,sectors\n5,4,R,0,8\n", r"x.log:2: a request must not end before it begins, got -1"),
+        (DRIVE.replace("874.0", "-874.0"), r"x.log:2: a request must not end before it begins, got -874"),
+        (DRIVE.replace("37426.5", "-1"), r"x.log:2: think time must not be negative, got -1"),
+        (DRIVE.replace("  4    874", "  0    874"), r"x.log:2: a read or write must have at least 1 sector, got 0"),
         (PERF.splitlines()[0] + "\n", r"has no service times"),
         (PERF.replace("1000 + 8 [0]", "1000 + [0]"), r"x.log:4: is no block_rq_complete as Linux prints it"),
     ],
@@ -155,6 +161,27 @@ def test_fio_log_of_overlapping_requests_needs_issue_times(tmp_path: Path) -> No
 def test_damaged_recording_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TraceError, match=message):
         log(tmp_path, text)
+
+
+FIO = "9, 3882225, 0, 4096, 774144, 0, 5200000\n12, 1000000, 1, 8192, 4096, 0, 11000000\n"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([(DRIVE, None), (PERF, None), (BLKPARSE, None), (FIO, "fio-lat")]),
+    st.integers(0, 900),
+    st.sampled_from(["", " ", "\n", "-", "9" * 30, "x", "\0", ".", ",", "é"]),
+    st.booleans(),
+)
+def test_damaged_recording_is_read_or_refused(
+    tmp_path: Path, recording: tuple[str, str | None], at: int, other: str, skip: bool
+) -> None:
+    text, name = recording
+    at %= len(text)
+    with contextlib.suppress(TraceError):
+        services = log(tmp_path, text[:at] + other + text[at + 1 :], format=name, skip=skip).services
+        assert np.all(services.end_ns >= services.start_ns)
+        assert np.all(np.diff(services.start_ns) >= 0)
 
 
 def test_unknown_format_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ _AHEAD = ("none", "track", "cylinder", "segment", "next-track")
 _TRACK, _PER_TRACK, _PER_RANGE = 1, 3, 8
 _PER_CYLINDER = (2, 4, 5, 6)
 _PER_ZONE = (9, 10)
+MOST_PER_TRACK = 1 << 16
 _EXTRA_BUFFERED = 10
 """Sectors that DiskSim wants in the buffer before it writes, with "Extra write disconnect" (below 45 in all)."""
 _NS_PER_MS = 1_000_000
@@ -130,6 +131,8 @@ def _zone(zone: Block, layout: Block, heads: int) -> dict[str, Any]:
     scheme = layout.whole("Sparing scheme used")
     first, last = zone.whole("First cylinder number"), zone.whole("Last cylinder number")
     per_track, spares = zone.whole("Blocks per track"), zone.whole("Number of spares")
+    if not 1 <= per_track <= MOST_PER_TRACK:
+        raise TraceError(f"{zone.where}: 'Blocks per track' must be 1 to {MOST_PER_TRACK}, got {per_track}")
     slips = sorted({int(slip) for slip in zone.numbers("slips")})
     unit = per_track if zone.word("Skew units", layout.word("Skew units", "sectors")) == "revolutions" else 1
     found: dict[str, Any] = {
