@@ -275,9 +275,9 @@ def test_bus_is_left_open_where_its_time_is_zero(tmp_path: Path) -> None:
         (2, 2, 2, [5, 12]),
         (3, 1, 2, [5, 12]),
         (4, 2, 2, [5, 12]),
-        (7, None, 0, [5, 12]),
+        (7, None, 2, [5, 12]),
         (8, 6, 2, [5, 12]),
-        (10, None, 2, [5, 12]),
+        (10, None, 4, [5, 12]),
     ],
 )
 def test_sparing_schemes(tmp_path: Path, scheme: int, region_tracks: int | None, spares: int, slips: list[int]) -> None:

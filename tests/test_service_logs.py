@@ -193,3 +193,24 @@ def test_halves_are_those_in_time(tmp_path: Path) -> None:
     first, second = log(tmp_path, DRIVE).services.halves()
     assert (len(first), len(second)) == (1, 2)
     assert np.all(second.start_ns > first.start_ns)
+
+
+# Lines of a real guest, where they are
+
+REAL = Path(__file__).parents[2] / "shared" / "traces" / "kvm_logs" / "guest_virtio_blk_blktrace_2026.txt"
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="needs ../shared/traces/kvm_logs")
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("# --- blkparse, 5 lines of one request", [("R", 0, 8, 41_102, 343_403)]),
+        ("# --- blkparse, issue+complete only", [("R", 0, 8, 0, 452_476), ("R", 8, 8, 675_399, 946_082)]),
+        ("# --- ftrace, fio ioengine=sync", [("R", 0, 8, 0, 332_000), ("R", 8, 8, 372_000, 617_000)]),
+    ],
+)
+def test_real_lines_are_read(tmp_path: Path, heading: str, expected: list[tuple[str, int, int, int, int]]) -> None:
+    lines = REAL.read_text(encoding="utf-8").splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(heading)) + 1
+    end = next((n for n in range(begin, len(lines)) if lines[n].startswith("#")), len(lines))
+    assert found(log(tmp_path, "\n".join(lines[begin:end]) + "\n").services) == expected

@@ -16,9 +16,8 @@ DEFAULT_BUS_RATE = 19_531 * SECTOR_BYTES
 """Bytes per second where the files name no speed of the bus: Fast SCSI-2. Assumed."""
 
 _AHEAD = ("none", "track", "cylinder", "segment", "next-track")
-_TRACK, _PER_TRACK, _PER_RANGE = 1, 3, 8
+_TRACK, _PER_TRACK, _AT_END, _PER_RANGE, _PER_ZONE, _PER_ZONE_SLIPPED = 1, 3, 7, 8, 9, 10
 _PER_CYLINDER = (2, 4, 5, 6)
-_PER_ZONE = (9, 10)
 MOST_PER_TRACK = 1 << 16
 _EXTRA_BUFFERED = 10
 """Sectors that DiskSim wants in the buffer before it writes, with "Extra write disconnect" (below 45 in all)."""
@@ -154,7 +153,11 @@ def _zone(zone: Block, layout: Block, heads: int) -> dict[str, Any]:
         found["region_tracks"] = 1
     elif scheme == _PER_RANGE:
         found["region_tracks"] = heads * layout.whole("Rangesize for sparing")
-    elif scheme not in _PER_ZONE:  # none, or at the end of the disk
+    elif scheme == _PER_ZONE_SLIPPED:
+        found["spares"] = spares + len(slips)
+    elif scheme == _AT_END:
+        found["spares"] = len(slips)
+    elif scheme != _PER_ZONE:
         found["spares"] = 0
     return {**found, "slips": slips}
 
