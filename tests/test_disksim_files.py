@@ -1,10 +1,13 @@
 """DiskSim's parameter files: the notation, and the disk that a drive's files describe."""
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from iosim.disk.build import disk_model
 from iosim.disk.segmented import SegmentedHdd
@@ -13,10 +16,11 @@ from iosim.drives.disksim import DEFAULT_BUS_RATE, convert, leaves_bus_open
 from iosim.drives.libparam import read
 from iosim.drives.replay import replay
 from iosim.drives.service_logs import read_services
-from iosim.model.errors import TraceError
+from iosim.model.errors import ScenarioError, TraceError
 from iosim.model.units import parse_bytes, parse_ns
 from iosim.validate import demerit_ns
 
+PAGE = Path(__file__).parents[1] / "docs" / "validation.md"
 DRIVES = Path(__file__).parents[2] / "shared" / "traces" / "drives"
 
 SPECS = """# a drive
@@ -147,6 +151,32 @@ def test_value_of_another_kind_is_refused(tmp_path: Path, value: str, ask: str, 
         getattr(read(tmp_path / "x"), ask)("k")
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from(["{", "}", "[", "]", ",", "=", "source", "x", "k", "1", "-2.5", "#c\n", "\n"]), max_size=30
+    )
+)
+def test_whatever_stands_in_a_file_is_read_or_refused(tmp_path: Path, parts: list[str]) -> None:
+    (tmp_path / "x").write_text("kind { " + " ".join(parts), encoding="utf-8")
+    with contextlib.suppress(TraceError):
+        assert read(tmp_path / "x").kind == "kind"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, SPECS.count(" ") - 1),
+    st.sampled_from(["", " 7 ", " x ", " { ", " -1e9 ", " [ 1 ] ", " 0 ", " 1e999 ", " nan ", " 1e-200 "]),
+    st.booleans(),
+)
+def test_damaged_files_of_a_drive_are_converted_or_refused(tmp_path: Path, at: int, other: str, specs: bool) -> None:
+    words = (SPECS if specs else MODEL).split(" ")
+    words[at % len(words)] = other
+    files = {"specs" if specs else "model": " ".join(words)}
+    with contextlib.suppress(TraceError, ScenarioError):
+        checked({"name": "sda", **converted(tmp_path, **files)}, "x")
+
+
 # The disk
 
 
@@ -245,9 +275,9 @@ def test_bus_is_left_open_where_its_time_is_zero(tmp_path: Path) -> None:
         (2, 2, 2, [5, 12]),
         (3, 1, 2, [5, 12]),
         (4, 2, 2, [5, 12]),
-        (7, None, 0, [5, 12]),
+        (7, None, 2, [5, 12]),
         (8, 6, 2, [5, 12]),
-        (10, None, 2, [5, 12]),
+        (10, None, 4, [5, 12]),
     ],
 )
 def test_sparing_schemes(tmp_path: Path, scheme: int, region_tracks: int | None, spares: int, slips: list[int]) -> None:
@@ -343,4 +373,7 @@ def test_named_drive_is_as_near_to_its_measurement_as_twice_disksim(
 ) -> None:
     recorded = read_services(DRIVES / f"{name}.trace.gz").services
     model = disk_model(checked({"name": name, **convert(DRIVES / f"{name}.diskspecs", bus_rate)}, name), DRIVES)
-    assert demerit_ns(recorded.service_ns, replay(model, recorded)) < 2 * disksims_own_ms * 1e6
+    demerit = demerit_ns(recorded.service_ns, replay(model, recorded))
+    assert demerit < 2 * disksims_own_ms * 1e6
+    row = next(line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` | "))
+    assert f" | {disksims_own_ms:.3f} | {demerit / 1e6:.3f} | " in row

@@ -62,7 +62,7 @@ class Geometry:
     zones: tuple[Zone, ...]
     sectors: int = field(init=False)
     _starts: list[int] = field(init=False, repr=False)
-    _slips: list[dict[int, list[int]]] = field(init=False, repr=False)
+    _slips: list[dict[int, "_Slips"]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         ends = list(accumulate(zone.sectors(self.heads) for zone in self.zones))
@@ -78,7 +78,7 @@ class Geometry:
         region, rest = divmod(sector - self._starts[index] + zone.unused, region_sectors - zone.spares)
         slips = self._slips[index].get(region)
         if slips:
-            rest += bisect_right(slips, rest)
+            rest += bisect_right(slips.logical, rest)
         track, on_track = divmod(region * region_sectors + rest, zone.sectors_per_track)
         cylinder, head = divmod(track, self.heads)
         return Place(index, zone.first_cylinder + cylinder, head, track, on_track)
@@ -90,8 +90,7 @@ class Geometry:
         region, rest = divmod(track * zone.sectors_per_track, region_sectors)
         slips = self._slips[zone_index].get(region)
         if slips:
-            # Slip i of a region is skipped by the logical sectors from slips[i] on; it lies at slips[i] + i.
-            rest -= bisect_left([logical + number for number, logical in enumerate(slips)], rest)
+            rest -= bisect_left(slips.physical, rest)
         data = region_sectors - zone.spares
         inside = region * data + min(rest, data) - zone.unused
         end = self._starts[zone_index + 1] if zone_index + 1 < len(self.zones) else self.sectors
@@ -110,11 +109,19 @@ class Geometry:
         return (skewed + place.on_track) % zone.sectors_per_track
 
 
-def _slips(zone: Zone, heads: int) -> dict[int, list[int]]:
-    """Return for each region with slips the logical sector within it from which on each of them is skipped."""
-    found: dict[int, list[int]] = {}
+class _Slips(NamedTuple):
+    """The slips of a region: where they are in it, and the logical sector of the region that skips each first."""
+
+    physical: list[int]
+    logical: list[int]
+
+
+def _slips(zone: Zone, heads: int) -> dict[int, _Slips]:
+    """Return the slips of each region that has some."""
+    found: dict[int, _Slips] = {}
     for slip in zone.slips:
         region, rest = divmod(slip, zone.region_sectors(heads))
-        before = found.setdefault(region, [])
-        before.append(rest - len(before))
+        before = found.setdefault(region, _Slips([], []))
+        before.logical.append(rest - len(before.physical))
+        before.physical.append(rest)
     return found

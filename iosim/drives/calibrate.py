@@ -16,7 +16,7 @@ from iosim.disk.build import disk_model
 from iosim.drives import command_fit, disksim, drive_fit, empirical_table, hdd_table, ssd_fit
 from iosim.drives.disk_file import checked, to_toml, write_beside
 from iosim.drives.drive_fit import DriveFit, Parameter
-from iosim.drives.judge import doubts, judge
+from iosim.drives.judge import check_size, doubts, judge
 from iosim.drives.service_logs import read_services
 from iosim.drives.services import Services
 from iosim.model.errors import OutputError, ScenarioError, TraceError
@@ -28,6 +28,7 @@ from iosim.validate.tables import WIDE, rows, table
 
 MODELS = ("disksim", "hdd", "ssd", "empirical")
 _ENOUGH = 200
+MOST_SERVERS = 4096
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,16 @@ def run(wish: Wish, options: ReadOptions, console: Console, errors: Console) -> 
             fitted, beside = _empirical(made_from, wish.out)
         else:
             assert made_from is not None
-            fitted = _fitted(wish, made_from, lambda what: status.update(f"fitting {what}"))
+            assert recorded is not None
+            fitted = _fitted(wish, made_from, recorded.end_sector, lambda what: status.update(f"fitting {what}"))
         disk = {"name": wish.name, **fitted.disk}
         table_name = wish.out.with_suffix(".csv")
         if beside is not None:
             write_beside(table_name, beside)
         model_table = checked(disk, str(wish.out))
         model = disk_model(model_table, wish.out.parent)
+        if recorded is not None:
+            check_size(model, recorded, f"{wish.diskspecs or wish.out}: the disk {wish.name}")
         status.update("replaying the recording")
         found = {
             label: judge(model, part, model_table.servers) for label, part in _parts(wish, made_from, held_out).items()
@@ -172,17 +176,19 @@ def _empirical(made_from: Services, out: Path) -> tuple[DriveFit, str]:
     if not any(group.op == "F" for group in groups):
         disk["flush"] = "0s"
         notes.append("no flush was recorded: flush is set to 0s")
-    if made_from.overlapping > 0:
+    if made_from.depth > 1:
+        disk["servers"] = min(made_from.depth, MOST_SERVERS)
         notes.append(
-            f"{made_from.overlapping:.0%} of the requests overlap: their times have waits for each other in them"
+            f"up to {made_from.depth} requests were under way at once: their times have waits for each other in them, "
+            "and hold for about as many"
         )
     return DriveFit(disk, parameters, notes), empirical_table.to_csv(groups)
 
 
-def _fitted(wish: Wish, made_from: Services, step: "drive_fit.Step") -> DriveFit:
+def _fitted(wish: Wish, made_from: Services, end_sector: int, step: drive_fit.Step) -> DriveFit:
     if wish.model == "ssd":
         return ssd_fit.fit(made_from)
-    fitted = drive_fit.fit(made_from, _sectors(wish.capacity), step)
+    fitted = drive_fit.fit(made_from, max(_sectors(wish.capacity) or 0, end_sector), step)
     return hdd_table.simplified(fitted) if wish.model == "hdd" else fitted
 
 

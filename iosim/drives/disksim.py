@@ -16,9 +16,9 @@ DEFAULT_BUS_RATE = 19_531 * SECTOR_BYTES
 """Bytes per second where the files name no speed of the bus: Fast SCSI-2. Assumed."""
 
 _AHEAD = ("none", "track", "cylinder", "segment", "next-track")
-_TRACK, _PER_TRACK, _PER_RANGE = 1, 3, 8
+_TRACK, _PER_TRACK, _AT_END, _PER_RANGE, _PER_ZONE, _PER_ZONE_SLIPPED = 1, 3, 7, 8, 9, 10
 _PER_CYLINDER = (2, 4, 5, 6)
-_PER_ZONE = (9, 10)
+MOST_PER_TRACK = 1 << 16
 _EXTRA_BUFFERED = 10
 """Sectors that DiskSim wants in the buffer before it writes, with "Extra write disconnect" (below 45 in all)."""
 _NS_PER_MS = 1_000_000
@@ -87,12 +87,15 @@ def _electronics(drive: Block, bus_rate: int | None) -> dict[str, Any]:
     most = drive.whole("Maximum read-ahead (blks)", 0)
     if not most and drive.whole("Read-ahead over requested", 0) <= 0:
         most = drive.whole("Segment size (in blks)")
+    segments, size = max(1, drive.whole("Number of buffer segments")), drive.whole("Segment size (in blks)")
+    if not drive.whole("Enable caching in buffer", 1) and not write_back:
+        segments, size = 1, 1  # The buffer only joins medium and bus: a segment of one sector keeps as good as nothing.
     return {
         "least_write_seek": _time(drive.number("Minimum seek delay", 0.0)),
         "least_buffered": exact_size((_EXTRA_BUFFERED if extra else 1) * SECTOR_BYTES),
         "bus_rate": exact_size(rate),
-        "segments": drive.whole("Number of buffer segments"),
-        "segment_size": exact_size(drive.whole("Segment size (in blks)") * SECTOR_BYTES),
+        "segments": segments,
+        "segment_size": exact_size(size * SECTOR_BYTES),
         "read_ahead": _AHEAD[_choice(drive, "Buffer continuous read", len(_AHEAD))],
         "most_ahead": exact_size(most * SECTOR_BYTES) if most else False,
         "read_hit": pair("Read hit"),
@@ -103,7 +106,7 @@ def _electronics(drive: Block, bus_rate: int | None) -> dict[str, Any]:
         "read_end": _time(ms("Read completion overhead")),
         "write_end": _time(write_end),
         "write_back": write_back,
-        "write_segment": bool(drive.whole("Use separate write segment", 0)),
+        "write_segment": bool(drive.whole("Use separate write segment", 0)) and segments > 1,
         "hits_on_writes": bool(drive.whole("Allow read hits on write data", 0)),
         "ahead_on_hit": bool(drive.whole("Read-ahead on idle hit", 0)),
         "read_before": bool(drive.whole("Read any free blocks", 0)),
@@ -127,6 +130,8 @@ def _zone(zone: Block, layout: Block, heads: int) -> dict[str, Any]:
     scheme = layout.whole("Sparing scheme used")
     first, last = zone.whole("First cylinder number"), zone.whole("Last cylinder number")
     per_track, spares = zone.whole("Blocks per track"), zone.whole("Number of spares")
+    if not 1 <= per_track <= MOST_PER_TRACK:
+        raise TraceError(f"{zone.where}: 'Blocks per track' must be 1 to {MOST_PER_TRACK}, got {per_track}")
     slips = sorted({int(slip) for slip in zone.numbers("slips")})
     unit = per_track if zone.word("Skew units", layout.word("Skew units", "sectors")) == "revolutions" else 1
     found: dict[str, Any] = {
@@ -148,7 +153,11 @@ def _zone(zone: Block, layout: Block, heads: int) -> dict[str, Any]:
         found["region_tracks"] = 1
     elif scheme == _PER_RANGE:
         found["region_tracks"] = heads * layout.whole("Rangesize for sparing")
-    elif scheme not in _PER_ZONE:  # none, or at the end of the disk
+    elif scheme == _PER_ZONE_SLIPPED:
+        found["spares"] = spares + len(slips)
+    elif scheme == _AT_END:
+        found["spares"] = len(slips)
+    elif scheme != _PER_ZONE:
         found["spares"] = 0
     return {**found, "slips": slips}
 
@@ -165,7 +174,7 @@ def _seek(mechanics: Block, cylinders: int) -> list[tuple[int, float]]:
         return [(1, mechanics.number("Constant seek time"))]
     if kind not in ("linear", "curve", "hpl", "hplplus10"):
         raise TraceError(f"{mechanics.where}: 'Seek type' must be one that DiskSim knows, got {kind!r}")
-    one = mechanics.number("Single cylinder seek time")
+    one = mechanics.number("Single cylinder seek time", 0.0 if kind == "hplplus10" else None)
     full = mechanics.number("Full strobe seek time", 0.0)
     longest = max(cylinders - 1, 2)
     if kind == "linear":

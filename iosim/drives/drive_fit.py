@@ -29,6 +29,8 @@ HEADS = 4
 HEAD_SWITCH_NS = 800_000
 """Assumed, as the default of the scenario."""
 LEAST_READS = 100
+ZONES = 4
+"""Where the speed of the medium can be seen."""
 _NEAR = 1e-3
 _SEEK_POINTS = 24
 _TRIED: dict[str, tuple[Any, ...]] = {
@@ -42,6 +44,8 @@ _TRIED: dict[str, tuple[Any, ...]] = {
 """What is tried, each key in turn, twice. The last one: times the sectors that the bus moves in one revolution."""
 _TRIED_SEEN = (0.8, 1.0, 1.25, 1.5)
 """Instead, where the medium is seen: times the sectors that one revolution and head switch have time for."""
+_TRIED_BUFFERED = ("512B", "2KiB", "4KiB", "8KiB")
+"""Where writes are not reported before they are on the medium."""
 
 
 Step: TypeAlias = Callable[[str], None]
@@ -78,7 +82,7 @@ class _Found:
     seek: Seek
     miss_ns: float
     through_ns: float
-    medium_ns: float | None
+    medium_ns: tuple[float, ...] | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -116,7 +120,8 @@ def _least_squares(recorded: Services, span: int, step: Step) -> _Found:
     if near.sum() >= LEAST_READS:
         miss = float(np.quantile((recorded.service_ns - recorded.sectors * bus)[near], 0.02))
     miss = min(max(miss, 0.0), 0.9 * seek.base_ns)
-    per_sector = _slope(recorded, medium if back else recorded.of("W") & (recorded.distance > _NEAR * span))
+    shown = medium if back else recorded.of("W") & (recorded.distance > _NEAR * span)
+    per_sector = _slope(recorded, shown)
     through = 0.0
     if not back:
         far = recorded.of("W") & (recorded.distance > _NEAR * span)
@@ -125,8 +130,24 @@ def _least_squares(recorded: Services, span: int, step: Step) -> _Found:
                 recorded.service_ns[far] - seek.beyond_ns(recorded.distance[far]) - recorded.sectors[far] * per_sector
             )
             through = max(float(np.mean(left)) - seek.revolution_ns / 2 - seek.base_ns + miss, 0.0)
-    seen = per_sector if per_sector > 1.1 * bus or not back else None
+    seen = _medium(recorded, shown, seek, per_sector) if per_sector > 1.1 * bus or not back else None
     return _Found(recorded, span, bus, hit, write, seek, miss, through, seen)
+
+
+def _medium(recorded: Services, which: Mask, seek: Seek, per_sector_ns: float) -> tuple[float, ...]:
+    """Return the time of one more sector in each of ZONES equal parts of the disk, along a line by least squares.
+
+    *per_sector_ns* where no more can be said: with few requests, or sizes that hardly differ.
+    """
+    sectors = recorded.sectors[which].astype(np.float64)
+    if len(sectors) < LEAST_READS or np.ptp(sectors) == 0:
+        return (per_sector_ns,) * ZONES
+    left = recorded.service_ns[which] - seek.beyond_ns(recorded.distance[which])
+    share = recorded.sector[which] / seek.span
+    design = np.stack([np.ones(len(sectors)), sectors, sectors * share], axis=1)
+    _, outer, more = (float(value) for value in np.linalg.lstsq(design, left, rcond=None)[0])
+    parts = [outer + more * (number + 0.5) / ZONES for number in range(ZONES)]
+    return tuple(parts) if min(parts) > 0 else (per_sector_ns,) * ZONES
 
 
 def _slope(recorded: Services, which: Mask) -> float:
@@ -144,9 +165,11 @@ def _slope(recorded: Services, which: Mask) -> float:
 
 def _search(found: _Found, step: Step) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the best values of what is tried, and for each key how much worse the next one is."""
-    keys = {**_TRIED, "sectors_per_track": _TRIED_SEEN} if found.medium_ns else _TRIED
-    if found.hit is None:
-        keys = {"sectors_per_track": keys["sectors_per_track"]}
+    keys = dict(_TRIED) if found.hit else {"sectors_per_track": _TRIED["sectors_per_track"]}
+    if found.medium_ns:
+        keys["sectors_per_track"] = _TRIED_SEEN
+    if found.write is None:
+        keys["least_buffered"] = _TRIED_BUFFERED
     choice: dict[str, Any] = {
         "read_ahead": "segment" if found.hit else "none",
         "segment_size": "128KiB",
@@ -154,6 +177,7 @@ def _search(found: _Found, step: Step) -> tuple[dict[str, Any], dict[str, str]]:
         "read_before": False,
         "hits_on_writes": True,
         "sectors_per_track": 1.0 if found.medium_ns else 1.5,
+        "least_buffered": "512B",
     }
     seen: dict[tuple[Any, ...], float] = {}
     margin: dict[str, str] = {}
@@ -193,11 +217,11 @@ def _cost(found: _Found, choice: dict[str, Any]) -> float:
 def _disk(found: _Found, choice: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of the [[host.disk]]."""
     revolution = found.seek.revolution_ns
-    per_track = _sectors_per_track(found, choice)
-    per_cylinder = HEADS * per_track
-    cylinders = max(1, math.ceil(found.span / per_cylinder))
-    sector_ns = revolution / per_track
+    tracks = _sectors_per_track(found, choice)
     shortest = max(found.seek.base_ns - found.miss_ns, 0.0)
+    zones = _zones(found, tracks, revolution, shortest)
+    cylinders = sum(zone["cylinders"] for zone in zones)
+    per_cylinder = max(1, found.span // cylinders)
     hit = found.hit
     write = (found.write.after_read_ns, found.write.after_write_ns) if found.write else (found.through_ns,) * 2
     return {
@@ -217,16 +241,30 @@ def _disk(found: _Found, choice: dict[str, Any]) -> dict[str, Any]:
         "write_back": found.write is not None,
         "hits_on_writes": choice["hits_on_writes"] and hit is not None,
         "read_before": choice["read_before"],
-        "zone": [
+        "least_buffered": choice["least_buffered"],
+        "zone": zones,
+    }
+
+
+def _zones(found: _Found, tracks: tuple[int, ...], revolution: float, shortest: float) -> list[dict[str, Any]]:
+    """Return the zones: equal parts of the disk, with skews that cover head switch and shortest seek."""
+    zones: list[dict[str, Any]] = []
+    first = 0
+    for per_track in tracks:
+        per_cylinder = HEADS * per_track
+        cylinders = max(1, math.ceil(found.span / len(tracks) / per_cylinder))
+        sector_ns = revolution / per_track
+        zones.append(
             {
-                "first_cylinder": 0,
+                "first_cylinder": first,
                 "cylinders": cylinders,
                 "sectors_per_track": per_track,
-                "track_skew": math.ceil(HEAD_SWITCH_NS / sector_ns),
-                "cylinder_skew": math.ceil(shortest / sector_ns),
+                "track_skew": math.ceil(HEAD_SWITCH_NS / sector_ns) + 1,
+                "cylinder_skew": math.ceil((shortest + float(found.seek.beyond_ns(per_cylinder))) / sector_ns) + 1,
             }
-        ],
-    }
+        )
+        first += cylinders
+    return zones
 
 
 _FAST_BUS = 600 * 1024 * 1024
@@ -237,11 +275,11 @@ def _time(ns: float) -> str:
     return exact_time(round(ns))
 
 
-def _sectors_per_track(found: _Found, choice: dict[str, Any]) -> int:
-    """From the speed of the medium where the bus does not hide it, else a multiple of what the bus moves."""
+def _sectors_per_track(found: _Found, choice: dict[str, Any]) -> tuple[int, ...]:
+    """From the speed of the medium, by zone, where the bus does not hide it, else a multiple of what the bus moves."""
     revolution = found.seek.revolution_ns
-    once = (revolution + HEAD_SWITCH_NS) / found.medium_ns if found.medium_ns else revolution / _bus_ns(found)
-    return min(max(4, round(float(choice["sectors_per_track"]) * once)), 1 << 16)
+    times = [ns / (revolution + HEAD_SWITCH_NS) for ns in found.medium_ns or ()] or [_bus_ns(found) / revolution]
+    return tuple(min(max(4, round(float(choice["sectors_per_track"]) / time)), 1 << 16) for time in times)
 
 
 def _bus_ns(found: _Found) -> float:
@@ -274,8 +312,8 @@ def _parameters(found: _Found, choice: dict[str, Any], tried: dict[str, str]) ->
     if found.write is None:
         rows.append(Parameter("write", f"{three_digits(found.through_ns / 1e3)} us", "", "mean of far writes"))
     for key, how in tried.items():
-        value = choice[key] if key != "sectors_per_track" else _sectors_per_track(found, choice)
-        rows.append(Parameter(key, str(value), "", f"tried; {how}"))
+        chosen = _sectors_per_track(found, choice) if key == "sectors_per_track" else (choice[key],)
+        rows.append(Parameter(key, ", ".join(map(str, chosen)), "", f"tried; {how}"))
     return rows
 
 

@@ -17,15 +17,14 @@ def simplified(fitted: DriveFit) -> DriveFit:
     """
     drive = fitted.disk
     hit, miss, write = (_mean(drive[key]) for key in ("read_hit", "read_miss", "write"))
-    zone = drive["zone"][0]
     more = max(miss - hit, 0)
     times = [(distance, parse_ns(time) + more) for distance, time in drive["seek"]]
     disk: dict[str, Any] = {
         "model": "hdd",
         "rpm": drive["rpm"],
-        "cylinders": zone["cylinders"],
+        "cylinders": sum(zone["cylinders"] for zone in drive["zone"]),
         "heads": drive["heads"],
-        "zones": [[0, zone["sectors_per_track"]]],
+        "zones": [[zone["first_cylinder"], zone["sectors_per_track"]] for zone in drive["zone"]],
         "seek": [[distance, exact_time(ns)] for distance, ns in times],
         "read_overhead": exact_time(min(hit, miss)),
         "write_overhead": exact_time(write),

@@ -5,6 +5,7 @@ from typing import Any
 from iosim.disk.model import DiskModel
 from iosim.drives.replay import replay
 from iosim.drives.services import Services
+from iosim.model.errors import ScenarioError
 from iosim.validate.distance import demerit_ns, ks_distance
 from iosim.validate.match import Match, match
 
@@ -25,6 +26,13 @@ def judge(model: DiskModel, recorded: Services, servers: int = 1, seed: int = 1)
         "flushes": recorded.of("F"),
     }
     return [match(name, recorded.service_ns[which], predicted[which]) for name, which in parts.items() if which.any()]
+
+
+def check_size(model: DiskModel, recorded: Services, disk: str) -> None:
+    """Raise ScenarioError if *recorded* goes beyond the disk, which *disk* names with its file."""
+    sectors = getattr(model, "sectors", None)
+    if sectors is not None and recorded.end_sector > sectors:
+        raise ScenarioError(f"{disk} has {sectors:,} sectors, the recording goes up to {recorded.end_sector:,}")
 
 
 def own_spread(recorded: Services) -> tuple[float, float]:

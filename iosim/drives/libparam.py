@@ -14,6 +14,8 @@ from iosim.model.errors import TraceError, reason
 Value: TypeAlias = "str | float | list[Value] | Block"
 _TOKEN = re.compile(r"\s+|#[^\n]*|(?P<mark>[{}\[\],=])|(?P<word>[^\s{}\[\],=#]+)")
 _MOST_DEPTH = 16
+_LARGEST = 1e15
+"""No parameter of a drive is larger; infinity and what is no number are words."""
 
 
 @dataclass
@@ -132,9 +134,10 @@ class _Parser:
         if len(words) != 1:
             raise self._error(f"must have a value here, got {' '.join(words) or self._peek() or 'nothing'!r}")
         try:
-            return float(words[0])
+            number = float(words[0])
         except ValueError:
             return words[0]
+        return number if abs(number) <= _LARGEST else words[0]
 
     def _block(self, words: list[str]) -> Block:
         self._take("{")

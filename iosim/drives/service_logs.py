@@ -11,21 +11,24 @@ blkparse: D and C events in blkparse's default format.
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from iosim.drives.services import Services
+from iosim.drives.services import Mask, Services
 from iosim.model.errors import TraceError, shown
 from iosim.model.trace import OPS
 from iosim.traces import blkparse
-from iosim.traces.cells import choice, ignored, time, whole
-from iosim.traces.columns import Layout
+from iosim.traces.cells import Ints, choice, ignored, time, whole
+from iosim.traces.columns import Layout, Rows
 from iosim.traces.kernel_text import LOST, KernelText
 from iosim.traces.reading import Reading, ReadOptions
 from iosim.traces.rwbs import decoded
 from iosim.traces.source import Source
 
+Columns: TypeAlias = npt.NDArray[np.int64]
+"""Five rows: the columns of `Services`."""
 Row = tuple[int, int, int, int, int]
 """Operation, first sector, sectors, start and end in ns."""
 _R, _W, _F = (OPS.index(op) for op in "RWF")
@@ -64,6 +67,7 @@ _FIO = (
     time("issue time", 1, "nanoseconds"),
 )
 _BLOCK = re.compile(rb"(\d+,\d+) ([A-Z]+) (?:(?:\d+ )?\((.*?)\) )?(\d{1,20}) \+ (\d{1,10})(?: \S+,\d+,\d+)? \[.*\]")
+_BEHIND_MS = 10
 _MAX_SECTOR = 1 << 48
 
 
@@ -93,44 +97,91 @@ def read_services(path: str | Path, options: ReadOptions | None = None) -> Servi
     return ServiceLog(Services(op.astype(np.uint8), sector, sectors, start, end, str(path)), reading)
 
 
-# Tables: each reader yields arrays of five rows, the columns of Services
+# Tables
 
 
-def _drive(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+def _drive(reading: Reading) -> Iterator[Columns]:
     at = 0
     for rows in _DRIVE.rows(reading):
+        think = rows["think time"]
+        rows = _usable(reading, rows, think < 0, "think time must not be negative", think / _US)
         step = rows["service time"] + rows["think time"]
         start = at + np.cumsum(step) - step
         at += int(step.sum())
-        yield np.stack([rows["operation"], rows["block"], rows["blocks"], start, start + rows["service time"]])
+        yield _columns(reading, rows, ("operation", "block", "blocks"), start, start + rows["service time"])
 
 
-def _services(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+def _services(reading: Reading) -> Iterator[Columns]:
     for rows in _SERVICES.rows(reading):
-        wrong = np.flatnonzero(rows["end_us"] < rows["start_us"])
-        if len(wrong):
-            first = wrong[0]
-            got = f"{rows['end_us'][first] / _US:g} and {rows['start_us'][first] / _US:g}"
-            reading.refuse_rows(wrong, rows.lines, "end_us must not be before start_us", got)
-            rows = rows.chosen(rows["end_us"] >= rows["start_us"])
-        yield np.stack([rows[name] for name in ("op", "sector", "sectors", "start_us", "end_us")])
+        yield _columns(reading, rows, ("op", "sector", "sectors"), rows["start_us"], rows["end_us"])
 
 
-def _fio(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+def _fio(reading: Reading) -> Iterator[Columns]:
     first = reading.source.head.split(b"\n", 1)[0].decode("utf-8", "backslashreplace").strip()
     n = first.count(",") + 1
     if n not in (6, 7):
         rule = "a line must have an offset and a priority (fio: log_offset=1)"
         raise TraceError(f"{reading.path}:1: {rule}, got {shown(first)}")
     if n == 6:
-        reading.notes.append("no issue times (log_issue_time=1): starts are known to a millisecond")
+        reading.notes.append("no issue times (log_issue_time=1): taken as one request at a time, known to 1 ms")
+    done = 0
     for rows in Layout(_FIO[:n]).rows(reading):
         usable = (rows["direction"] != _TRIM) & (rows["block size"] > 0)
         reading.beside["trim, or a line of a time window"] += int((~usable).sum())
         rows = rows.chosen(usable)
-        start = rows["issue time"] if n == 7 else np.maximum(rows["time"] - rows["latency"], 0)
-        sectors = -(-rows["block size"] // 512)
-        yield np.stack([rows["direction"], rows["offset"] // 512, sectors, start, start + rows["latency"]])
+        rows = rows.with_columns({"sector": rows["offset"] // 512, "sectors": -(-rows["block size"] // 512)})
+        start = rows["issue time"] if n == 7 else _one_by_one(rows["time"], rows["latency"], done)
+        if n == 6 and len(rows):
+            done = int(start[-1] + rows["latency"][-1])
+            behind = done - int(rows["time"][-1])
+            if behind > _BEHIND_MS * _MS + int(rows["time"][-1]) // 100:
+                rule = "without issue times (fio: log_issue_time=1) requests must have been made one at a time"
+                got = f"latencies that add up to {behind // _MS:,} ms more"
+                raise TraceError(f"{reading.path}:{rows.lines[-1]}: {rule}, got {got}")
+        yield _columns(reading, rows, ("direction", "sector", "sectors"), start, start + rows["latency"])
+
+
+def _columns(reading: Reading, rows: Rows, names: tuple[str, str, str], start: Ints, end: Ints) -> Columns:
+    """Return the columns of `Services`: operation, first sector and sectors are those *names* of *rows*.
+
+    Refuses rows that no disk can have served.
+    """
+    op, sector, sectors = names
+    rows = rows.with_columns({"start": start, "end": end})
+    moves = rows[op] != _F
+    for wrong, rule, values in (
+        (rows["start"] < 0, "a request must not begin before 0", rows["start"] / _US),
+        (rows["end"] < rows["start"], "a request must not end before it begins", (rows["end"] - rows["start"]) / _US),
+        (moves & (rows[sectors] < 1), "a read or write must have at least 1 sector", rows[sectors]),
+        (rows[sector] < 0, "sector must not be negative", rows[sector]),
+        (rows[sector] + rows[sectors] > _MAX_SECTOR, "sectors must end at or before 2^48", rows[sector]),
+    ):
+        if wrong.any():
+            return _columns(reading, _usable(reading, rows, wrong, rule, values), names, *_kept(rows, ~wrong))
+    return np.stack([rows[op], rows[sector], rows[sectors], rows["start"], rows["end"]]).astype(np.int64)
+
+
+def _kept(rows: Rows, which: Mask) -> tuple[Ints, Ints]:
+    return rows["start"][which], rows["end"][which]
+
+
+def _usable(reading: Reading, rows: Rows, wrong: Mask, rule: str, values: Any) -> Rows:
+    """Refuse the rows that are *wrong*, of which *values* are shown, and return the others."""
+    at = np.flatnonzero(wrong)
+    if not len(at):
+        return rows
+    reading.refuse_rows(at, rows.lines, rule, f"{values[at[0]]:g}")
+    return rows.chosen(~wrong)
+
+
+def _one_by_one(done_ms: Ints, latency: Ints, after_ns: int) -> Ints:
+    """Return when requests began that were done in these milliseconds, none before the one in front of it was done.
+
+    Whoever begins at the end of the one before has the largest sum of latencies and least begin so far.
+    """
+    earliest = np.maximum(done_ms - latency, 0)
+    before = np.cumsum(latency) - latency
+    return np.asarray(np.maximum(np.maximum.accumulate(earliest - before), after_ns) + before)
 
 
 # Events
@@ -162,7 +213,9 @@ class _Pairs:
                 self._reading.beside["completion of a request that was not seen issued"] += 1
             return
         op, first, count, start_ns, left = issued
-        if left > sectors:
+        if at_ns < start_ns:
+            self._reading.beside["completion in front of its issue"] += 1
+        elif left > sectors:
             self._open[device, sector + sectors] = (op, first, count, start_ns, left - sectors)
         else:
             self.rows.append((op, first, count, start_ns, at_ns))
@@ -172,7 +225,7 @@ class _Pairs:
         self._reading.beside["request under way where events were lost"] += len(self._open)
         self._open.clear()
 
-    def taken(self) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    def taken(self) -> Columns:
         rows, self.rows = self.rows, []
         return np.array(rows, dtype=np.int64).reshape(-1, 5).T
 
@@ -181,7 +234,7 @@ class _Pairs:
             self._reading.beside["request that was not seen completed"] += len(self._open)
 
 
-def _block(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+def _block(reading: Reading) -> Iterator[Columns]:
     pairs = _Pairs(reading)
     for events in KernelText(reading, (b"block_rq_issue", b"block_rq_complete")).blocks():
         for at_ns, line, _, _, name, arguments in events:
@@ -204,7 +257,7 @@ def _block(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np
     pairs.end()
 
 
-def _blkparse(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+def _blkparse(reading: Reading) -> Iterator[Columns]:
     pairs = _Pairs(reading)
     for block in reading.source.blocks():
         for line in block.text.replace(b"\r\n", b"\n").split(b"\n")[:-1]:
@@ -224,7 +277,7 @@ def _blkparse(reading: Reading) -> Iterator[np.ndarray[tuple[int, int], np.dtype
 
 class _Format(NamedTuple):
     look: re.Pattern[bytes]
-    read: Callable[[Reading], Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]]
+    read: Callable[[Reading], Iterator[Columns]]
 
 
 FORMATS = {

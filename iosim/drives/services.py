@@ -61,6 +61,14 @@ class Services:
         """The share of requests that were given to the disk while the one before was under way."""
         return float(np.mean(self.gap_ns[1:] < 0)) if len(self) > 1 else 0.0
 
+    @property
+    def depth(self) -> int:
+        """The largest number of requests under way at once; what ends as another one begins does not overlap it."""
+        times = np.concatenate([self.end_ns, self.start_ns])
+        steps = np.concatenate([np.full(len(self), -1), np.full(len(self), 1)])
+        order = np.lexsort((steps, times))
+        return max(1, int(np.cumsum(steps[order]).max(initial=1)))
+
     def of(self, op: str) -> Mask:
         """Tell which requests are of operation *op*: R, W or F."""
         return np.asarray(self.op == OPS.index(op))

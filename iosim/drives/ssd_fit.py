@@ -3,8 +3,9 @@
 An idle model takes the overhead, and as many rounds of its units as the pages need, each of a read or program and a
 transfer. The objective is the sum of squared relative differences from the median time of each number of pages, reads
 and writes, weighted by how many requests have it. It is solved for each number of units and with and without a write
-buffer; the best of those is taken. A round's transfer cannot be told from its read or program, and nothing is seen of
-erase and flush: for these the defaults stay.
+buffer; the best of those is taken. A round's transfer cannot be told from its read or program: it gets the default.
+Nothing is seen of flushes, which keep the default, and of erases, which get no time. Behind a write buffer the programs
+are as fast as they must be to keep up with the recording.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 UNITS = (1, 2, 4, 8, 16, 32, 64)
 PAGE_SECTORS = 8
 TRANSFER_NS = 5_000
+"""The default of the scenario."""
+PROGRAM_NS = 250_000
 """The default of the scenario."""
 LEAST = 20
 """Requests that a number of pages must have."""
@@ -44,33 +47,44 @@ def fit(recorded: Services) -> DriveFit:
     """Return a model = "ssd" of the disk that served *recorded*. Raises TraceError where there is too little to see."""
     reads, writes = _medians(recorded, "R"), _medians(recorded, "W")
     tried = [_solve(reads, writes, units, buffered) for units in UNITS for buffered in (False, True)]
-    # With equal costs the fewest units explain as much.
-    _, units, buffered, values, errors = min(tried, key=lambda one: (round(one[0], 9), one[1], one[2]))
+    # With equal costs the fewest units explain as much, and a buffer more than programs that take no time.
+    _, units, buffered, values, errors = min(tried, key=lambda one: (round(one[0], 9), one[1], not one[2]))
     times = {name: max(0, round(ns)) for name, ns in zip(_NAMES, values, strict=True)}
     for name in ("read", "program"):
         times[name] = max(times[name] - TRANSFER_NS, 0)
     disk: dict[str, Any] = {
         "model": "ssd",
         "units": units,
-        "servers": max(16, units),
+        "servers": max(16, units, min(recorded.depth, 4096)),
         "overhead": exact_time(times["overhead"]),
         "read": exact_time(times["read"]),
         "transfer": exact_time(TRANSFER_NS),
     }
+    disk["erase"] = "0s"
     if buffered:
         disk["write_buffer"] = BUFFER
-    else:
-        disk["program"] = exact_time(times["program"])
-    how = f"least squares, medians of {len(reads.n) + len(writes.n)} sizes"
+        times["program"] = _keeping_up(recorded, units)
+    disk["program"] = exact_time(times["program"])
+    sizes = len(reads.n) + len(writes.n)
+    how = f"least squares, medians of {sizes} sizes"
     rows = [Parameter("units", str(units), "", "tried"), Parameter("write buffer", str(buffered).lower(), "", "tried")]
     for name, error in zip(_NAMES, errors, strict=True):
-        if name != "program" or not buffered:
+        if name != "program" or not buffered:  # behind a buffer it is no result of the fit
             value = f"{three_digits(times[name] / 1e3)} us"
-            rows.append(Parameter(name, value, f"{three_digits(error / 1e3)} us", how))
-    notes = ["transfer, erase and flush are defaults: service times do not show them"]
+            rows.append(Parameter(name, value, f"{three_digits(error / 1e3)} us" if sizes > 3 else "", how))
+    notes = ["transfer and flush are defaults, erase is set to 0s: service times do not show them"]
+    if buffered:
+        notes.append("program is as short as the recorded writes need, but no longer than the default")
     if len(reads.n) < 2:
         notes.append("reads of one size only: overhead and read cannot be told apart")
     return DriveFit(disk, rows, notes)
+
+
+def _keeping_up(recorded: Services, units: int) -> int:
+    """Return the longest program of a page with which *units* write all of *recorded* in half of its time, in ns."""
+    pages = -(-int(recorded.sectors[recorded.of("W")].sum()) // PAGE_SECTORS)
+    span = int(recorded.end_ns.max() - recorded.start_ns.min())
+    return max(min(PROGRAM_NS, units * span // (2 * pages) - TRANSFER_NS), 0)
 
 
 def _medians(recorded: Services, op: str) -> _Medians:

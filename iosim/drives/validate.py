@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from iosim.drives.disk_file import read_disk, write_beside
-from iosim.drives.judge import as_json, doubts, judge
+from iosim.drives.judge import as_json, check_size, doubts, judge
 from iosim.drives.service_logs import read_services
-from iosim.model.errors import OutputError, ScenarioError
+from iosim.model.errors import OutputError
 from iosim.model.units import human_time
 from iosim.results.wording import plural
 from iosim.traces.reading import ReadOptions
@@ -42,12 +42,7 @@ def run(
     described, model = read_disk(disk, name)
     log = read_services(recording, options)
     recorded = log.services
-    sectors = getattr(model, "sectors", None)
-    if sectors is not None and recorded.end_sector > sectors:
-        raise ScenarioError(
-            f"{disk}: the disk {described.name} has {sectors:,} sectors, "
-            f"the recording goes up to {recorded.end_sector:,}"
-        )
+    check_size(model, recorded, f"{disk}: the disk {described.name}")
     with errors.status("replaying the recording"):
         found = judge(model, recorded, described.servers, seed)
     title = f"{recording.name} on {described.name} ({described.model})"
