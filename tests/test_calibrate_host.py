@@ -1,7 +1,9 @@
 """calibrate host: known costs are recovered, recordings of a real host are understood, damage is told."""
 
+import contextlib
 import gzip
 import hashlib
+import random
 from fractions import Fraction
 from pathlib import Path
 
@@ -223,6 +225,33 @@ def test_lost_events_are_counted_and_nothing_is_matched_across(tmp_path: Path) -
     assert found.n_lost == 1
     assert f"lost.txt:{writing + 2}: events were lost here; 1 such lines were skipped" in found.notes
     assert len(found.steps) == len(whole.steps) - 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_traces_raise_nothing_but_trace_errors(tmp_path: Path, seed: int) -> None:
+    generator = random.Random(seed)
+    kept = part(tmp_path, "dma_w_irq_8.ftrace.gz", 20_000, 21_500)
+    for _ in range(150):
+        at = generator.randrange(len(kept))
+        line = kept[at]
+        begin, end = sorted(generator.randrange(len(line) + 1) for _ in range(2))
+        change = generator.randrange(5)
+        if change == 0:
+            kept[at] = line[:begin] + line[end:]
+        elif change == 1:
+            kept[at] = line[:begin] + "".join(generator.choices("0123456789abcdef():, ->=[]", k=4)) + line[end:]
+        elif change == 2:
+            kept[at], kept[at - 1] = kept[at - 1], kept[at]
+        elif change == 3:
+            del kept[at]
+        else:
+            kept.insert(at, line)
+    path = write(tmp_path / "damaged.txt", kept)
+    found = host_events.read(path, ReadOptions(clock_hz=TSC.clock_hz, skip=True))
+    assert (found.exits["kvm_us"] >= 0).all()
+    assert len(found.steps) <= 11
+    with contextlib.suppress(TraceError):
+        host_events.read(path, TSC)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,23 @@ def test_command_compares_draws_and_writes(tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "v.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_result_of_an_earlier_run_is_judged_with_its_own_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The profile's file is named from the scenario's folder; the result lies elsewhere.
+    monkeypatch.chdir(tmp_path)
+    profile = PROJECT / "iosim" / "profiles" / "vmx-2017.toml"
+    (tmp_path / "mine.toml").write_bytes(profile.read_bytes())
+    scenario = (SCENARIOS / "w30_outw_64.toml").read_text()
+    scenario = scenario.replace('"pvm-nested"', '"mine.toml"').replace("../../traces", str(PROJECT / "traces"))
+    (tmp_path / "s.toml").write_text(scenario.replace("../disks", str(PROJECT / "scenarios" / "disks")))
+    wish = ["--set", 'run.log="ports"', "--out", "deeper/result"]
+    assert run(capsys, "run", "s.toml", *wish).status == 0
+    answer = run(capsys, "validate", "host", str(BARE / "w30_outw_64.measured.csv.gz"), "--result", "deeper/result")
+    assert (answer.status, answer.err) == (0, "")
+    assert "up to the submission" in answer.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -25,6 +25,7 @@ from iosim.calibrate.overhead import UNKNOWN, Overhead
 from iosim.hosts import measured, parts
 from iosim.hosts.command import predicted_parts
 from iosim.hosts.judge import Judgement, judge
+from iosim.model.costs import load_profile
 from iosim.model.units import three_digits
 from iosim.results.result import Result
 from iosim.traces.reading import ReadOptions
@@ -57,7 +58,10 @@ def simulated(workload: str, scenario: Path | None = None, changes: Sequence[str
 def judged(workload: str, result: Result, folder: Path = SCENARIOS) -> dict[str, Judgement]:
     """Return the comparison of each part of *workload*'s commands, by the part's name."""
     path = PROJECT / "traces" / "bare" / f"{workload}.measured.csv.gz"
-    found = judge(measured.read([path], ReadOptions(), UNKNOWN).parts, predicted_parts(result, folder))
+    found = judge(
+        measured.read([path], ReadOptions(), UNKNOWN).parts,
+        predicted_parts(result, load_profile(result.scenario.host.profile, folder)),
+    )
     return {one.name: one for one in found}
 
 

@@ -137,7 +137,8 @@ class Operations:
             return
         operation = self._first("exit", "ws")
         if operation is None:
-            self.n_unmatched += 1
+            # Before the guest's first request QEMU reads files for itself.
+            self.n_unmatched += bool(self.done)
             return
         operation.worker = event.thread
         candidate = operation.woken.get(event.thread)

@@ -16,7 +16,7 @@ from iosim.hosts import parts
 from iosim.hosts.judge import Judgement, judge, unexplained
 from iosim.hosts.measured import read
 from iosim.model import units
-from iosim.model.costs import load_profile
+from iosim.model.costs import Profile, load_profile
 from iosim.model.errors import OutputError, ProfileError, ScenarioError, shown
 from iosim.model.units import NS_PER_UNIT, three_digits
 from iosim.results import result as results
@@ -64,8 +64,8 @@ def run(wish: Wish, stdout: Console, stderr: Console) -> None:
     with stderr.status("reading the measurement"):
         measured = read(wish.measured, options, overhead)
     with stderr.status("simulating"):
-        result, folder = _predicted(wish, measured.traced)
-    found = judge(measured.parts, predicted_parts(result, folder))
+        result, profile = _predicted(wish, measured.traced)
+    found = judge(measured.parts, predicted_parts(result, profile))
     if not found:
         raise ScenarioError(f"{wish.measured[0]}: nothing in it can be compared with the result of this scenario")
     lines = unexplained(found, measured.traced, overhead_text(overhead)) + measured.notes
@@ -99,10 +99,13 @@ def _overhead(text: str | None) -> Overhead:
         raise ProfileError(f"--record-cost: {error}, got {shown(text)}") from None
 
 
-def _predicted(wish: Wish, traced: bool) -> tuple[Result, Path]:
-    """Return the result to judge, and the folder that its file names are relative to."""
+def _predicted(wish: Wish, traced: bool) -> tuple[Result, Profile]:
+    """Return the result to judge, and its profile."""
     if wish.result is not None:
-        return results.read(wish.result), wish.result
+        earlier = results.read(wish.result)
+        # The scenario in the folder names files as seen from there.
+        scenario = scenario_file.load(wish.result / "scenario.toml", [])
+        return earlier, load_profile(scenario.host.profile, wish.result)
     assert wish.scenario is not None
     changes = [*wish.changes, 'run.log="ports"']
     if wish.profile is not None:
@@ -112,14 +115,14 @@ def _predicted(wish: Wish, traced: bool) -> tuple[Result, Path]:
     if traced:
         pio = any(drive.transfer == "pio" for vm in scenario.vm for drive in vm.drive)
         scenario = scenario_file.load(wish.scenario, [*changes, f"run.window={_SOME if pio else _ALL}"])
-    return simulate(scenario, wish.scenario.parent), wish.scenario.parent
+    return simulate(scenario, wish.scenario.parent), load_profile(scenario.host.profile, wish.scenario.parent)
 
 
-def predicted_parts(result: Result, folder: Path) -> dict[str, Floats]:
+def predicted_parts(result: Result, profile: Profile) -> dict[str, Floats]:
     """Return the samples of *result* in ns by the name of a part."""
     found: dict[str, Floats] = {}
     if result.accesses is not None:
-        found |= parts.of_requests(result.requests, result.accesses, load_profile(result.scenario.host.profile, folder))
+        found |= parts.of_requests(result.requests, result.accesses, profile)
     else:
         ended = result.requests[result.requests["status"] == "ok"]
         found[parts.TOTAL] = ended["latency_ns"].to_numpy(dtype=np.float64)
