@@ -7,7 +7,7 @@ from typing import Any
 from iosim.analytic import laws
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
-from iosim.model.scenario import DriveTable, Scenario
+from iosim.model.scenario import Scenario, VmTable
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES
 from iosim.results import tables
@@ -17,6 +17,7 @@ from iosim.results.spans import spans
 from iosim.results.summary import summarise
 from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import ReadOptions, read_trace
+from iosim.traces.reading import PortDrive
 from iosim.traces.table import check_size
 
 TraceReader = Callable[[Path, ReadOptions], Trace]
@@ -119,9 +120,17 @@ def run_and_tabulate(
     )
 
 
-def trace_options(drive: DriveTable) -> ReadOptions:
-    """Return what the scenario asks of the reader of the drive's trace."""
-    return ReadOptions(format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device)
+def trace_options(vm: VmTable, index: int) -> ReadOptions:
+    """Return what the scenario asks of the reader of a drive's trace."""
+    drive = vm.drive[index]
+    ports = None
+    if drive.replay == "ports":
+        position = vm.positions()[index]
+        other_is_free = all(other >> 1 != 1 - (position >> 1) for other in vm.positions() if other >= 0)
+        ports = PortDrive(position >> 1, position & 1, drive.multiple, other_is_free, drive.completion)
+    return ReadOptions(
+        format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device, ports=ports
+    )
 
 
 def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
@@ -134,13 +143,13 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
     traces: dict[tuple[int, int], Trace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
-            wanted = folder / drive.trace, trace_options(drive)
+            wanted = folder / drive.trace, trace_options(vm, index)
             if wanted not in read:
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
-            if drive.driver != "libata":
+            if drive.driver != "libata" and drive.replay != "ports":
                 check_size(trace, 1 << 28, f"{place}.driver {drive.driver} knows LBA28 only")
     return traces

@@ -418,6 +418,8 @@ class IDEBus:
         self.runstate = runstate
         self.control = 0
         self._delayed = 0
+        self.on_unheard: Callable[[], None] | None = None
+        """Called when a command has come to its end without an interrupt."""
         self._irqchip = irqchip
         self._main_loop = main_loop
         self.reset()
@@ -527,6 +529,25 @@ class IDEBus:
         drive = self.drives[self.unit]
         return None if drive is None else drive.data(n_bytes)
 
+    def bytes_within_block(self) -> int:
+        """Return how many bytes can be moved at least without coming to the end of a block."""
+        drive = self.drives[self.unit]
+        if drive is None or not drive.status & DRQ or drive.end_transfer is None:
+            return 1 << 62
+        return drive.data_left - 1
+
+    def command_sectors(self, lba48: bool) -> int:
+        """Return how many sectors a command would ask for that is written now."""
+        drive = self.drives[self.unit]
+        if drive is None:
+            return 0
+        return (drive.regs[2] | (drive.hob[2] << 8 if lba48 else 0)) or (65536 if lba48 else 256)
+
+    @property
+    def transfers_by_dma(self) -> bool:
+        """Whether a DMA command has been given and is not over."""
+        return self._dma is not None
+
     @property
     def failed(self) -> bool:
         """Whether the last command of the selected drive has ended with ERR in the status."""
@@ -561,7 +582,7 @@ class IDEBus:
                 self.wants_irq = False
                 yield SYNC
                 thread.request = None
-                yield from self.ide_set_irq()
+                yield from self.ide_set_irq(by_vcpu=True)
         if submission is not None:
             yield from submission(thread)
 
@@ -630,21 +651,29 @@ class IDEBus:
 
     # Interrupt
 
-    def ide_set_irq(self) -> Steps[None]:
-        """Raise INTRQ unless nIEN is set: bmdma_irq, then the ioctls. The job of the channel is over either way."""
+    def ide_set_irq(self, by_vcpu: bool = False) -> Steps[None]:
+        """Raise INTRQ unless nIEN is set: bmdma_irq, then the ioctls. The job of the channel is over either way.
+
+        *by_vcpu*: a command has ended within its own exit; otherwise the main loop raises it.
+        """
         request = self.request
         self.in_flight = False
+        heard = False
         if self.control & DISABLE_IRQ:
             yield SYNC
-            self._let_go(request)
-            return
-        yield self.paths.set_irq
-        self.bm_status |= BM_INT
-        yield from self._irqchip.raise_line(self.gsi, request, lambda: self._let_go(request))
+            self._let_go(request, by_vcpu)
+        else:
+            yield self.paths.set_irq
+            self.bm_status |= BM_INT
+            heard = yield from self._irqchip.raise_line(self.gsi, request, lambda: self._let_go(request, by_vcpu))
+        if not heard and self.on_unheard is not None:
+            yield SYNC
+            self.on_unheard()
 
-    def _let_go(self, request: Request | None) -> None:
+    def _let_go(self, request: Request | None, by_vcpu: bool) -> None:
         """The main loop is done with the request; the interrupt, or the guest's polling, carries it on."""
-        self._main_loop.put_down()
+        if not by_vcpu:
+            self._main_loop.put_down()
         if request is not None:
             request.wait_in(Stage.IRQ_DELIVERY, "vcpu")
 

@@ -140,7 +140,7 @@ class RawResult:
                 levels.append(_level(f"{name}/iothread/{name_of_loop}/pool", 64, pool.busy, pool.queue))
             for index, (size, in_flight, queue) in vm.virtio_levels.items():
                 levels.append(_level(f"{name}/drive{index}", size, in_flight, queue))
-            used = sorted({drive.channel for drive in vm.drives if drive.device is None})
+            used = sorted({drive.channel for drive in vm.drives if drive.channel is not None})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
             for index, backend in enumerate(vm.qemu.backends):

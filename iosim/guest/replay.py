@@ -1,0 +1,433 @@
+"""A guest that does what was recorded: a sequence of port accesses with the guest's own time between them.
+
+The driver is not described. What is known of it is which accesses it made (`iosim.model.ports`), so here it makes them
+again, in this order, on the simulated device; only where it waited for the device, it waits for the simulated one.
+
+* Wait.INTERRUPT: nothing is done until the interrupt has been taken; the vCPU halts meanwhile.
+* Wait.POLL: the register is read until the device is ready, as often as that takes.
+* Wherever else the device is at work though the recording found it ready, the guest halts until it is (a *stall*).
+
+The guest does not wait for what cannot come: an interrupt that the device has not raised is counted as missed.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from iosim.guest.access import AccessBinder, BoundAccess, Section, cost_key
+from iosim.guest.cpu import GuestCpu, Ops
+from iosim.guest.kernel import GuestKernel
+from iosim.host import HostThread
+from iosim.kvm import Irq
+from iosim.model.ata import Reg
+from iosim.model.costs import Cost
+from iosim.model.ports import UNKNOWN, PortSequence, PortStep, Wait
+from iosim.model.records import ERROR, OK, Request
+from iosim.model.stages import Stage
+from iosim.model.steps import SYNC, AccessKind, Block, Item, Mode, Op, Path, Steps
+
+BUSY, DRQ = 0x80, 0x08
+BM_ACTIVE, BM_START = 0x01, 0x01
+CARRIED_OUT = frozenset({0x20, 0x24, 0xC4, 0x29, 0x30, 0x34, 0xC5, 0x39, 0xC8, 0x25, 0xCA, 0x35, 0xE7, 0xEA, 0xC6})
+"""The commands that the simulated device knows; it aborts any other."""
+EXT_DMA = (0x25, 0x35)
+_MOST_SECTIONS = 10_000
+"""So many are kept: a guest without recorded times repeats the same ones."""
+
+
+class Feed(Protocol):
+    """Who makes the requests of the sequence, and keeps the account of them."""
+
+    def arrive(self, number: int) -> Request:
+        """The guest begins request *number* at this instant."""
+
+    def over(self) -> None:
+        """The sequence has come to its end."""
+
+
+class ReplayedDrive:
+    """The drive as its requests know it. A flush command is one, whatever the device says of a write cache."""
+
+    write_cache = True
+
+    def __init__(self, vm: str, index: int, channel: int, vcpu: int, completed: Callable[[Request], None]) -> None:
+        self.vm = vm
+        self.index = index
+        self.channel = channel
+        self.vcpu = vcpu
+        self.completed = completed
+        self.device: PortReplay
+
+    def vcpu_of(self, number: int) -> int:
+        """Return the vCPU that makes the drive's requests."""
+        return self.vcpu
+
+
+class Written:
+    """What a section writes: one value for each of its accesses."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple[int, ...]) -> None:
+        self.values = values
+
+
+class _Phase(Enum):
+    """How far the present step has come."""
+
+    WAIT = 0
+    ACCESS = 1
+    END = 2
+
+
+class PortReplay:
+    """Makes the accesses of a sequence on one vCPU; to the guest's kernel a device with an interrupt.
+
+    It runs as work of the kernel, from one wait to the next. `counts`: how often it waited where the recording did not
+    (stalls), did not get an interrupt, and gave the device a command that it does not know.
+    """
+
+    def __init__(
+        self,
+        cpu: GuestCpu,
+        irq_cpu: GuestCpu,
+        kernel: GuestKernel,
+        bus: Any,
+        levels: Any,
+        accesses: "AccessCosts",
+        sequence: PortSequence,
+        feed: Feed,
+    ) -> None:
+        self.ends_interrupt_first = not sequence.ends_by_pic
+        self.counts = {"stalls": 0, "missed_interrupts": 0, "unknown_commands": 0}
+        self._cpu = cpu
+        self._irq_cpu = irq_cpu
+        self._kernel = kernel
+        self._bus = bus
+        self._levels = levels
+        self._accesses = accesses
+        self._steps = sequence.steps
+        self._feed = feed
+        self._timer: HostThread
+        self._at = 0
+        self._left = 0
+        self._phase = _Phase.WAIT
+        self._request: Request | None = None
+        self._interrupted = False
+        self._waiting = False
+        self._was_idle = False
+        self._dead = False
+        bus.on_unheard = self._look
+
+    def begin(self, timer: HostThread) -> Steps[None]:
+        """The guest begins. As the steps of *timer*, a stream: its alarm ends the guest's own pauses."""
+        self._timer = timer
+        while not self._dead:
+            self._kernel.add_work(self._go_on, None)
+            yield Block()
+
+    # What the kernel asks (iosim.guest.kernel.Device)
+
+    def arrive(self, request: Request) -> None:
+        """A request begins with its first access; there is no queue."""
+
+    def interrupt(self, irq: Irq) -> Ops:
+        """The channel's interrupt has been taken: who waits for it goes on as soon as its vCPU can."""
+        yield SYNC
+        if irq.request is not None and self._irq_cpu.thread.request is irq.request:
+            irq.request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
+        self._irq_cpu.put_down()
+        self._interrupted = True
+        self._look()
+
+    def die(self) -> None:
+        """There is no guest any more; one that boots again does something else."""
+        self._dead = True
+        self._waiting = False
+
+    def revive(self) -> None:
+        """See `die`."""
+
+    # Waiting
+
+    def _look(self) -> None:
+        """Go on if the guest waits and the device is done."""
+        if self._waiting and self._is_settled():
+            self._waiting = False
+            self._kernel.add_work(self._go_on, self._request)
+
+    def _is_settled(self) -> bool:
+        """Whether the device is done, and its interrupt has been taken if there was one."""
+        return not self._bus.in_flight and not any(irq.gsi == self._bus.gsi for irq in self._irq_cpu.vcpu.irr)
+
+    def _stop(self, stall: bool) -> None:
+        self.counts["stalls"] += stall
+        self._waiting = True
+        self._put_down()
+
+    def _put_down(self) -> None:
+        """The thread works for nobody; a request that it has carried waits for the guest."""
+        request = self._cpu.thread.request
+        if request is not None:
+            request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
+        self._cpu.put_down()
+
+    def _take_up(self) -> None:
+        """The thread works for the request that has begun, unless the device does."""
+        request = self._request
+        if request is not None and self._cpu.thread.request is not request and not self._bus.in_flight:
+            self._cpu.carry(request)
+
+    # The sequence
+
+    def _go_on(self) -> Ops:
+        """Make accesses until the guest has to wait."""
+        steps = self._steps
+        yield SYNC
+        self._take_up()
+        while self._at < len(steps) and not self._dead:
+            if self._phase is _Phase.WAIT:
+                if not (yield from self._ready(steps[self._at])):
+                    return
+                self._phase, self._left = _Phase.ACCESS, steps[self._at].times
+            if self._phase is _Phase.ACCESS:
+                if not (yield from self._access(steps[self._at])):
+                    return
+                self._phase = _Phase.END
+            if not (yield from self._end(steps[self._at])):
+                return
+            self._phase = _Phase.WAIT
+            self._at += 1
+        yield SYNC
+        self._put_down()
+        if self._at == len(steps) and not self._dead:
+            self._feed.over()
+
+    def _ready(self, step: PortStep) -> Ops:
+        """Tell whether the guest may make the access now; if not, it waits from here on."""
+        if step.idle_ns and not self._was_idle:
+            yield SYNC
+            self._was_idle = True
+            self._put_down()
+            self._timer.wake_at(self._cpu.thread.host.now_ns + step.idle_ns)
+            return False
+        self._was_idle = False
+        if step.wait in (Wait.NONE, Wait.POLL):
+            return True
+        yield SYNC
+        if not self._is_settled():
+            self._stop(stall=step.wait is Wait.READY)
+            return False
+        if step.wait is Wait.INTERRUPT and not self._interrupted:
+            self.counts["missed_interrupts"] += 1
+        self._interrupted = False
+        self._take_up()
+        return True
+
+    def _end(self, step: PortStep) -> Ops:
+        """End the request that ends behind the step; False if its device is not done with it yet."""
+        request = self._request
+        if step.ends < 0 or request is None:
+            return True
+        yield SYNC
+        if not self._is_settled():
+            self._stop(stall=True)
+            return False
+        self._take_up()
+        self._cpu.put_down()
+        self._request = self._bus.request = None
+        self._levels.busy(self._bus.number).set(self._cpu.thread.host.now_ns, 0)
+        self._kernel.end(request, ERROR if self._bus.failed else OK)
+        return True
+
+    def _begin(self, step: PortStep) -> Ops:
+        """The guest's time before the access; behind it the request begins that begins with the access."""
+        yield self._accesses.gap(step)
+        yield SYNC
+        if self._dead:
+            return
+        request = self._feed.arrive(step.begins)
+        request.issue_ns = request.arrival_ns
+        self._request = self._bus.request = request
+        self._interrupted = False
+        self._levels.busy(self._bus.number).set(request.arrival_ns, 1)
+        self._cpu.carry(request)
+
+    # Accesses
+
+    def _access(self, step: PortStep) -> Ops:
+        """Make the accesses of the step, and those that follow it at once; False if the guest has to wait before."""
+        if step.begins >= 0:
+            yield from self._begin(step)
+        if step.register is None:
+            yield from self._cpu.exact_access(self._accesses.bound(step), step.value)
+        elif step.wait is Wait.POLL:
+            yield from self._poll(step)
+        elif step.register is Reg.DATA:
+            return (yield from self._data(step))
+        elif _may_begin(step):
+            yield from self._alone(step)
+        else:
+            yield from self._section(step)
+        return True
+
+    def _alone(self, step: PortStep) -> Ops:
+        """An access that may begin a submission or raise the interrupt within its own exit."""
+        yield SYNC
+        if step.register is Reg.COMMAND:
+            self._bus.prd_bytes = self._bus.command_sectors(step.value in EXT_DMA) * 512
+            self.counts["unknown_commands"] += step.value not in CARRIED_OUT
+        yield from self._cpu.exact_access(self._accesses.bound(step), step.value)
+
+    def _poll(self, step: PortStep) -> Ops:
+        """Read until the device is ready; once if it is already, or if the register does not show it."""
+        yield SYNC
+        bus, register = self._bus, step.register
+        mask = BM_ACTIVE if register is Reg.BM_STATUS else BUSY | DRQ if bus.transfers_by_dma else BUSY
+        if not bus.in_flight or (register is Reg.BM_STATUS and not bus.transfers_by_dma):
+            yield from self._cpu.exact_access(self._accesses.bound(step))
+        else:
+            loop, first = self._accesses.poll(step)
+            if first is not None:
+                yield first
+            yield from self._cpu.poll(loop, bus, lambda value: not value & mask)
+        yield SYNC
+        self._interrupted = False
+        self._take_up()
+
+    def _data(self, step: PortStep) -> Ops:
+        """Words of the data port, together as long as they only fill or empty the buffer; False to wait."""
+        access = self._accesses.bound(step)
+        n_bytes = step.width * step.items
+        while self._left:
+            yield SYNC
+            if self._bus.in_flight:
+                self._stop(stall=True)
+                return False
+            n = min(self._left, self._bus.bytes_within_block() // n_bytes)
+            if n:
+                yield from self._cpu.repeated(access, n, self._bus)
+            else:
+                n = 1
+                yield from self._cpu.exact_access(access)
+            self._left -= n
+        return True
+
+    def _section(self, first: PortStep) -> Ops:
+        """Register accesses, up to the next one that needs more care or ends a request."""
+        chosen = [first]
+        while chosen[-1].ends < 0 and self._at + 1 < len(self._steps) and _follows(self._steps[self._at + 1]):
+            self._at += 1
+            chosen.append(self._steps[self._at])
+        yield SYNC
+        section = self._accesses.section(chosen)
+        # What is written to the PRD register is the address of a table in the guest's memory.
+        values = [self._bus.prd_bytes if step.register is Reg.BM_PRD else step.value for step in chosen]
+        yield from self._cpu.section(section, Written(tuple(values)), self._bus)
+
+
+def _may_begin(step: PortStep) -> bool:
+    """Tell whether the access may begin a submission."""
+    return step.write and (
+        step.register is Reg.COMMAND or (step.register is Reg.BM_COMMAND and bool(step.value & BM_START))
+    )
+
+
+def _follows(step: PortStep) -> bool:
+    """Tell whether the step may be made together with those before it."""
+    simple = step.register is not None and step.register is not Reg.DATA and not _may_begin(step)
+    return simple and step.wait is Wait.NONE and not step.idle_ns and step.begins < 0
+
+
+class AccessCosts:
+    """The accesses of a sequence on one channel: what each looks like, and the guest's time before it.
+
+    *string*: whether single items of the data port are moved by a string instruction. *round_trip_ns*: the mean time of
+    an access in the profile, from the guest back into it.
+    """
+
+    def __init__(
+        self, binder: AccessBinder, sequence: PortSequence, string: bool, round_trip_ns: Callable[[AccessKind], float]
+    ) -> None:
+        self._binder = binder
+        self._poll_gaps_ns = sequence.poll_gaps_ns
+        self._string = string
+        self._round_trip_ns = round_trip_ns
+        self._bound: dict[tuple[AccessKind, Path, int], BoundAccess] = {}
+        self._sections: dict[tuple[BoundAccess, ...], Section] = {}
+        self._loops: dict[AccessKind, BoundAccess] = {}
+        self._runs: dict[int, Path] = {}
+        self._nothing = Path((), Mode.GUEST)
+
+    def bound(self, step: PortStep, field: int = 0) -> BoundAccess:
+        """Return the access of *step* with the guest's time before it; *field* says which value of many it writes."""
+        kind = self.kind(step)
+        path = self._nothing if step.begins >= 0 else self.gap(step)
+        key = (kind, path, field)
+        if key not in self._bound:
+            self._bound[key] = BoundAccess(kind, path, Reg.FEATURE if step.register is None else step.register, field)
+        return self._bound[key]
+
+    def section(self, steps: Sequence[PortStep]) -> Section:
+        """Return the accesses of *steps* as one section; access number n writes value number n."""
+        accesses = tuple(self.bound(step, number) for number, step in enumerate(steps))
+        section = self._sections.get(accesses)
+        if section is None:
+            section = Section(accesses, None)
+            if len(self._sections) < _MOST_SECTIONS:
+                self._sections[accesses] = section
+        return section
+
+    def poll(self, step: PortStep) -> tuple[BoundAccess, Path | None]:
+        """Return one read of a loop, and what the guest spends before the first one beyond that."""
+        assert step.register is not None
+        kind = self.kind(step)
+        loop_ns = self._poll_gaps_ns.get(step.register)
+        if kind not in self._loops:
+            path = self._by_profile(step) if loop_ns is None else self._run(loop_ns)
+            self._loops[kind] = BoundAccess(kind, path, step.register, 0)
+        if step.begins >= 0 or step.gap_ns == UNKNOWN or step.gap_ns <= (loop_ns or 0):
+            return self._loops[kind], None
+        return self._loops[kind], self._run(step.gap_ns - (loop_ns or 0))
+
+    def kind(self, step: PortStep) -> AccessKind:
+        """Return what the access looks like from outside."""
+        if step.register is None:
+            return AccessKind(step.port, step.write, step.width, step.items, step.items > 1)
+        string = step.items > 1 or (self._string and step.register is Reg.DATA)
+        return AccessKind(self._binder.ports[step.register], step.write, step.width, step.items, string)
+
+    def gap(self, step: PortStep) -> Path:
+        """Return the guest's time before the access: as recorded, or what the profile says.
+
+        A pause between two commands that was recorded only as a time between two accesses is that less one access.
+        """
+        if step.gap_ns != UNKNOWN:
+            return self._run(step.gap_ns)
+        path = self._by_profile(step)
+        if step.between_ns == UNKNOWN:
+            return path
+        ns = round(step.between_ns - self._round_trip_ns(self.kind(step)))
+        return self._run(ns) if ns > _mean_ns(path) else path
+
+    def _by_profile(self, step: PortStep) -> Path:
+        if step.register is None:
+            key = "guest.reg_w"
+        elif step.register is Reg.DATA:
+            way = "out" if step.write else "in"
+            key = f"guest.data_{way}_{'rep' if self.kind(step).string else 'loop'}"
+        elif step.register is Reg.BM_COMMAND and _may_begin(step):
+            key = "guest.bm_start"
+        else:
+            key = cost_key(step.register, step.write)
+        return self._binder.binder.path((key, "guest code"), mode=Mode.GUEST)
+
+    def _run(self, ns: int) -> Path:
+        if ns not in self._runs:
+            cost = Cost("guest code", ns)
+            self._runs[ns] = Path([Item(Op.SPEND, Stage.GUEST_RUN, "guest code", cost, Mode.GUEST)], Mode.GUEST)
+        return self._runs[ns]
+
+
+def _mean_ns(path: Path) -> float:
+    return sum(item.cost.mean_ns for item in path.items if item.cost is not None)
