@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iosim.analytic import laws
+from iosim.machine import vm_names
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario, VmTable
@@ -90,15 +91,17 @@ def run_and_tabulate(
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
             trace = traces[at, index]
-            facts.append(
-                {
-                    "vm": vm.name,
-                    "drive": index,
-                    "trace": drive.trace,
-                    "sha256": trace.sha256,
-                    "requests": len(trace) * vm.count,
-                }
-            )
+            fact: dict[str, Any] = {
+                "vm": vm.name,
+                "drive": index,
+                "trace": drive.trace,
+                "sha256": trace.sha256,
+                "requests": len(trace) * vm.count,
+            }
+            if trace.ports is not None:
+                made = [raw.replays[name, index] for name in vm_names(vm)]
+                fact["ports"] = trace.ports.found | {key: sum(one[key] for one in made) for key in made[0]}
+            facts.append(fact)
     described: dict[str, Any] = {
         "name": profile.name,
         "machine": profile.machine,

@@ -8,6 +8,7 @@ again, in this order, on the simulated device; only where it waited for the devi
 * Wherever else the device is at work though the recording found it ready, the guest halts until it is (a *stall*).
 
 The guest does not wait for what cannot come: an interrupt that the device has not raised is counted as missed.
+From the first access of a request to its end interrupts are off, but while the guest waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +29,6 @@ from iosim.model.steps import SYNC, AccessKind, Block, Item, Mode, Op, Path, Ste
 
 BUSY, DRQ = 0x80, 0x08
 BM_ACTIVE, BM_START = 0x01, 0x01
-CARRIED_OUT = frozenset({0x20, 0x24, 0xC4, 0x29, 0x30, 0x34, 0xC5, 0x39, 0xC8, 0x25, 0xCA, 0x35, 0xE7, 0xEA, 0xC6})
-"""The commands that the simulated device knows; it aborts any other."""
 EXT_DMA = (0x25, 0x35)
 _MOST_SECTIONS = 10_000
 """So many are kept: a guest without recorded times repeats the same ones."""
@@ -84,7 +83,7 @@ class PortReplay:
     """Makes the accesses of a sequence on one vCPU; to the guest's kernel a device with an interrupt.
 
     It runs as work of the kernel, from one wait to the next. `counts`: how often it waited where the recording did not
-    (stalls), did not get an interrupt, and gave the device a command that it does not know.
+    (stalls), did not get an interrupt, and gave the device a command that it ignored, or aborted.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class PortReplay:
         feed: Feed,
     ) -> None:
         self.ends_interrupt_first = not sequence.ends_by_pic
-        self.counts = {"stalls": 0, "missed_interrupts": 0, "unknown_commands": 0}
+        self.counts = {"stalls": 0, "missed_interrupts": 0, "ignored_commands": 0, "aborted_commands": 0}
         self._cpu = cpu
         self._irq_cpu = irq_cpu
         self._kernel = kernel
@@ -116,6 +115,7 @@ class PortReplay:
         self._interrupted = False
         self._waiting = False
         self._was_idle = False
+        self._ignored = False
         self._dead = False
         bus.on_unheard = self._look
 
@@ -144,6 +144,7 @@ class PortReplay:
         """There is no guest any more; one that boots again does something else."""
         self._dead = True
         self._waiting = False
+        self._levels.busy(self._bus.number).set(self._cpu.thread.host.now_ns, 0)
 
     def revive(self) -> None:
         """See `die`."""
@@ -158,15 +159,16 @@ class PortReplay:
 
     def _is_settled(self) -> bool:
         """Whether the device is done, and its interrupt has been taken if there was one."""
-        return not self._bus.in_flight and not any(irq.gsi == self._bus.gsi for irq in self._irq_cpu.vcpu.irr)
+        return not self._bus.working and not any(irq.gsi == self._bus.gsi for irq in self._irq_cpu.vcpu.irr)
 
     def _stop(self, stall: bool) -> None:
-        self.counts["stalls"] += stall
+        self.counts["stalls"] += stall and self._bus.working
         self._waiting = True
         self._put_down()
 
     def _put_down(self) -> None:
         """The thread works for nobody; a request that it has carried waits for the guest."""
+        self._cpu.interrupts_on = True
         request = self._cpu.thread.request
         if request is not None:
             request.wait_in(Stage.GUEST_QUEUE, self._cpu.thread.name)
@@ -175,7 +177,8 @@ class PortReplay:
     def _take_up(self) -> None:
         """The thread works for the request that has begun, unless the device does."""
         request = self._request
-        if request is not None and self._cpu.thread.request is not request and not self._bus.in_flight:
+        self._cpu.interrupts_on = request is None
+        if request is not None and not self._bus.working:
             self._cpu.carry(request)
 
     # The sequence
@@ -234,10 +237,15 @@ class PortReplay:
             self._stop(stall=True)
             return False
         self._take_up()
-        self._cpu.put_down()
+        self._put_down()
         self._request = self._bus.request = None
         self._levels.busy(self._bus.number).set(self._cpu.thread.host.now_ns, 0)
-        self._kernel.end(request, ERROR if self._bus.failed else OK)
+        if self._bus.failed or self._ignored:
+            request.error = request.error or "EIO"
+            self._kernel.end(request, ERROR)
+        else:
+            self._kernel.end(request, OK)
+        self._ignored = False
         return True
 
     def _begin(self, step: PortStep) -> Ops:
@@ -251,7 +259,7 @@ class PortReplay:
         self._request = self._bus.request = request
         self._interrupted = False
         self._levels.busy(self._bus.number).set(request.arrival_ns, 1)
-        self._cpu.carry(request)
+        self._take_up()
 
     # Accesses
 
@@ -274,17 +282,24 @@ class PortReplay:
     def _alone(self, step: PortStep) -> Ops:
         """An access that may begin a submission or raise the interrupt within its own exit."""
         yield SYNC
+        bus = self._bus
         if step.register is Reg.COMMAND:
-            self._bus.prd_bytes = self._bus.command_sectors(step.value in EXT_DMA) * 512
-            self.counts["unknown_commands"] += step.value not in CARRIED_OUT
+            bus.prd_bytes = bus.command_sectors(step.value in EXT_DMA) * 512
+            if bus.ignores_command():
+                self._ignored = True
+                self.counts["ignored_commands"] += 1
         yield from self._cpu.exact_access(self._accesses.bound(step), step.value)
+        if step.register is Reg.COMMAND:
+            yield SYNC
+            self.counts["aborted_commands"] += not bus.working and bus.failed
 
     def _poll(self, step: PortStep) -> Ops:
         """Read until the device is ready; once if it is already, or if the register does not show it."""
         yield SYNC
         bus, register = self._bus, step.register
-        mask = BM_ACTIVE if register is Reg.BM_STATUS else BUSY | DRQ if bus.transfers_by_dma else BUSY
-        if not bus.in_flight or (register is Reg.BM_STATUS and not bus.transfers_by_dma):
+        mask = BM_ACTIVE if register is Reg.BM_STATUS else BUSY | DRQ if bus.working_by_dma else BUSY
+        shows = register is not Reg.BM_STATUS or bus.working_by_dma
+        if not bus.working or not shows or self._request is None:
             yield from self._cpu.exact_access(self._accesses.bound(step))
         else:
             loop, first = self._accesses.poll(step)
@@ -301,11 +316,11 @@ class PortReplay:
         n_bytes = step.width * step.items
         while self._left:
             yield SYNC
-            if self._bus.in_flight:
+            if self._bus.working:
                 self._stop(stall=True)
                 return False
             n = min(self._left, self._bus.bytes_within_block() // n_bytes)
-            if n:
+            if n and not self._cpu.interrupts_on:
                 yield from self._cpu.repeated(access, n, self._bus)
             else:
                 n = 1
@@ -320,6 +335,11 @@ class PortReplay:
             self._at += 1
             chosen.append(self._steps[self._at])
         yield SYNC
+        if self._bus.working or self._cpu.interrupts_on:
+            for step in chosen:
+                value = self._bus.prd_bytes if step.register is Reg.BM_PRD else step.value
+                yield from self._cpu.exact_access(self._accesses.bound(step), value)
+            return
         section = self._accesses.section(chosen)
         # What is written to the PRD register is the address of a table in the guest's memory.
         values = [self._bus.prd_bytes if step.register is Reg.BM_PRD else step.value for step in chosen]

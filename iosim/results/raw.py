@@ -78,7 +78,8 @@ class LevelData(NamedTuple):
 class RawResult:
     """Arrays and lists as the run left them.
 
-    `requests`: int64, one row per request of the traces, -1 if it never arrived.
+    `requests`: int64, one row per request of the traces, -1 if it never arrived. `replays`: what became of the port
+    accesses of each (VM, drive) that replays some.
     """
 
     scenario: Scenario
@@ -95,6 +96,7 @@ class RawResult:
     end_ns: int
     arrived: int
     page_cache: dict[str, int] | None
+    replays: dict[tuple[str, int], dict[str, int]]
 
     @classmethod
     def collect(
@@ -176,6 +178,7 @@ class RawResult:
             end_ns=end_ns,
             arrived=arrived,
             page_cache=page_cache,
+            replays={(vm.name, index): replay.counts for vm in machine.vms for index, replay in vm.replays.items()},
         )
 
 
