@@ -6,6 +6,7 @@ from typing import Any
 
 from iosim.analytic import laws
 from iosim.machine import vm_names
+from iosim.model.ata import MAX_MULT_SECTORS
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario, VmTable
@@ -130,7 +131,8 @@ def trace_options(vm: VmTable, index: int) -> ReadOptions:
     if drive.replay == "ports":
         position = vm.positions()[index]
         other_is_free = all(other >> 1 != 1 - (position >> 1) for other in vm.positions() if other >= 0)
-        ports = PortDrive(position >> 1, position & 1, drive.multiple, other_is_free, drive.completion)
+        multiple = drive.multiple if drive.multiple > 1 else MAX_MULT_SECTORS
+        ports = PortDrive(position >> 1, position & 1, multiple, other_is_free, drive.completion)
     return ReadOptions(
         format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device, ports=ports
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from iosim.model.trace import Trace
 from iosim.traces import AccessTable, ReadOptions, read_trace
@@ -31,20 +32,20 @@ class Recorder:
         line = len(self.rows) + 1
         self.rows.append(Access(self.now_ns, self.vcpu, write, port, size, items, value, guest_ns, halted, line))
 
-    def out(self, port: int, value: int, **more: int) -> None:
+    def out(self, port: int, value: int, **more: Any) -> None:
         self.add(True, port, value, **more)
 
-    def inp(self, port: int, value: int, **more: int) -> None:
+    def inp(self, port: int, value: int, **more: Any) -> None:
         self.add(False, port, value, **more)
 
-    def task_file(self, sectors: int, lba: int, device: int = 0xE0, **first: int) -> None:
+    def task_file(self, sectors: int, lba: int, device: int = 0xE0, **first: Any) -> None:
         """Count, address and drive; *first* is for the first of the writes."""
         self.out(COUNT, sectors & 0xFF, **first)
         for number, port in enumerate((0x1F3, 0x1F4, 0x1F5)):
             self.out(port, lba >> 8 * number & 0xFF)
         self.out(0x1F6, device | lba >> 24 & 0x0F)
 
-    def dma(self, lba: int, sectors: int = 8, write: bool = True, **first: int) -> None:
+    def dma(self, lba: int, sectors: int = 8, write: bool = True, **first: Any) -> None:
         """A DMA command up to the write that starts the bus master."""
         direction = 0 if write else 8
         self.out(BM_PRD, 0x600, size=4, **first)
@@ -54,9 +55,16 @@ class Recorder:
         self.out(BM_COMMAND, direction | 1)
 
 
-def recorded(rows: Sequence[Access], folder: Path, name: str = "a.csv", **drive: object) -> Trace:
+def recorded(rows: Sequence[Access], folder: Path, name: str = "a.csv", **drive: Any) -> Trace:
     """The trace that replay = "ports" reads out of *rows*."""
     path = folder / name
     write_accesses([AccessTable.of_rows(rows)], path)
-    place = {"channel": 0, "unit": 0, "multiple": 1, "other_channel": True, "completion": "auto", **drive}
-    return read_trace(path, ReadOptions(ports=PortDrive(**place)))  # type: ignore[arg-type]
+    place: dict[str, Any] = {
+        "channel": 0,
+        "unit": 0,
+        "multiple": 1,
+        "other_channel": True,
+        "completion": "auto",
+        **drive,
+    }
+    return read_trace(path, ReadOptions(ports=PortDrive(**place)))

@@ -427,7 +427,9 @@ class AccessCosts:
         path = self._by_profile(step)
         if step.between_ns == UNKNOWN:
             return path
-        ns = round(step.between_ns - self._round_trip_ns(self.kind(step)))
+        register_write = AccessKind(self._binder.ports[Reg.NSECTOR], True, 1, 1, False)
+        kind = register_write if step.register is None else self.kind(step)
+        ns = round(step.between_ns - self._round_trip_ns(kind))
         return self._run(ns) if ns > _mean_ns(path) else path
 
     def _by_profile(self, step: PortStep) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from iosim.host import HostThread
 from iosim.kvm import Access, IrqChip
-from iosim.model.ata import Reg
+from iosim.model.ata import MAX_MULT_SECTORS, Reg
 from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
@@ -29,7 +29,6 @@ SOFT_RESET = 0x04
 """SRST of the device control register."""
 BM_DMAING, BM_ERROR, BM_INT = 0x01, 0x02, 0x04
 BM_CMD_START, BM_CMD_READ = 0x01, 0x08
-MAX_MULT_SECTORS = 16
 WIN2K_DELAY_NS = 1_000_000
 WIN2K_EVERY = 16
 
