@@ -19,7 +19,8 @@ from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.load import GuestLoad
-from iosim.guest.replay import AccessCosts, PortReplay, ReplayedDrive
+from iosim.guest.replay import PortReplay, ReplayedDrive
+from iosim.guest.replayed_access import AccessCosts
 from iosim.guest.virtio_blk import PAGE_SECTORS, HwQueues, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu

@@ -11,27 +11,24 @@ The guest does not wait for what cannot come: an interrupt that the device has n
 From the first access of a request to its end interrupts are off, but while the guest waits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
-from iosim.guest.access import AccessBinder, BoundAccess, Section, cost_key
 from iosim.guest.cpu import GuestCpu, Ops
 from iosim.guest.kernel import GuestKernel
+from iosim.guest.replayed_access import AccessCosts, may_begin
 from iosim.host import HostThread
 from iosim.kvm import Irq
 from iosim.model.ata import Reg
-from iosim.model.costs import Cost
-from iosim.model.ports import UNKNOWN, PortSequence, PortStep, Wait
+from iosim.model.ports import PortSequence, PortStep, Wait
 from iosim.model.records import ERROR, OK, Request
 from iosim.model.stages import Stage
-from iosim.model.steps import SYNC, AccessKind, Block, Item, Mode, Op, Path, Steps
+from iosim.model.steps import SYNC, Block, Steps
 
 BUSY, DRQ = 0x80, 0x08
-BM_ACTIVE, BM_START = 0x01, 0x01
+BM_ACTIVE = 0x01
 EXT_DMA = (0x25, 0x35)
-_MOST_SECTIONS = 10_000
-"""So many are kept: a guest without recorded times repeats the same ones."""
 
 
 class Feed(Protocol):
@@ -93,7 +90,7 @@ class PortReplay:
         kernel: GuestKernel,
         bus: Any,
         levels: Any,
-        accesses: "AccessCosts",
+        accesses: AccessCosts,
         sequence: PortSequence,
         feed: Feed,
     ) -> None:
@@ -273,7 +270,7 @@ class PortReplay:
             yield from self._poll(step)
         elif step.register is Reg.DATA:
             return (yield from self._data(step))
-        elif _may_begin(step):
+        elif may_begin(step):
             yield from self._alone(step)
         else:
             yield from self._section(step)
@@ -346,110 +343,7 @@ class PortReplay:
         yield from self._cpu.section(section, Written(tuple(values)), self._bus)
 
 
-def _may_begin(step: PortStep) -> bool:
-    """Tell whether the access may begin a submission."""
-    return step.write and (
-        step.register is Reg.COMMAND or (step.register is Reg.BM_COMMAND and bool(step.value & BM_START))
-    )
-
-
 def _follows(step: PortStep) -> bool:
     """Tell whether the step may be made together with those before it."""
-    simple = step.register is not None and step.register is not Reg.DATA and not _may_begin(step)
+    simple = step.register is not None and step.register is not Reg.DATA and not may_begin(step)
     return simple and step.wait is Wait.NONE and not step.idle_ns and step.begins < 0
-
-
-class AccessCosts:
-    """The accesses of a sequence on one channel: what each looks like, and the guest's time before it.
-
-    *string*: whether single items of the data port are moved by a string instruction. *round_trip_ns*: the mean time of
-    an access in the profile, from the guest back into it.
-    """
-
-    def __init__(
-        self, binder: AccessBinder, sequence: PortSequence, string: bool, round_trip_ns: Callable[[AccessKind], float]
-    ) -> None:
-        self._binder = binder
-        self._poll_gaps_ns = sequence.poll_gaps_ns
-        self._string = string
-        self._round_trip_ns = round_trip_ns
-        self._bound: dict[tuple[AccessKind, Path, int], BoundAccess] = {}
-        self._sections: dict[tuple[BoundAccess, ...], Section] = {}
-        self._loops: dict[AccessKind, BoundAccess] = {}
-        self._runs: dict[int, Path] = {}
-        self._nothing = Path((), Mode.GUEST)
-
-    def bound(self, step: PortStep, field: int = 0) -> BoundAccess:
-        """Return the access of *step* with the guest's time before it; *field* says which value of many it writes."""
-        kind = self.kind(step)
-        path = self._nothing if step.begins >= 0 else self.gap(step)
-        key = (kind, path, field)
-        if key not in self._bound:
-            self._bound[key] = BoundAccess(kind, path, Reg.FEATURE if step.register is None else step.register, field)
-        return self._bound[key]
-
-    def section(self, steps: Sequence[PortStep]) -> Section:
-        """Return the accesses of *steps* as one section; access number n writes value number n."""
-        accesses = tuple(self.bound(step, number) for number, step in enumerate(steps))
-        section = self._sections.get(accesses)
-        if section is None:
-            section = Section(accesses, None)
-            if len(self._sections) < _MOST_SECTIONS:
-                self._sections[accesses] = section
-        return section
-
-    def poll(self, step: PortStep) -> tuple[BoundAccess, Path | None]:
-        """Return one read of a loop, and what the guest spends before the first one beyond that."""
-        assert step.register is not None
-        kind = self.kind(step)
-        loop_ns = self._poll_gaps_ns.get(step.register)
-        if kind not in self._loops:
-            path = self._by_profile(step) if loop_ns is None else self._run(loop_ns)
-            self._loops[kind] = BoundAccess(kind, path, step.register, 0)
-        if step.begins >= 0 or step.gap_ns == UNKNOWN or step.gap_ns <= (loop_ns or 0):
-            return self._loops[kind], None
-        return self._loops[kind], self._run(step.gap_ns - (loop_ns or 0))
-
-    def kind(self, step: PortStep) -> AccessKind:
-        """Return what the access looks like from outside."""
-        if step.register is None:
-            return AccessKind(step.port, step.write, step.width, step.items, step.items > 1)
-        string = step.items > 1 or (self._string and step.register is Reg.DATA)
-        return AccessKind(self._binder.ports[step.register], step.write, step.width, step.items, string)
-
-    def gap(self, step: PortStep) -> Path:
-        """Return the guest's time before the access: as recorded, or what the profile says.
-
-        A pause between two commands that was recorded only as a time between two accesses is that less one access.
-        """
-        if step.gap_ns != UNKNOWN:
-            return self._run(step.gap_ns)
-        path = self._by_profile(step)
-        if step.between_ns == UNKNOWN:
-            return path
-        register_write = AccessKind(self._binder.ports[Reg.NSECTOR], True, 1, 1, False)
-        kind = register_write if step.register is None else self.kind(step)
-        ns = round(step.between_ns - self._round_trip_ns(kind))
-        return self._run(ns) if ns > _mean_ns(path) else path
-
-    def _by_profile(self, step: PortStep) -> Path:
-        if step.register is None:
-            key = "guest.reg_w"
-        elif step.register is Reg.DATA:
-            way = "out" if step.write else "in"
-            key = f"guest.data_{way}_{'rep' if self.kind(step).string else 'loop'}"
-        elif step.register is Reg.BM_COMMAND and _may_begin(step):
-            key = "guest.bm_start"
-        else:
-            key = cost_key(step.register, step.write)
-        return self._binder.binder.path((key, "guest code"), mode=Mode.GUEST)
-
-    def _run(self, ns: int) -> Path:
-        if ns not in self._runs:
-            cost = Cost("guest code", ns)
-            self._runs[ns] = Path([Item(Op.SPEND, Stage.GUEST_RUN, "guest code", cost, Mode.GUEST)], Mode.GUEST)
-        return self._runs[ns]
-
-
-def _mean_ns(path: Path) -> float:
-    return sum(item.cost.mean_ns for item in path.items if item.cost is not None)

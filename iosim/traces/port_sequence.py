@@ -142,8 +142,8 @@ class _Builder:
         entries = list(self._seen(self._entries()))
         polled, masked = self._find_waits(entries)
         poll_gaps = _poll_gaps(entries)
-        self._find_requests(entries)
         _find_idle_times(entries)
+        self._find_requests(entries)
         kept = [entry for entry in entries if not entry.dropped]
         steps = tuple(step for entry in kept for step in self._steps(entry))
         self._found["made"] = sum(entry.times for entry in kept)
@@ -246,10 +246,13 @@ class _Builder:
             before = commands[k - 1] if k else -1
             head = next(at for at in range(before + 1, command + 1) if _is_first_write(entries[at]) or at == command)
             tail = max((at for at in range(max(before, 0), head) if _is_sure(entries[at])), default=-1)
-            begin = max(range(tail + 1, head + 1), key=lambda at: (entries[at].pause_ns, -at))
+            if k:
+                begin = max(range(tail + 1, head + 1), key=lambda at: (entries[at].pause_ns, -at))
+            else:
+                begin = next(at for at in range(tail + 1, head + 1) if entries[at].register is not None)
             if k:
                 self._end(entries, before, begin - 1)
-            if entries[begin].gap_ns == UNKNOWN and begin:
+            if entries[begin].gap_ns == UNKNOWN and begin and not entries[begin].idle_ns:
                 entries[begin].between_ns = entries[begin].delta_ns
             number = self._requests.get(entries[command].access.line, -1)
             entries[begin].begins = number
@@ -368,7 +371,6 @@ def _find_idle_times(entries: Sequence[_Entry]) -> None:
     for entry in entries:
         if entry.access.halted and entry.wait is Wait.NONE:
             entry.idle_ns = max(0, entry.delta_ns - max(0, entry.gap_ns))
-            entry.between_ns = UNKNOWN
 
 
 def _is_first_write(entry: _Entry) -> bool:
