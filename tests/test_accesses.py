@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iosim.model.errors import TraceError
-from iosim.traces import AccessStream, AccessTable, ReadOptions
+from iosim.traces import AccessStream, AccessTable, ReadOptions, read_trace
 from iosim.traces.access_reader import write_accesses
 from iosim.traces.accesses import UNKNOWN, Access
 from tests.commandline import run
@@ -169,6 +169,40 @@ def test_accesses_that_cannot_be_converted(
     Path("t.csv").write_text("time_us,op,sector,sectors\n0,W,0,8\n")
     assert run(capsys, "trace", "convert", "--accesses", *arguments) == (2, "", f"iosim: {message}\n")
     assert not list(tmp_path.glob("b.*"))
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "parquet"])
+def test_the_requests_of_an_access_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    """The same as of the kernel trace that it was made of; in Parquet only by name."""
+    source, target = DATA / "kvm-perf-script.txt.gz", tmp_path / f"a.{suffix}"
+    run(capsys, "trace", "convert", "--accesses", str(source), str(target))
+    for device in ("0x1f0 master", "0x170 master"):
+        direct = read_trace(source, ReadOptions(device=device))
+        named = "accesses" if suffix == "parquet" else None
+        table = read_trace(target, ReadOptions(device=device, format=named))
+        assert list(table.rows(0)) == list(direct.rows(0))
+        assert len(table) > 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "q-1 [000] 1.000001: kvm_pio: pio_write at 0x1f7 size 1 count 1 val 0xe7\n".encode("utf-16"),
+            "is UTF-16, not UTF-8",
+        ),
+        (
+            b"q-1 [000] 1.000001: kvm_exit: reason IO_INSTRUCTION rip 0x1 info 600048 0\n",
+            "is a kernel trace without port accesses (kvm_pio) and without requests of block devices",
+        ),
+    ],
+)
+def test_files_that_are_nearly_a_trace(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(TraceError) as error:
+        read_trace(path)
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_a_request_trace_in_parquet_is_no_access_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

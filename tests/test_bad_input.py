@@ -24,8 +24,8 @@ PROFILE = (resources.files("iosim") / "profiles" / "vmx-2013.toml").read_text(en
 GZIP = gzip.compress(TRACE.encode(), mtime=0)
 VIRTIO = 'interface = "virtio-blk"\n'
 OTHERS = (
-    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, msr, alibaba, tencent, "
-    "spc, fiu, vscsi, disksim, mqsim, heimdall"
+    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, accesses, msr, alibaba, "
+    "tencent, spc, fiu, vscsi, disksim, mqsim, heimdall"
 )
 FOLDER = None
 """Stands for the content of a name that is a folder."""
@@ -201,7 +201,7 @@ SCENARIOS = {
     ),
     "port accesses in a dataset": added(
         'replay = "ports"\ntrace_format = "msr"',
-        "scenario.toml: vm.web.drive.0.trace_format must be one of auto, csv, parquet, qemu-log, kvm, perf-script, "
+        "scenario.toml: vm.web.drive.0.trace_format must be one of auto, accesses, qemu-log, kvm, perf-script, "
         "trace-cmd, ftrace with replay ports, got 'msr'",
     ),
     "port accesses beside another drive": added(

@@ -74,7 +74,8 @@ class AccessStream:
         names = [name for name, (fits, _) in READERS.items() if fits(self._source.head)]
         if options.format is not None:
             format_ = "kvm" if options.format in _KERNEL_TEXT else options.format
-            names = [format_] if format_ in READERS else []
+            if format_ != "accesses":
+                names = [format_] if format_ in READERS else []
         if len(names) != 1:
             self._source.close()
             raise TraceError(f"{path}: has no port accesses that can be read: it must be one of {', '.join(READERS)}")
@@ -151,8 +152,14 @@ def _as_text(table: AccessTable) -> pa.Table:
     return pa.table(columns, names=SCHEMA.names)
 
 
-def _fits_csv(head: bytes) -> bool:
+def fits_csv(head: bytes) -> bool:
+    """Tell whether the first line of *head* has the header of an access table in it."""
     return _HEADER.encode() in head.split(b"\n", 1)[0]
+
+
+def tables_of(reading: Reading) -> Iterator[AccessTable]:
+    """Yield the accesses of an access table, CSV or Parquet."""
+    yield from (_tables_of_parquet if parquet.fits(reading.source.head) else _tables_of_csv)(reading)
 
 
 def _tables_of_csv(reading: Reading) -> Iterator[AccessTable]:
@@ -225,7 +232,7 @@ def _of_arrow(batch: pa.RecordBatch, row: int, path: str) -> AccessTable:
 
 
 READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[Reading], Iterator[AccessTable]]]] = {
-    "csv": (_fits_csv, _tables_of_csv),
+    "csv": (fits_csv, _tables_of_csv),
     "kvm": (_fits_kvm, kvm.tables),
     "qemu-log": (qemu_accesses.fits, qemu_accesses.tables),
     "parquet": (parquet.fits, _tables_of_parquet),

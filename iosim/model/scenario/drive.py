@@ -80,7 +80,7 @@ def _power_of_two(value: int) -> int:
     return value
 
 
-ACCESS_FORMATS = ("auto", "csv", "parquet", "qemu-log", "kvm", "perf-script", "trace-cmd", "ftrace")
+ACCESS_FORMATS = ("auto", "accesses", "qemu-log", "kvm", "perf-script", "trace-cmd", "ftrace")
 """Formats that may hold the port accesses of a guest."""
 
 
