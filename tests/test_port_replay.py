@@ -8,7 +8,9 @@ import pytest
 
 from iosim.model.errors import TraceError
 from iosim.model.trace import Trace
+from iosim.report.port_table import port_accesses
 from iosim.results.result import Result
+from iosim.results.terminal import headline
 from iosim.simulation import run_and_tabulate
 from iosim.traces.accesses import Access
 from tests.access_rows import BM_COMMAND, BM_PRD, BM_STATUS, BUSY, CONTROL, DATA, DRQ, READY, STATUS, Recorder, recorded
@@ -16,7 +18,7 @@ from tests.support import STAGES, check, constant_profile, scenario
 from tests.test_access_order import joined, recordings, simulated, without_busy_polls
 
 MS = 1_000_000
-DIFFERENCES = ("stalls", "missed_interrupts", "ignored_commands", "aborted_commands")
+DIFFERENCES = ("stalls", "missed_interrupts", "ignored_commands", "aborted_commands", "incomplete_commands")
 
 
 def replay(
@@ -272,8 +274,8 @@ def test_an_interrupt_that_does_not_come_is_not_waited_for(tmp_path: Path) -> No
     r.inp(STATUS, READY)
     result = replay(recorded(r.rows, tmp_path))
     assert made(result) == written(r.rows)
-    assert result.requests["status"].tolist() == ["ok", "ok", "error"]
-    assert counts(result)["ignored_commands"] == 1
+    assert result.requests["status"].tolist() == ["ok", "unfinished", "error"]
+    assert (counts(result)["incomplete_commands"], counts(result)["ignored_commands"]) == (1, 1)
     assert counts(result)["missed_interrupts"] == 1
 
 
@@ -377,6 +379,23 @@ def test_a_vm_that_ends_makes_no_more_accesses(tmp_path: Path) -> None:
     result = replay(recorded(rows, tmp_path), event=[{"at": "5ms", "kind": "shutdown"}])
     assert made(result) == written(rows)[:10]
     assert result.requests["status"].tolist() == ["ok"]
+
+
+def test_the_account_is_shown(tmp_path: Path) -> None:
+    """On the terminal and on the page; the table has no row for what there was none of."""
+    rows = with_others()
+    rows += [row._replace(at_ns=MS) for row in rows[1:9]]  # up to the command, without the start of the bus master
+    result = replay(recorded(rows, tmp_path))
+    assert "\nport accesses: 23 recorded; left out: 1; incomplete commands: 1" in headline(result).plain
+    table = port_accesses(result)
+    assert table is not None
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["recorded", "23"],
+        ["left out", "1"],
+        ["of other devices' ports", "4"],
+        ["of the other channel", "1"],
+        ["commands without their data or start", "1"],
+    ]
 
 
 # What cannot be replayed

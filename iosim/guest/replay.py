@@ -22,13 +22,14 @@ from iosim.host import HostThread
 from iosim.kvm import Irq
 from iosim.model.ata import Reg
 from iosim.model.ports import PortSequence, PortStep, Wait
-from iosim.model.records import ERROR, OK, Request
+from iosim.model.records import ERROR, OK, UNFINISHED, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Block, Steps
 
 BUSY, DRQ = 0x80, 0x08
 BM_ACTIVE = 0x01
 EXT_DMA = (0x25, 0x35)
+COUNTS = ("stalls", "missed_interrupts", "ignored_commands", "aborted_commands", "incomplete_commands")
 
 
 class Feed(Protocol):
@@ -80,7 +81,8 @@ class PortReplay:
     """Makes the accesses of a sequence on one vCPU; to the guest's kernel a device with an interrupt.
 
     It runs as work of the kernel, from one wait to the next. `counts`: how often it waited where the recording did not
-    (stalls), did not get an interrupt, and gave the device a command that it ignored, or aborted.
+    (stalls), did not get an interrupt, and gave the device a command that it ignored, or aborted, or did not get to
+    carry out because its data or the start of the bus master is missing in the recording.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class PortReplay:
         feed: Feed,
     ) -> None:
         self.ends_interrupt_first = not sequence.ends_by_pic
-        self.counts = {"stalls": 0, "missed_interrupts": 0, "ignored_commands": 0, "aborted_commands": 0}
+        self.counts = dict.fromkeys(COUNTS, 0)
         self._cpu = cpu
         self._irq_cpu = irq_cpu
         self._kernel = kernel
@@ -113,6 +115,7 @@ class PortReplay:
         self._waiting = False
         self._was_idle = False
         self._ignored = False
+        self._n_jobs = 0
         self._dead = False
         bus.on_unheard = self._look
 
@@ -240,6 +243,9 @@ class PortReplay:
         if self._bus.failed or self._ignored:
             request.error = request.error or "EIO"
             self._kernel.end(request, ERROR)
+        elif self._bus.n_jobs == self._n_jobs:
+            self.counts["incomplete_commands"] += 1
+            self._kernel.end(request, UNFINISHED)
         else:
             self._kernel.end(request, OK)
         self._ignored = False
@@ -255,6 +261,7 @@ class PortReplay:
         request.issue_ns = request.arrival_ns
         self._request = self._bus.request = request
         self._interrupted = False
+        self._n_jobs = self._bus.n_jobs
         self._levels.busy(self._bus.number).set(request.arrival_ns, 1)
         self._take_up()
 

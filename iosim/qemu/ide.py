@@ -307,6 +307,7 @@ class IDEDrive:
             return  # Another vCPU has ended the VM while this one was on its way.
         self.bus.in_flight = self.bus.working = True
         self.bus.working_by_dma = dma
+        self.bus.n_jobs += 1
         yield from self.backend.blk_aio_prwv(thread, request, io, complete)
 
 
@@ -429,6 +430,8 @@ class IDEBus:
         self.control = 0
         self._delayed = 0
         self.working_by_dma = False
+        self.n_jobs = 0
+        """How many the backend has got."""
         self.on_unheard: Callable[[], None] | None = None
         """Called when a command has come to its end without an interrupt."""
         self._irqchip = irqchip

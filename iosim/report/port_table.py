@@ -15,6 +15,7 @@ _ROWS = {
     "interrupts that never came": "missed_interrupts",
     "commands that the device ignored": "ignored_commands",
     "commands that the device aborted": "aborted_commands",
+    "commands without their data or start": "incomplete_commands",
 }
 """What each row says, and its key in summary.json. The first seven are of the recording, the others of the run."""
 

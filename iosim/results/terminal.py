@@ -59,8 +59,9 @@ _DIFFERENCES = {
     "left_out": "left out",
     "stalls": "waits that were not recorded",
     "missed_interrupts": "interrupts that never came",
-    "ignored_commands": "commands ignored",
-    "aborted_commands": "commands aborted",
+    "ignored_commands": "ignored commands",
+    "aborted_commands": "aborted commands",
+    "incomplete_commands": "incomplete commands",
 }
 """What may differ between recorded and replayed port accesses, by its key in the summary."""
 
@@ -73,7 +74,7 @@ def _ports(traces: list[dict[str, Any]]) -> str:
     total = Counter[str]()
     for counts in found:
         total.update(counts)
-    differences = "".join(f", {total[key]:,} {text}" for key, text in _DIFFERENCES.items() if total[key])
+    differences = "".join(f"; {text}: {total[key]:,}" for key, text in _DIFFERENCES.items() if total[key])
     return f"\nport accesses: {total['accesses']:,} recorded{differences}"
 
 
