@@ -392,6 +392,7 @@ def test_the_account_is_shown(tmp_path: Path) -> None:
     assert [[cell.text for cell in row.cells] for row in table.rows] == [
         ["recorded", "23"],
         ["left out", "1"],
+        ["with the guest's recorded time", "0"],
         ["of other devices' ports", "4"],
         ["of the other channel", "1"],
         ["commands without their data or start", "1"],

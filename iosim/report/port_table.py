@@ -18,6 +18,8 @@ _ROWS = {
     "commands without their data or start": "incomplete_commands",
 }
 """What each row says, and its key in summary.json. The first seven are of the recording, the others of the run."""
+_ALWAYS = ("accesses", "with_gap")
+"""Shown also where there are none: then the profile's figures stand for the guest."""
 
 
 def port_accesses(result: Result) -> Table | None:
@@ -27,11 +29,11 @@ def port_accesses(result: Result) -> Table | None:
         return None
     names = [f"{fact['vm']} drive {fact['drive']}" for fact in replayed]
     table = Table(
-        [Column("accesses", number=False), *(Column(name, code=True) for name in names)],
+        [Column("accesses", number=False), *map(Column, names)],
         label="Port accesses, recorded and replayed",
     )
     for text, key in _ROWS.items():
         counts = [fact["ports"].get(key, 0) for fact in replayed]
-        if key == "accesses" or any(counts):
+        if key in _ALWAYS or any(counts):
             table.add(text, *(f"{count:,}" for count in counts))
     return table
