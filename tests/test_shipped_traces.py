@@ -65,6 +65,12 @@ def test_every_trace_can_be_read(name: str) -> None:
     assert len(trace) == (rows if name.endswith(".csv") else 156)
 
 
+def test_the_access_table_has_the_commands_of_its_program() -> None:
+    """Writes of 8 sectors one after another, as the bare-metal program makes them (bare/README.md)."""
+    trace = read_trace(TRACES / "accesses" / "dma_w_irq_8.ports.csv.gz")
+    assert [row[1:] for row in trace.rows(0)] == [("W", 8 * number, 8) for number in range(258)]
+
+
 @pytest.mark.parametrize("name", ["dma-rnd", "pio32-rnd"])
 def test_log_and_request_trace_of_one_run_agree(name: str) -> None:
     """Nothing may differ: the recorder took a request's time from the same line of the log, its first register write,

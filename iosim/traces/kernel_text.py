@@ -38,6 +38,9 @@ LOST = b"lost"
 _LOOK = re.compile(rb"[ :](kvm_pio|block_(?:bio_queue|rq_issue|rq_insert)): ")
 
 
+_EXITS = re.compile(rb"[ :](?:kvm_(?:exit|entry|userspace_exit)|block_rq_complete|sched_switch): ")
+
+
 class Event(NamedTuple):
     """An event: nanoseconds since the first one of the file, its place; process is None where it is not told."""
 
@@ -52,6 +55,11 @@ class Event(NamedTuple):
 def kinds(head: bytes) -> set[str]:
     """Return which of "kvm" and "block" the events in *head* are."""
     return {"kvm" if match[1] == b"kvm_pio" else "block" for match in _LOOK.finditer(head)}
+
+
+def has_other_events(head: bytes) -> bool:
+    """Tell whether *head* has events of a kernel trace that come with those that are read."""
+    return _EXITS.search(head) is not None
 
 
 class KernelText:
