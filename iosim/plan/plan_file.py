@@ -79,9 +79,13 @@ class ResourceTable(_Table):
     @model_validator(mode="after")
     def _has_a_cost(self) -> "ResourceTable":
         if (self.costs is None) == (self.cost_each is None):
-            raise _table_rule(f"costs or cost_each is required, one of them, got {'none' if self.costs is None else 'both'}")
+            raise _table_rule(
+                f"costs or cost_each is required, one of them, got {'none' if self.costs is None else 'both'}"
+            )
         if self.costs is not None and len(self.costs) != len(self.values):
-            raise _table_rule(f"costs must have an entry for each of values, got {len(self.costs)} and {len(self.values)}")
+            raise _table_rule(
+                f"costs must have an entry for each of values, got {len(self.costs)} and {len(self.values)}"
+            )
         if self.cost_each is not None and not all(type(value) in (int, float) for value in self.values):
             raise _table_rule("cost_each needs values that are numbers; give costs")
         return self

@@ -57,10 +57,10 @@ class Edge:
 class Answer:
     """What a search has found.
 
-    *upper* is the edge of the targets that get harder as the knob rises (numbers *harder*), *lower* that of the others.
-    *outcome*: "limit"; "all": the targets are met up to the bound of the knob; "none": no value meets them; "undecided":
-    no value surely does. *contradictions* are pairs of positions of which the first fails although the second, which
-    should be harder, meets the same targets.
+    *upper* is the edge of the targets that get harder as the knob rises (numbers *harder*), *lower* that of the
+    others. *outcome*: "limit"; "all": the targets are met up to the bound of the knob; "none": no value meets them;
+    "undecided": no value surely does. *contradictions* are pairs of positions of which the first fails although the
+    second, which should be harder, meets the same targets.
     """
 
     find: Find
