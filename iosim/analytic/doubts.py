@@ -60,7 +60,12 @@ def _together(result: Result) -> list[str]:
     """Name the tables whose VMs replay one trace at the same times."""
 
     def is_together(table: VmTable) -> bool:
-        return table.count > 1 and not table.offset and any(drive.replay == "open" for drive in table.drive)
+        return (
+            table.count > 1
+            and not table.offset
+            and not table.phase
+            and any(drive.replay == "open" for drive in table.drive)
+        )
 
     return [
         f"All VMs of {table.name} replay the same trace at the same times (offset is 0): they meet far more often than "

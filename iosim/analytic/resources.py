@@ -50,11 +50,14 @@ _OF_A_VM = re.compile(
 
 
 def kind_of(resource: str, scenario: Scenario) -> str:
-    """Return the kind of a resource of the table `resources`, one of `KINDS`; names that no run gives are "ring"."""
+    """Return the kind of a resource of the table `resources`, one of `KINDS`; names that no run gives are "ring".
+
+    The disks of a table together have its name.
+    """
     if "/" not in resource:
         return resource if resource in ("cpus", "page_cache") else "cpu"
     owner, _, part = resource.partition("/")
-    if owner == "disk" and any(part in disk_names(disk) for disk in scenario.host.disk):
+    if owner == "disk" and any(part in (disk.name, *disk_names(disk)) for disk in scenario.host.disk):
         return "disk"
     found = _OF_A_VM.fullmatch(part)
     if found is None:
