@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from iosim.analytic.resources import HOLDERS, NOT_SERVING
 from iosim.model.units import human_time
 from iosim.plan.answers import Answered
 from iosim.plan.pictures import config_keys, knob_text
@@ -142,10 +143,10 @@ def _with_interval(row: "pd.Series[Any]") -> str:
 
 def _busiest(resources: pd.DataFrame, value: float) -> str:
     own = resources[(resources["search"] == "base") & (resources["value"] == value)]
-    own = own[~own["kind"].isin(("cpu", "page_cache", "throttle", "pool", "ring", "channel", "bql", "qcow2"))]
-    if own.empty:
+    serving = own[~own["kind"].isin((*NOT_SERVING, *HOLDERS))].sort_values("utilisation_max", kind="stable")
+    if serving.empty:
         return "-"
-    row = own.loc[own["utilisation_max"].idxmax()]
+    row = serving.iloc[-1]
     return f"{percent(float(row['utilisation_max']), 0):>4} {row['resource']}"
 
 
