@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
-    "plan": {"model", "results", "toml_file", "scenario_file", "analytic", "study"},
+    "plan": {"model", "results", "toml_file", "simulation", "analytic", "study"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 

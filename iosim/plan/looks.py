@@ -69,11 +69,14 @@ class Looks:
 
     def run(self, positions: Sequence[int], count: int) -> None:
         """Have *count* replications at each of *positions*."""
+        self.samples |= self.sampled(positions, count)
+
+    def sampled(self, positions: Sequence[int], count: int) -> dict[int, Sample]:
+        """Return *count* replications at each of *positions*; what has been seen there stays as it is."""
         points = [self.point_at(at) for at in positions]
         self.note(f"{self.name}: {points[0].label()}" + (" ..." if len(points) > 1 else ""))
         runs = self.runner.run_points(points, count)
-        for number, at in enumerate(positions):
-            self.samples[at] = Sample(runs[number * count : (number + 1) * count])
+        return {at: Sample(runs[k * count : (k + 1) * count]) for k, at in enumerate(positions)}
 
     def replications(self, at: int) -> int:
         """Return how many replications there are at a position."""
