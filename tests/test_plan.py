@@ -271,3 +271,18 @@ def test_a_knob_that_the_analysis_does_not_know_has_no_bounds(
     assert (found["meets"]["setting"], found["fails"]["setting"]) == ("700us", "900us")
     assert "No bounds and no estimate: the analysis does not know what host.disk.sda.service does" in reply.out
     assert pd.read_parquet(tmp_path / "out" / "analysis.parquet").empty
+
+
+# VMs that wait for their requests are not all there all the time: fewer requests are under way than there are VMs.
+def test_with_closed_replay_the_bound_of_the_latency_is_that_of_a_request_alone(tmp_path: Path) -> None:
+    plan = PATH_PLAN.partition("[knob]")[0].replace("utilisation[disk/sda] < 0.75", "mean < 250us")
+    plan += '[knob]\nkey = "vm.web.count"\nlow = 1\nhigh = 4\n'
+    scenario = PATH.replace('trace = "even.csv"', 'replay = "closed"\ntrace = "even.csv"')
+    write_path(tmp_path, plan, scenario.replace('name = "web"\n', 'name = "web"\noffset = "2ms"\n'))
+    out = plan_here(tmp_path)
+    analysis = pd.read_parquet(out / "analysis.parquet")
+    # One after the other on a disk of 100 us: 10,000 requests/s at most, by whoever is there.
+    assert analysis["bound_ns"].tolist() == [100_000] * 4
+    assert analysis["bound_per_s"].tolist() == pytest.approx([10_000] * 4)
+    assert (values(out)["estimate"] < 100_000 * values(out)["value"]).tolist() == [False, True, True, True]
+    assert any("closed replay" in text for text in facts(out)["cautions"])

@@ -55,7 +55,7 @@ class Knob:
         return min(near, key=lambda k: abs(self.numbers[k] - number))
 
     def position(self, setting: Any, place: str) -> int:
-        """Return the position of the value *setting*. Raises StudyError, naming *place*, if it is none of the knob's."""
+        """Return the position of *setting*. Raises StudyError, naming *place*, if it is none of the knob's values."""
         number = number_of(setting, place)
         if kind_of_value(setting) != self.kind and not (self.kind == "number" and kind_of_value(setting) == "whole"):
             raise StudyError(f"{place} must be of the kind of knob.low, got {shown(setting)}")

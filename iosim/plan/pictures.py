@@ -213,7 +213,7 @@ def _ranking(axes: "Axes", ranking: pd.DataFrame, found: Answered) -> None:
         for end, given in ((low, row["moved_low"]), (high, row["moved_high"])):
             axes.plot(end, at, "|" if pd.notna(given) else (">" if end > 0 else "<"), color="#222222", markersize=9)
         limit = f"  limit {knob_text(found, row['meets'])}" + (" or better" if row["outcome"] == "all" else "")
-        axes.text(max(high, moved, 0), at, limit, va="center", fontsize=9)
+        axes.text(max(high, moved, 0) + 0.01 * reach, at, limit, va="center", fontsize=9)
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_xlim(1.15 * min(known) - 0.03 * reach, 1.35 * reach)
     axes.set_yticks(range(len(rows)), rows["change"])
@@ -241,12 +241,14 @@ def _front(axes: "Axes", found: Answered) -> None:
         config = config_text(front, row)
         if config != before:
             place = row["load"] / scale.by, row["cost"]
-            axes.annotate(config, place, xytext=(6, -13), textcoords="offset points", fontsize=8)
+            left = place[0] > (x.min() + x.max()) / 2
+            aside: dict[str, Any] = {"xytext": (-7 if left else 7, 6), "ha": "right" if left else "left"}
+            axes.annotate(config, place, textcoords="offset points", fontsize=8, **aside)
         before = config
     axes.set_xlabel(f"{found.facts['knob']['key']}" + (f" ({scale.unit})" if scale.unit else ""))
     axes.set_ylabel(f"cost ({unit})" if unit else "cost")
+    axes.margins(x=0.1, y=0.1)
     axes.set_ylim(0, None)
-    axes.margins(x=0.15)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", fontsize=9)
