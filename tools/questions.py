@@ -50,8 +50,8 @@ def vms_on_8_cpus(folder: Path) -> str:
     """Return the values of the knob that the plan has looked at, up to the first that fail."""
     values = pd.read_parquet(folder / "values.parquet").query("search == 'base'")
     resources = pd.read_parquet(folder / "resources.parquet").query("search == 'base' and resource == 'cpus'")
-    busy = resources.set_index("value")["utilisation"]
-    rows = []
+    busy = dict(zip(resources["value"], resources["utilisation"], strict=True))
+    rows: list[tuple[str, ...]] = []
     for value, own in values.groupby("value"):
         p99, mean = (own[own["metric"] == metric].iloc[0] for metric in ("latency_p99", "latency_mean"))
         verdict = "fails" if "fails" in set(own["verdict"]) else "meets"
@@ -63,7 +63,7 @@ def vms_on_8_cpus(folder: Path) -> str:
                 str(p99["replications"]),
                 *(three_digits(p99[part] / 1000) for part in ("estimate", "low", "high")),
                 three_digits(mean["estimate"] / 1000),
-                three_digits(100 * float(busy.loc[[value]].iloc[0])),
+                three_digits(100 * busy[value]),
                 verdict,
             )
         )
@@ -76,7 +76,7 @@ def what_moves_the_limit(folder: Path) -> str:
     ranking = pd.read_parquet(folder / "ranking.parquet")
     facts: dict[str, Any] = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     base = facts["answers"][0]
-    rows = [("as it is", base["meets"]["setting"], "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("as it is", base["meets"]["setting"], "", "", "", "")]
     for row in ranking.to_dict("records"):
         low, high = (
             "without limit" if pd.isna(row[name]) else f"{row[name]:+.0f}" for name in ("moved_low", "moved_high")
