@@ -30,6 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "compare": {"model", "results", "report"},
     "validate": {"model", "results"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
+    "plan": {"model", "results", "toml_file", "simulation", "analytic", "study"},
     "calibrate": {"model", "traces", "toml_file"},
     "drives": {"model", "host", "disk", "traces", "results", "toml_file", "validate"},
     "hosts": {"model", "traces", "calibrate", "validate", "results", "scenario_file", "simulation"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -44,12 +45,17 @@ class Trace:
         """Return (op, sector, sectors) of a request."""
         return OPS[self.ops[number]], int(self.sectors_first[number]), int(self.sectors_count[number])
 
-    def rows(self, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
-        """Yield (arrival in ns, op, sector, sectors) of each request, *offset_ns* later than recorded."""
+    def rows(self, offset_ns: int, speed: Fraction = Fraction(1)) -> Iterator[tuple[int, str, int, int]]:
+        """Yield (arrival in ns, op, sector, sectors) of each request.
+
+        The arrival is the recorded time divided by *speed*, rounded down to a whole nanosecond, and *offset_ns* later.
+        """
+        faster, slower = speed.numerator, speed.denominator
         for at in range(0, len(self), 4096):
             part = slice(at, at + 4096)
             yield from zip(
-                (self.times_ns[part] + offset_ns).tolist(),
+                # Python's whole numbers: the product may be beyond an int64.
+                [offset_ns + ns * slower // faster for ns in self.times_ns[part].tolist()],
                 [OPS[op] for op in self.ops[part].tolist()],
                 self.sectors_first[part].tolist(),
                 self.sectors_count[part].tolist(),

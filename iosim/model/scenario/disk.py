@@ -9,6 +9,8 @@ from iosim.model import units
 from iosim.model.scenario.fields import Count, FileName, Name, Size, Table, Time, table_rule
 from iosim.model.scenario.zone import SeekCurve, TimePair, ZoneTable, broken_rule
 
+MAX_DISKS = 1000
+
 
 class WindowTable(Table):
     """[[host.disk.window]]: a time at which the disk is slow, or stuck."""
@@ -65,6 +67,7 @@ class DiskCommon(Table):
     """[[host.disk]]: what every model has."""
 
     name: Name
+    count: Annotated[int, Field(ge=1, le=MAX_DISKS)] = 1
     scheduler: Literal["none", "deadline", "c-scan"] = "none"
     queue_depth: Annotated[int, Field(ge=1, le=65536)] | None = None
     read_expire: Time = 500_000_000
