@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iosim.analytic import laws
+from iosim.model.cost_changes import changed
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import DriveTable, Scenario
@@ -57,7 +58,7 @@ def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Prof
     if not name.endswith(".toml") and name not in shipped_profiles():
         known = ", ".join(shipped_profiles())
         raise ScenarioError(f"host.profile must be one of {known}, or a .toml file, got {shown(name)}")
-    profile = load_profile(name, folder)
+    profile = changed(load_profile(name, folder), scenario.host.cost)
     check_background(scenario)
     return profile, read_traces(scenario, folder, reader)
 
