@@ -131,6 +131,31 @@ def sweep(
 
 
 @app.command()
+def sensitivity(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML) with a table [sensitivity].")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+    ] = None,
+) -> None:
+    """Find out which cost of the profile matters: scale each one that is spent, and the largest together."""
+    from iosim import screen
+    from iosim.sensitivity import command
+
+    command.run(study, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def profiles(
     name: Annotated[str | None, typer.Argument(help="A shipped profile, or the path of a profile file.")] = None,
 ) -> None:

@@ -28,6 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
+    "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
