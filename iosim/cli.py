@@ -60,7 +60,7 @@ def run(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, or studies, each a folder.")],
     exports: Annotated[list[str] | None, typer.Option("--export", help=_exports_help())] = None,
     slowest: Annotated[
         int | None, typer.Option("--slowest", help="Export the timeline of this many of the slowest requests (10).")
@@ -69,13 +69,14 @@ def report(
         str | None, typer.Option("--window", help="Export that of the requests under way in START..END (1.5s..1.6s).")
     ] = None,
 ) -> None:
-    """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    """Write a page into the folder of a result (report.html) or study (study.html): what came of it, with doubts."""
     from iosim import screen
     from iosim.exports import command
     from iosim.report.page import write_all
+    from iosim.study_pages.page import write
 
     wish = command.parse(exports or [], slowest, window)
-    status = write_all(folders, typer.echo, screen.stderr(), complain)
+    status = write_all(folders, typer.echo, screen.stderr(), complain, write)
     if wish.exports:
         status = max(status, command.write_all(folders, wish, typer.echo, remark, screen.stderr(), complain))
     raise typer.Exit(status)

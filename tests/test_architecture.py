@@ -29,6 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
     "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
+    "study_pages": {"model", "results", "report", "study", "sensitivity"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 
