@@ -52,7 +52,7 @@ class Axis:
         else:
             axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.xaxis.set_major_formatter(PLAIN)
-        axes.set_xlabel(self.label)
+        axes.set_xlabel(self.label, parse_math=False)
 
 
 def _apart(known: Sequence[float]) -> list[float]:

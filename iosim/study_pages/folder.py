@@ -1,5 +1,6 @@
 """What is read of a study's folder: its tables and the JSON file by which it is known."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ class Folder:
         """Return the table ``name.parquet``, which must have *columns*. Raises ResultError."""
         place = self.path / f"{name}.parquet"
         try:
-            frame = pd.read_parquet(place)
+            frame = pd.read_parquet(io.BytesIO(place.read_bytes()))
         except OSError as error:
-            raise ResultError(f"{place}: {reason(error) if error.errno else 'is damaged'}") from None
+            raise ResultError(f"{place}: {reason(error)}") from None
         except ValueError:
             raise ResultError(f"{place}: is damaged; run the study again") from None
         if missing := [column for column in columns if column not in frame.columns]:

@@ -18,7 +18,9 @@ def _colour(assumed: bool) -> str:
 
 
 def _names(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), [name if len(name) <= 34 else f"{name[:33]}…" for name in names])
+    axes.set_yticks(
+        range(len(names)), [name if len(name) <= 34 else f"{name[:33]}…" for name in names], parse_math=False
+    )
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -47,7 +49,7 @@ def tornado(name: str, rows: pd.DataFrame) -> Picture | None:
         axes.set_xlim(min(bounds) - room * (min(bounds) < 0), max(bounds) + room * (max(bounds) > 0))
         axes.xaxis.set_major_formatter(PLAIN)
         base = f"{shown[0]['base'] / what.scale:,.4g} {what.unit}".strip()
-        axes.set_xlabel(f"difference from {base}" + (f" ({what.unit})" if what.unit else ""))
+        axes.set_xlabel(f"difference from {base}" + (f" ({what.unit})" if what.unit else ""), parse_math=False)
     left = len(rows) - len(shown)
     note = "Pale: at the low end of the range, dark: at the high end; lines are confidence intervals."
     note += f" The {left} others move less; the table has all." if left else ""
@@ -70,6 +72,6 @@ def sobol(name: str, metric: str, rows: pd.DataFrame) -> Picture:
         _names(axes, [str(row["factor"]) for row in shown])
         axes.set_xlim(min(0, min(bounds)) * 1.04, max(bounds) * 1.04)
         axes.xaxis.set_major_formatter(PLAIN)
-        axes.set_xlabel("of the variance (%)")
+        axes.set_xlabel("of the variance (%)", parse_math=False)
     note = "Dark: by itself (first-order index), pale: together with others (total index), with bootstrap intervals."
     return Picture(f"{title[0].upper()}{title[1:]}", drawn[0], note, key=_KEY)

@@ -70,7 +70,7 @@ def _curve(
 ) -> Picture | None:
     rows = {point: row for point in sweep.points if (row := sweep.figures.get(point, metric)) is not None}
     shown = [(title, [point for point in members if point in rows]) for title, members in lines]
-    if sum(len(members) for _, members in shown) < 2:
+    if len({axis.values[point] for _, members in shown for point in members}) < 2:
         return None
     what = quantity(metric, sweep.unit_of(metric), float(np.median([row["estimate"] for row in rows.values()])))
     drawn_lines = [(title, members) for title, members in shown if len({axis.values[p] for p in members}) > 1]
@@ -88,7 +88,7 @@ def _curve(
         drawn_rows = [rows[point] for _, members in shown for point in members]
         ends = np.array([row[end] for row in drawn_rows for end in ("estimate", "low", "high")], dtype=float)
         _scale(axes, metric, ends[np.isfinite(ends)] / what.scale)
-        axes.set_ylabel(what.label)
+        axes.set_ylabel(what.label, parse_math=False)
     note = (
         "Lines join points that differ in nothing else; bands are confidence intervals."
         if drawn_lines
@@ -159,8 +159,8 @@ def pareto(sweep: "Sweep") -> Picture | None:
         latency_axis(axes, "y", np.array([y for _, y, _ in known]) / price.scale)
         axes.set_xlim(0, max(x for x, _, _ in known) * 1.06)
         axes.xaxis.set_major_formatter(PLAIN)
-        axes.set_xlabel(load.label)
-        axes.set_ylabel(price.label)
+        axes.set_xlabel(load.label, parse_math=False)
+        axes.set_ylabel(price.label, parse_math=False)
     names = ", ".join(sweep.title(point) for _, _, point in front[:_MOST_NAMES])
     more = f" and {len(front) - _MOST_NAMES} more" if len(front) > _MOST_NAMES else ""
     note = (
@@ -210,12 +210,14 @@ def _dot_plot(name: str, sweep: "Sweep", rows: Rows, what: Quantity) -> Picture:
         else:
             axes.set_xlim(0, float(values.max()) * 1.06 or 1)
             axes.xaxis.set_major_formatter(PLAIN)
-        axes.set_xlabel(what.label)
+        axes.set_xlabel(what.label, parse_math=False)
     return Picture(f"{what.name[0].upper()}{what.name[1:]}", drawn[0], "With confidence intervals.")
 
 
 def _rows_axis(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [name if len(name) <= 28 else f"{name[:27]}…" for name in names])
+    axes.set_yticks(
+        range(len(names)), [name if len(name) <= 28 else f"{name[:27]}…" for name in names], parse_math=False
+    )
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -255,7 +257,7 @@ def _difference_bars(name: str, sweep: "Sweep", rows: Rows, what: Quantity) -> P
         room = 0.04 * (max(bounds) - min(bounds)) or 1
         axes.set_xlim(min(bounds) - room * (min(bounds) < 0), max(bounds) + room * (max(bounds) > 0))
         axes.xaxis.set_major_formatter(PLAIN)
-        axes.set_xlabel(f"difference ({what.unit})" if what.unit else "difference")
+        axes.set_xlabel(f"difference ({what.unit})" if what.unit else "difference", parse_math=False)
     return Picture(f"{what.name[0].upper()}{what.name[1:]}: differences", drawn[0])
 
 
@@ -289,5 +291,5 @@ def _busy(
         if highest > 0.5:
             axes.axhline(100, color=MUTED, linewidth=0.8, linestyle=":")
         axes.yaxis.set_major_formatter(PLAIN)
-        axes.set_ylabel("busy (%)")
+        axes.set_ylabel("busy (%)", parse_math=False)
     return Picture(f"Utilisation by {axis.name}", drawn[0], about=title, key=tuple(zip(chosen, SERIES, strict=False)))
