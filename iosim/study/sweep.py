@@ -88,7 +88,7 @@ def run(
         facts = describe(study, wanted, runs, samples, warmups)
         write(folder, table, summary, facts)
     show(console, path.stem, study, summary, facts)
-    console.print(Text(f"Written to {folder}/"), soft_wrap=True)
+    console.print(Text(f"Written to {folder}/; iosim report {folder} makes a page of it"), soft_wrap=True)
 
 
 def progress_bar(errors: Console) -> Bar:
