@@ -208,6 +208,7 @@ def run_machine(
         machine.cpus.settle(end_ns)
     for level in host.timeline.levels:
         level.set(end_ns, level.value)
+    host.timeline.fold()
     return RawResult.collect(
         machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
     )

@@ -37,6 +37,11 @@ class Timeline:
             for level in self.levels:
                 level.merge_bins()
 
+    def fold(self) -> None:
+        """Bring every level up to date: only then the width is that of the whole run, and so are all bins."""
+        for level in self.levels:
+            level.fold()
+
 
 class Pattern:
     """Intervals at fixed places behind a begin: the times that a coalesced run holds a mutex, say.
@@ -78,13 +83,13 @@ class Level:
     @property
     def area(self) -> int:
         """The integral in level x ns since the warm-up."""
-        self._fold()
+        self.fold()
         return self._area
 
     @property
     def bins(self) -> list[int]:
         """The integral in level x ns of each bin, up to the last one that is not 0."""
-        self._fold()
+        self.fold()
         used = np.flatnonzero(self._bins)
         return self._bins[: int(used[-1]) + 1].tolist() if len(used) else []
 
@@ -94,7 +99,7 @@ class Level:
         if present:
             self._intervals += (self.since_ns, now_ns, present)
             if len(self._intervals) > self.timeline.fold_at:
-                self._fold()
+                self.fold()
         self.since_ns = now_ns
         self.value = value
         if value > self.highest:
@@ -108,7 +113,7 @@ class Level:
         """Add 1 over [start_ns, end_ns)."""
         self._intervals += (start_ns, end_ns, 1)
         if len(self._intervals) > self.timeline.fold_at:
-            self._fold()
+            self.fold()
         if not self.highest:
             self.highest = 1
 
@@ -121,7 +126,7 @@ class Level:
                 self.highest = 1
         begins.append(begin_ns)
         if len(begins) > self.timeline.fold_at:
-            self._fold()
+            self.fold()
 
     def add_many(self, starts_ns: Int64Array, ends_ns: Int64Array) -> None:
         """Add 1 over each interval [start, end)."""
@@ -146,7 +151,7 @@ class Level:
     def restart(self, now_ns: int) -> None:
         """The warm-up ends at *now_ns*: totals count from here."""
         self.set(now_ns, self.value)
-        self._fold()
+        self.fold()
         self._area = 0
         self.highest = self.value
 
@@ -155,7 +160,7 @@ class Level:
         pairs = self._bins.reshape(-1, 2).sum(axis=1)
         self._bins = np.concatenate([pairs, np.zeros(MAX_BINS - len(pairs), dtype=np.int64)])
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """Add what has been collected to the totals and bins."""
         if self._intervals:
             starts, ends, weights = np.array(self._intervals, dtype=np.int64).reshape(-1, 3).T
