@@ -132,6 +132,31 @@ def sweep(
 
 
 @app.command()
+def plan(
+    plan: Annotated[Path, typer.Argument(help="A plan file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the plan (default: reports/<plan name>).")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+    ] = None,
+) -> None:
+    """Find the largest load, or the smallest host, that meets targets; what breaks first; what to change or buy."""
+    from iosim import screen
+    from iosim.plan import command
+
+    command.run(plan, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
+
+
+@app.command()
 def sensitivity(
     study: Annotated[Path, typer.Argument(help="A study file (TOML) with a table [sensitivity].")],
     out: Annotated[

@@ -8,6 +8,7 @@ workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from itertools import product
 from pathlib import Path as FilePath
@@ -26,6 +27,7 @@ from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
+from iosim.model.clones import DriveKey, disk_names, disks_of_drives, vm_names
 from iosim.model.costs import Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import Request
@@ -67,11 +69,6 @@ _LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
 _LEGACY_BAR_BYTES, _MODERN_BAR_BYTES = 0x400, 0x1000
 
 
-def vm_names(vm: VmTable) -> list[str]:
-    """Return the names of the clones: web#0, web#1 ..., or just web for a single one."""
-    return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
-
-
 def phase_ns(seed: int, vm: str, longest_ns: int) -> int:
     """Return by how much the traces of *vm* start later: a draw from 0 to *longest_ns*, each with the same chance."""
     number = draws.draw(draws.source(seed, vm, "phase"), draws.name_hash("phase"), 0)
@@ -107,6 +104,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        placement: dict[DriveKey, str],
         files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
@@ -151,7 +149,7 @@ class VirtualMachine:
         begin_ns = table.offset * clone + phase_ns(scenario.run.seed, self.name, table.phase)
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
-            disk = disks[drive.disk or next(iter(disks))]
+            disk = disks[placement[self.name, index]]
             place = f"vm.{table.name}.drive.{index}"
             image = image_files(
                 table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
@@ -160,7 +158,7 @@ class VirtualMachine:
             name = f"{self.name}/drive{index}"
             backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
             backend.blk_set_on_error(drive.rerror, drive.werror)
-            feeder = Arrivals(self, index, trace, begin_ns, drive.replay == "closed")
+            feeder = Arrivals(self, index, trace, begin_ns, drive.speed, drive.replay == "closed")
             self._feeders.append(feeder)
             vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
             completed = partial(self._completed, feeder)
@@ -379,12 +377,14 @@ class VirtualMachine:
 class Arrivals:
     """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
 
-    def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
+    def __init__(
+        self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, speed: Fraction, closed: bool
+    ) -> None:
         self.drive: Drive | VirtioDrive
         self._vm = vm
         self._closed = closed
         self._source = draws.source(vm.seed, vm.name, f"drive {index}")
-        self._rows = trace.rows(offset_ns)
+        self._rows = trace.rows(offset_ns, speed)
         self._number = 0
 
     def steps(self) -> Steps[None]:
@@ -494,7 +494,12 @@ class Machine:
         self.host = Host(exact=scenario.run.exact_exits)
         self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
-        self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.disks = {
+            name: build_disk(self.host, table, name, folder)
+            for table in scenario.host.disk
+            for name in disk_names(table)
+        }
+        placement = disks_of_drives(scenario)
         self.files = HostFiles(
             self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
         )
@@ -517,6 +522,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        placement,
                         self.files,
                         mine,
                         images,

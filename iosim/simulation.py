@@ -11,7 +11,7 @@ from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import DriveTable, Scenario
 from iosim.model.trace import Trace
-from iosim.model.units import SECTOR_BYTES
+from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
 from iosim.results.functions import functions
 from iosim.results.result import Result
@@ -158,6 +158,10 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
+            if len(trace) and int(trace.times_ns[-1]) / drive.speed >= MAX_NS:
+                raise ScenarioError(
+                    f"{place}.trace_speed must keep the trace shorter than 146 years, got {drive.trace_speed}"
+                )
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
             if drive.driver != "libata":

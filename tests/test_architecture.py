@@ -28,8 +28,9 @@ LAYERS: dict[str, set[str]] = {
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
+    "plan": {"model", "results", "toml_file", "scenario_file", "analytic", "study"},
     "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
-    "study_pages": {"model", "results", "report", "study", "sensitivity"},
+    "study_pages": {"model", "results", "analytic", "report", "study", "plan", "sensitivity"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 

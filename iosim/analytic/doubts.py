@@ -6,8 +6,9 @@ import numpy as np
 
 from iosim.analytic.demands import rows_by_drive
 from iosim.analytic.network import Network
-from iosim.analytic.resources import Inventory, vm_names
+from iosim.analytic.resources import Inventory
 from iosim.analytic.scenario_network import network_of
+from iosim.model.clones import disk_names, vm_names
 from iosim.model.scenario import VmTable
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result
@@ -59,7 +60,12 @@ def _together(result: Result) -> list[str]:
     """Name the tables whose VMs replay one trace at the same times."""
 
     def is_together(table: VmTable) -> bool:
-        return table.count > 1 and not table.offset and any(drive.replay == "open" for drive in table.drive)
+        return (
+            table.count > 1
+            and not table.offset
+            and not table.phase
+            and any(drive.replay == "open" for drive in table.drive)
+        )
 
     return [
         f"All VMs of {table.name} replay the same trace at the same times (offset is 0): they meet far more often than "
@@ -94,9 +100,9 @@ def _constant(first: Result, last: Result) -> list[str]:
     inventory, rows = Inventory(first.scenario), rows_by_drive(first.requests)
     column = first.requests["disk_service_ns"].to_numpy()
     busy = last.resources.set_index("resource")["utilisation"]
-    for disk in (f"disk/{disk.name}" for disk in first.scenario.host.disk):
+    for disk in (f"disk/{name}" for table in first.scenario.host.disk for name in disk_names(table)):
         own = [rows[drive] for drive in inventory.drives(disk) if drive in rows]
-        if not own or busy[disk] < _IN_DEMAND:
+        if not own or busy.get(disk, 0) < _IN_DEMAND:
             continue
         times = column[np.concatenate(own)]
         times = times[times > 0]

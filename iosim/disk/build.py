@@ -30,8 +30,11 @@ _OPS = {"read": READ, "write": WRITE, "flush": FLUSH}
 _ERRNO = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 
 
-def build_disk(host: Host, table: DiskTable, folder: Path) -> Disk:
-    """Return the disk that *table* describes; file names are relative to *folder*. Raises ScenarioError."""
+def build_disk(host: Host, table: DiskTable, name: str, folder: Path) -> Disk:
+    """Return a disk called *name*, as *table* describes it; file names are relative to *folder*.
+
+    Raises ScenarioError.
+    """
     model = _model(table, folder)
     sectors = None if table.capacity is None else table.capacity // SECTOR_BYTES
     if isinstance(model, Hdd):
@@ -40,7 +43,7 @@ def build_disk(host: Host, table: DiskTable, folder: Path) -> Disk:
         windows = sorted((_window(window) for window in table.window), key=lambda window: window.start_ns)
         model = WindowedDisk(model, tuple(windows))
     faults = tuple(_fault(fault) for fault in table.fault)
-    return Disk(host, table.name, model, table.servers, _scheduler(table), table.queue_depth, sectors, faults)
+    return Disk(host, name, model, table.servers, _scheduler(table), table.queue_depth, sectors, faults)
 
 
 def _model(table: DiskTable, folder: Path) -> DiskModel:

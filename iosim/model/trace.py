@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +38,17 @@ class Trace:
         """The first sector behind every request, at least 1: the smallest drive that holds the trace."""
         return max(1, int((self.sectors_first + self.sectors_count).max(initial=1)))
 
-    def rows(self, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
-        """Yield (arrival in ns, op, sector, sectors) of each request, *offset_ns* later than recorded."""
+    def rows(self, offset_ns: int, speed: Fraction = Fraction(1)) -> Iterator[tuple[int, str, int, int]]:
+        """Yield (arrival in ns, op, sector, sectors) of each request.
+
+        The arrival is the recorded time divided by *speed*, rounded down to a whole nanosecond, and *offset_ns* later.
+        """
+        faster, slower = speed.numerator, speed.denominator
         for at in range(0, len(self), 4096):
             part = slice(at, at + 4096)
             yield from zip(
-                (self.times_ns[part] + offset_ns).tolist(),
+                # Python's whole numbers: the product may be beyond an int64.
+                [offset_ns + ns * slower // faster for ns in self.times_ns[part].tolist()],
                 [OPS[op] for op in self.ops[part].tolist()],
                 self.sectors_first[part].tolist(),
                 self.sectors_count[part].tolist(),

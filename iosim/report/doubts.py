@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from iosim.analytic.resources import kind_of
+from iosim.model.clones import disk_names
 from iosim.model.costs import shipped_profiles
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result
@@ -143,7 +144,8 @@ def _beginning(result: Result) -> list[str]:
 
 
 def _constant_disks(result: Result) -> list[str]:
-    names = [disk.name for disk in result.scenario.host.disk if disk.model == "constant"]
+    disks = (disk for disk in result.scenario.host.disk if disk.model == "constant")
+    names = [name for disk in disks for name in disk_names(disk)]
     if not names:
         return []
     who = f"Disk {names[0]} takes" if len(names) == 1 else f"{len(names):,} disks take"

@@ -12,7 +12,7 @@ from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
-from iosim.results.wording import common_unit, figure, percent, perf_time, plural
+from iosim.results.wording import common_unit, described_disk, figure, percent, perf_time, plural
 
 SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 WIDE = 110
@@ -30,7 +30,7 @@ def headline(result: Result) -> Text:
     counts = summary["requests"]
     n_vms = sum(vm.count for vm in scenario.vm)
     n_drives = sum(vm.count * len(vm.drive) for vm in scenario.vm)
-    disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk)
+    disks = ", ".join(described_disk(disk) for disk in scenario.host.disk)
     text = Text()
     text.append(f"{plural(n_vms, 'VM')}, {plural(n_drives, 'drive')}, ")
     text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from iosim.model.scenario.disk import (
+    MAX_DISKS,
     ConstantDiskTable,
     DiskCommon,
     DiskTable,
@@ -65,6 +66,9 @@ class Scenario(Table):
         disks = [disk.name for disk in self.host.disk]
         if len(set(disks)) != len(disks):
             raise table_rule(f"host.disk has the name {max(disks, key=disks.count)} twice")
+        n_disks = sum(disk.count for disk in self.host.disk)
+        if n_disks > MAX_DISKS:
+            raise table_rule(f"host.disk must be at most {MAX_DISKS} disks, their counts together, got {n_disks}")
         vms = [vm.name for vm in self.vm]
         if len(set(vms)) != len(vms):
             raise table_rule(f"vm has the name {max(vms, key=vms.count)} twice")

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from iosim.model import units
 from iosim.model.scenario.fields import Count, FileName, Name, Size, Table, Time, table_rule
 
+MAX_DISKS = 1000
+
 
 class WindowTable(Table):
     """[[host.disk.window]]: a time at which the disk is slow, or stuck."""
@@ -64,6 +66,7 @@ class DiskCommon(Table):
     """[[host.disk]]: what every model has."""
 
     name: Name
+    count: Annotated[int, Field(ge=1, le=MAX_DISKS)] = 1
     scheduler: Literal["none", "deadline", "c-scan"] = "none"
     queue_depth: Annotated[int, Field(ge=1, le=65536)] | None = None
     read_expire: Time = 500_000_000

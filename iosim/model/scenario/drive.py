@@ -1,5 +1,6 @@
 """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -116,10 +117,16 @@ class DriveTable(Table):
     trace: FileName
     trace_format: TraceFormat = "auto"
     trace_device: str | None = None
+    trace_speed: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 1.0
     replay: Literal["open", "closed"] = "open"
     rerror: Literal["report", "stop", "ignore"] = "report"
     werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"
     retries: Annotated[int, Field(ge=0, le=1000)] = 5
+
+    @property
+    def speed(self) -> Fraction:
+        """The trace speed as the decimal number that the scenario has."""
+        return Fraction(str(self.trace_speed))
 
     @property
     def mode(self) -> Transfer:
@@ -137,6 +144,14 @@ class DriveTable(Table):
     def _backed_images_are_not_preallocated(self) -> "DriveTable":
         if self.backing is not None and self.preallocation != "off":
             raise table_rule(f"backing must be left out with preallocation {self.preallocation}")
+        return self
+
+    @model_validator(mode="after")
+    def _only_recorded_times_have_a_speed(self) -> "DriveTable":
+        if self.trace_speed != 1 and self.replay == "closed":
+            raise table_rule(
+                f"trace_speed must be 1 with replay closed, which follows no recorded times, got {self.trace_speed}"
+            )
         return self
 
     @property
