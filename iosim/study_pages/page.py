@@ -9,13 +9,14 @@ from jinja2 import ChoiceLoader, PackageLoader
 
 from iosim.model.errors import OutputError, reason
 from iosim.report import page as report
-from iosim.study_pages import sensitivity, sweep
+from iosim.study_pages import plan, sensitivity, sweep
 
 NAME = "study.html"
 
 KINDS: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
     "study.json": (sweep.TEMPLATE, sweep.content),
     "sensitivity.json": (sensitivity.TEMPLATE, sensitivity.content),
+    "plan.json": (plan.TEMPLATE, plan.content),
 }
 """Template and content of each kind of study, by the file by which its folder is known."""
 
