@@ -30,13 +30,13 @@ max_replications = 2
 [knob]
 key = "vm.web.count"
 low = 1
-high = 4
+high = 3
 curve = 1
 [[change]]
 name = "quicker"
 set = { host.disk.sda.service = "90us" }
 [cost]
-loads = [1, 4]
+loads = [1, 3]
 unit = "EUR"
 [[cost.resource]]
 key = "host.disk.sda.servers"
