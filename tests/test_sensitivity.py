@@ -343,6 +343,9 @@ def test_sweep_and_sensitivity_keep_apart(study: Study, folder: Path, capsys: py
     assert (answer.status, answer.err) == (2, "iosim: study.toml: [sensitivity] is for iosim sensitivity\n")
     (folder / "sweep.toml").write_text(f"{HEAD}[grid]\nvm.web.count = [1]\n")
     answer = run(capsys, "sweep", "sweep.toml", "--out", "out")
-    assert (answer.status, answer.err) == (2, "iosim: out: has a sensitivity study; choose another folder\n")
+    assert (answer.status, answer.err) == (
+        2,
+        "iosim: out: is the folder of a sensitivity study; choose another folder\n",
+    )
     answer = run(capsys, "sensitivity", "sweep.toml", "--out", "other")
     assert (answer.status, answer.err) == (2, "iosim: sweep.toml: grid is not a key\n")

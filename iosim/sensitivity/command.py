@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,7 @@ def _facts(
     return {
         "sensitivity_version": SENSITIVITY_VERSION,
         **environment(),
+        "salib": version("SALib"),
         "study": study.model_dump(mode="json", exclude_none=True),
         "metrics_left_out": list(missing),
         "factors": [

@@ -128,7 +128,7 @@ def check_folder(folder: Path, marker: str | None = None) -> None:
     try:
         for other in KINDS if marker in KINDS else ():
             if other != marker and (folder / other).exists():
-                raise OutputError(f"{folder}: has {KINDS[other]}; choose another folder")
+                raise OutputError(f"{folder}: is the folder of {KINDS[other]}; choose another folder")
         if not folder.exists() or (folder / "store" / "lock").exists():
             return
         if not folder.is_dir():

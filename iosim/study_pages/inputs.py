@@ -8,7 +8,7 @@ import tomli_w
 
 from iosim.report.table import Column, Table
 
-_VERSIONS = ("iosim", "python", "simpy", "numpy", "pandas", "scipy", "pyarrow", "hdrhistogram")
+_VERSIONS = ("iosim", "python", "simpy", "numpy", "pandas", "scipy", "pyarrow", "hdrhistogram", "salib")
 
 
 @dataclass(frozen=True)
