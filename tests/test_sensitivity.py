@@ -129,6 +129,18 @@ def test_ranges_are_those_of_the_figure_of_its_evidence_or_of_all(study: Study, 
     assert (row["low"], row["high"], row["at_low"], row["at_high"]) == (0.75, 1, -2 * US, 0)
 
 
+def test_a_cost_that_may_be_nothing_has_no_logarithm(study: Study, folder: Path) -> None:
+    (folder / "known.toml").write_text(profile("uncertainty = [0, 2]\n"))
+    answer = study(FEW.replace("sobol = false", ""))
+    assert (answer.status, answer.err) == (
+        2,
+        'iosim: study.toml: sensitivity.sobol.scale must be "linear" with pool.worker_wake, which may be 0 by its '
+        "uncertainty\n",
+    )
+    assert study(FEW.replace("sobol = false", 'sobol = { size = 4, scale = "linear" }'), out="linear").err == ""
+    assert tornado("linear").loc["pool.worker_wake", "at_low"] == -8 * US
+
+
 def test_what_the_scenario_changes_already_is_scaled_from_there(study: Study) -> None:
     settings = ("host.cost.all=0.5", "host.cost.main_loop.wake=3", 'host.cost.pool.worker_wake="10us"')
     study(FEW, *SERIAL, *(part for setting in settings for part in ("--set", setting)))

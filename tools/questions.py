@@ -17,12 +17,15 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from iosim.model.units import human_time
+from iosim.sensitivity import command as sensitivity
 from iosim.study import sweep
 from iosim.study.terminal import signed, with_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "questions.md"
 US = 1000
+MOST_COSTS = 8
 
 Row = dict[str, Any]
 
@@ -110,7 +113,32 @@ def disk_or_cpu(scratch: Path) -> str:
     return markdown(["", "", "mean (us)", "change (us)", "p99 (us)", "requests/s"], rows, texts=2)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"pio-to-virtio": pio_to_virtio, "disk-or-cpu": disk_or_cpu}
+def costs_of_ext4(scratch: Path) -> str:
+    """Return the table of the costs that matter most to a guest with ext4."""
+    console = Console(file=io.StringIO())
+    path = ROOT / "scenarios" / "sensitivity" / "costs-of-ext4.toml"
+    sensitivity.run(path, scratch / "out", (), None, None, console, console)
+    bars = pd.read_parquet(scratch / "out" / "tornado.parquet")
+    indices = pd.read_parquet(scratch / "out" / "sobol.parquet")
+    total = {row["factor"]: row for row in indices[indices["metric"] == "latency_mean"].to_dict("records")}
+    rows = []
+    for row in bars[bars["metric"] == "latency_mean"].head(MOST_COSTS).to_dict("records"):
+        cells = [f"`{row['factor']}`", str(row["evidence"]), human_time(row["mean_ns"])]
+        for end in ("at_low", "at_high"):
+            cells.append(signed(row[end] / US, (row[f"{end}_high"] - row[f"{end}_low"]) / 2 / US))
+        known = total.get(row["factor"])
+        half = 0.0 if known is None else (known["total_high"] - known["total_low"]) / 2
+        cells.append("-" if known is None else f"{100 * known['total']:.0f} ±{100 * half:.0f}")
+        rows.append(cells)
+    headings = ["cost", "evidence", "mean", "half of it (us)", "double (us)", "of the variance (%)"]
+    return markdown(headings, rows, texts=2)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "pio-to-virtio": pio_to_virtio,
+    "disk-or-cpu": disk_or_cpu,
+    "costs-of-ext4": costs_of_ext4,
+}
 """What measures each table of the page, given a folder to work in."""
 
 

@@ -66,6 +66,12 @@ def factors(profile: Profile, spent: Sequence[str], table: SensitivityTable, pla
         chosen = _only(chosen, table.only, place)
     if not chosen:
         raise StudyError(f"{place}: no cost of the profile is spent")
+    if table.sobol and table.sobol.scale == "log":
+        for key in chosen:
+            if not _range(profile.figures[key], table)[0]:
+                raise StudyError(
+                    f'{place}: sensitivity.sobol.scale must be "linear" with {key}, which may be 0 by its uncertainty'
+                )
     groups: dict[str, list[str]] = {}
     for key in chosen:
         row = CATALOGUE[key]
