@@ -360,4 +360,5 @@ def test_sweep_and_sensitivity_keep_apart(study: Study, folder: Path, capsys: py
         "iosim: out: is the folder of a sensitivity study; choose another folder\n",
     )
     answer = run(capsys, "sensitivity", "sweep.toml", "--out", "other")
-    assert (answer.status, answer.err) == (2, "iosim: sweep.toml: grid is not a key\n")
+    message = "[sensitivity] is required; what has none is for iosim sweep or iosim plan"
+    assert (answer.status, answer.err) == (2, f"iosim: sweep.toml: {message}\n")

@@ -106,4 +106,7 @@ class SensitivityStudy(_Table):
 
 def load(path: Path) -> SensitivityStudy:
     """Return the study in the TOML file *path*; its scenario is not looked at yet. Raises StudyError."""
-    return toml_file.check(SensitivityStudy, toml_file.read(path, StudyError), str(path), StudyError)
+    data = toml_file.read(path, StudyError)
+    if "sensitivity" not in data:
+        raise StudyError(f"{path}: [sensitivity] is required; what has none is for iosim sweep or iosim plan")
+    return toml_file.check(SensitivityStudy, data, str(path), StudyError)
