@@ -46,7 +46,7 @@ def is_near(value: float, cell: str) -> bool:
     Half of Student's interval is 2.26 / sqrt(10) standard deviations: six of them are more than four deviations.
     """
     estimate, half = (float(part.replace(",", "")) for part in cell.split(" ±"))
-    return abs(value - estimate) <= 6 * half + 0.006 * estimate
+    return abs(value - estimate) <= 6 * half + 0.006 * abs(estimate)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,3 +79,12 @@ def test_figures_of_the_purchase_are_those_of_a_fresh_run(way: str, bought: str)
     (row,) = [row for row in rows("disk-or-cpu") if row[:2] == [way, bought]]
     mean, _ = fresh("linux-ext4.toml", "vm.linux.drive.0.replay=closed", *WAYS[way], *BOUGHT[bought])
     assert is_near(mean, row[2])
+
+
+@pytest.mark.parametrize("row", rows("costs-of-ext4")[:4], ids=lambda row: row[0].strip("`"))
+def test_figures_of_the_costs_are_those_of_fresh_runs(row: list[str]) -> None:
+    """As above."""
+    base, _ = fresh("linux-ext4.toml")
+    for column, factor in ((3, 0.5), (4, 2)):
+        mean, _ = fresh("linux-ext4.toml", f"host.cost.{row[0].strip('`')}={factor}")
+        assert is_near(mean - base, row[column])
