@@ -46,7 +46,8 @@ QUEUE_PLAN = """\
 [plan]
 scenario = "scenario.toml"
 targets = ["mean < 180us"]
-max_replications = 10
+replications = 4
+max_replications = 8
 [knob]
 key = "vm.guest.drive.0.trace_speed"
 low = 0.4
@@ -87,8 +88,8 @@ high = 9
 def arrivals_us() -> Floats:
     """Return when the requests of QUEUE arrive, at trace_speed 1."""
     chances = (np.arange(REQUESTS) + 0.5) / REQUESTS
-    gaps: Floats = np.random.default_rng(0).permutation(-np.log(1 - chances)) * 1e6 / RATE_PER_S
-    return np.round(np.cumsum(gaps), 3)
+    gaps = np.random.default_rng(0).permutation(-np.log(1 - chances)) * 1e6 / RATE_PER_S
+    return np.asarray(np.cumsum(gaps).round(3), dtype=np.float64)
 
 
 def write_queue(folder: Path) -> None:
@@ -102,7 +103,7 @@ def write_queue(folder: Path) -> None:
 
 def write_path(folder: Path, plan: str = PATH_PLAN, scenario: str = PATH) -> None:
     """Write the scenario without chance into *folder*: 40 requests."""
-    _write_trace(folder / "even.csv", np.arange(40) * 1000.0)
+    _write_trace(folder / "even.csv", np.arange(40, dtype=np.float64) * 1000)
     _write(folder, scenario, plan)
 
 

@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
-    "plan": {"model", "results", "toml_file", "scenario_file", "analytic", "study"},
+    "plan": {"model", "results", "toml_file", "simulation", "analytic", "study"},
     "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
     "study_pages": {"model", "results", "analytic", "report", "study", "plan", "sensitivity"},
 }

@@ -1,5 +1,7 @@
 """Tables of several disks: which disk holds which image, and that each is a disk of its own."""
 
+from typing import Any
+
 import pytest
 
 from iosim.analytic import laws
@@ -20,7 +22,7 @@ DISKS = ({"name": "sda", "model": "constant", "service": "90us", "count": 2},)
 
 def test_images_go_to_the_disks_of_a_table_in_turn() -> None:
     two = {"name": "fast", "model": "constant", "service": "10us", "count": 2}
-    vms = [
+    vms: list[dict[str, Any]] = [
         {"name": "a", "count": 2, "drive": [{"disk": "sda"}, {"disk": "fast", "index": 2}]},
         {"name": "b", "drive": [{"disk": "fast"}, {"disk": "fast"}, {"disk": "sda"}]},
     ]

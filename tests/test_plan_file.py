@@ -160,6 +160,10 @@ REFUSED = {
     "load out of bounds": Case(
         cost("[2, 4]", "[2, 40]"), "plan.toml: cost.loads.1 must lie within knob.low and knob.high, got 40"
     ),
+    "load between two values": Case(
+        cost("[2, 4]", "[2, 3.5]").replace("low = 1\n", "low = 1.0\nsteps = 8\n"),
+        "plan.toml: cost.loads.1 must be a value of the knob, of which 3.0 is the nearest, got 3.5",
+    ),
     "load of another kind": Case(
         cost("[2, 4]", '["2ms"]'), "plan.toml: cost.loads.0 must be of the kind of knob.low, got '2ms'"
     ),

@@ -13,9 +13,8 @@ from tests.support import Row, constant_profile, same, scenario, simulate, trace
 ROWS: list[Row] = [(0, "W", 0, 8), (1_000_001, "W", 8, 8), (2_000_000, "R", 8, 8), (7_000_000, "W", 16, 8)]
 
 
-def arrivals(speed: float, **vm: object) -> list[int]:
-    described = scenario([{"trace_speed": speed}], **vm)
-    return simulate(described, ROWS).requests["arrival_ns"].tolist()
+def arrivals(speed: float) -> list[int]:
+    return simulate(scenario([{"trace_speed": speed}]), ROWS).requests["arrival_ns"].tolist()
 
 
 def test_recorded_times_are_divided_and_rounded_down() -> None:

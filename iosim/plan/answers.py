@@ -58,7 +58,6 @@ def answer(
     everywhere = sorted({*base.looks.samples, *knob.spread(ANALYSED)})
     tables = {}
     if plan.change:
-        # Pairs may need runs that no search has made: before the tables of values, which have them too.
         tables["ranking"] = ranking_table(base, searches[1:], knob, confidence)
     tables |= {
         "values": values_table(searches, knob, confidence),

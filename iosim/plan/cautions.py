@@ -74,4 +74,10 @@ def _lost(base: Searched) -> list[str]:
 
 def _of_the_analysis(results: Mapping[str, Result]) -> list[str]:
     runs = {sum(vm.count for vm in result.scenario.vm): result for result in reversed(list(results.values()))}
-    return [f"Analysis: {text}" for text in doubts(runs)]
+    drives = [drive for result in runs.values() for vm in result.scenario.vm for drive in vm.drive]
+    found = doubts(runs)
+    if max(runs) > 1 and any(drive.replay == "closed" for drive in drives):
+        found.append(
+            "With closed replay it takes all VMs to be at work all the time; in a run some begin later and end earlier."
+        )
+    return [f"Analysis: {text}" for text in found]

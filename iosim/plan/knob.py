@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from iosim.model.errors import StudyError, shown
 from iosim.plan.plan_file import KnobTable
-from iosim.study.points import Changes
+from iosim.study.points import Changes, value_text
 from iosim.study.sample import kind_of_value, number_of, written_value
 
 REAL_STEPS = 100
@@ -55,13 +55,19 @@ class Knob:
         return min(near, key=lambda k: abs(self.numbers[k] - number))
 
     def position(self, setting: Any, place: str) -> int:
-        """Return the position of the value nearest to *setting*. Raises StudyError if it lies outside of the bounds."""
+        """Return the position of *setting*. Raises StudyError, naming *place*, if it is none of the knob's values."""
         number = number_of(setting, place)
         if kind_of_value(setting) != self.kind and not (self.kind == "number" and kind_of_value(setting) == "whole"):
             raise StudyError(f"{place} must be of the kind of knob.low, got {shown(setting)}")
         if not self.numbers[0] <= number <= self.numbers[-1]:
             raise StudyError(f"{place} must lie within knob.low and knob.high, got {shown(setting)}")
-        return self.nearest(number)
+        at = self.nearest(number)
+        if self.numbers[at] != number:
+            raise StudyError(
+                f"{place} must be a value of the knob, of which {value_text(self.settings[at])} is the nearest, "
+                f"got {shown(setting)}"
+            )
+        return at
 
 
 def knob_of(table: KnobTable, place: str) -> Knob:

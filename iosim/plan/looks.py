@@ -8,12 +8,15 @@ from iosim.plan.plan_file import PlanTable
 from iosim.plan.search import Seen
 from iosim.plan.targets import Target
 from iosim.study.estimates import Sample
-from iosim.study.points import Point
+from iosim.study.points import Point, value_text
 from iosim.study.runner import Runner
 from iosim.study.statistics import Interval
+from iosim.study.terminal import short_names
 
 PointAt = Callable[[int], Point]
 """Position of the knob -> the scenario there."""
+_MOST_SHOWN = 30
+"""Characters of the changes of a point, for the progress bar."""
 Note = Callable[[str], None]
 """Called with what is being run, for the progress bar."""
 
@@ -69,11 +72,14 @@ class Looks:
 
     def run(self, positions: Sequence[int], count: int) -> None:
         """Have *count* replications at each of *positions*."""
+        self.samples |= self.sampled(positions, count)
+
+    def sampled(self, positions: Sequence[int], count: int) -> dict[int, Sample]:
+        """Return *count* replications at each of *positions*; what has been seen there stays as it is."""
         points = [self.point_at(at) for at in positions]
-        self.note(f"{self.name}: {points[0].label()}" + (" ..." if len(points) > 1 else ""))
+        self.note(f"{self.name}: {_short(points[0])}" + (" ..." if len(points) > 1 else ""))
         runs = self.runner.run_points(points, count)
-        for number, at in enumerate(positions):
-            self.samples[at] = Sample(runs[number * count : (number + 1) * count])
+        return {at: Sample(runs[k * count : (k + 1) * count]) for k, at in enumerate(positions)}
 
     def replications(self, at: int) -> int:
         """Return how many replications there are at a position."""
@@ -102,3 +108,11 @@ class Looks:
             ),
             self.replications(at) >= self.schedule.counts[-1],
         )
+
+
+def _short(point: Point) -> str:
+    """Return the changes of *point* in a few words, the knob first."""
+    names = short_names(list(point.changes))
+    texts = [f"{name}={value_text(value)}" for name, value in zip(names, point.changes.values(), strict=True)]
+    text = ", ".join(reversed(texts))
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
+import numpy as np
 import pandas as pd
 
 from iosim.model.units import BYTES_PER_UNIT, NS_PER_UNIT, human_unit, three_digits
@@ -200,7 +201,8 @@ def _ranking(axes: "Axes", ranking: pd.DataFrame, found: Answered) -> None:
     scale = knob_scale(found)
     rows = ranking[::-1].reset_index(drop=True)
     ends = rows[["moved", "moved_low", "moved_high"]].to_numpy(dtype=float, na_value=float("nan")) / scale.by
-    reach = max(float(pd.Series(ends.ravel()).abs().max() or 0), 1e-9)
+    known = [0.0, *ends[np.isfinite(ends)].tolist()]
+    reach = max(map(abs, known)) or 1.0
     for at, (row, (moved, low, high)) in enumerate(zip(rows.to_dict("records"), ends.tolist(), strict=True)):
         if math.isnan(moved):
             axes.text(0, at, "  no limit within the bounds of the knob", va="center", fontsize=9, color=_KNEE)
@@ -208,13 +210,12 @@ def _ranking(axes: "Axes", ranking: pd.DataFrame, found: Answered) -> None:
         axes.barh(at, moved, color=VERDICTS["meets" if moved >= 0 else "fails"][0], alpha=0.7, height=0.6)
         low, high = (-1.1 * reach if math.isnan(low) else low), (1.1 * reach if math.isnan(high) else high)
         axes.plot([low, high], [at, at], color="#222222", linewidth=1.3)
-        for end, known in ((low, row["moved_low"]), (high, row["moved_high"])):
-            axes.plot(end, at, "|" if pd.notna(known) else (">" if end > 0 else "<"), color="#222222", markersize=9)
+        for end, given in ((low, row["moved_low"]), (high, row["moved_high"])):
+            axes.plot(end, at, "|" if pd.notna(given) else (">" if end > 0 else "<"), color="#222222", markersize=9)
         limit = f"  limit {knob_text(found, row['meets'])}" + (" or better" if row["outcome"] == "all" else "")
-        axes.text(max(high, moved, 0), at, limit, va="center", fontsize=9)
+        axes.text(max(high, moved, 0) + 0.01 * reach, at, limit, va="center", fontsize=9)
     axes.axvline(0, color="#222222", linewidth=0.8)
-    least = min(0.0, float(pd.Series(ends.ravel()).min()))
-    axes.set_xlim(1.15 * least - 0.03 * reach, 1.35 * reach)
+    axes.set_xlim(1.15 * min(known) - 0.03 * reach, 1.35 * reach)
     axes.set_yticks(range(len(rows)), rows["change"])
     better = "higher" if found.facts["answers"][0]["find"] == "largest" else "lower"
     unit = f" ({scale.unit})" if scale.unit else ""
@@ -240,12 +241,14 @@ def _front(axes: "Axes", found: Answered) -> None:
         config = config_text(front, row)
         if config != before:
             place = row["load"] / scale.by, row["cost"]
-            axes.annotate(config, place, xytext=(6, -13), textcoords="offset points", fontsize=8)
+            left = place[0] > (x.min() + x.max()) / 2
+            aside: dict[str, Any] = {"xytext": (-7 if left else 7, 6), "ha": "right" if left else "left"}
+            axes.annotate(config, place, textcoords="offset points", fontsize=8, **aside)
         before = config
     axes.set_xlabel(f"{found.facts['knob']['key']}" + (f" ({scale.unit})" if scale.unit else ""))
     axes.set_ylabel(f"cost ({unit})" if unit else "cost")
+    axes.margins(x=0.1, y=0.1)
     axes.set_ylim(0, None)
-    axes.margins(x=0.15)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", fontsize=9)

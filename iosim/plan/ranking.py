@@ -61,10 +61,8 @@ def pair(base: Searched, other: Searched, confidence: float) -> tuple[int, Inter
     if at is None:
         return None
     target = base.looks.targets[ended_by(base)]
-    count = base.looks.replications(at)
-    if at not in other.looks.samples or other.looks.replications(at) < count:
-        other.looks.run([at], count)
-    found = other.looks.samples[at].difference(base.looks.samples[at], target.metric, target.of, confidence)
+    changed = other.looks.sampled([at], base.looks.replications(at))[at]
+    found = changed.difference(base.looks.samples[at], target.metric, target.of, confidence)
     return None if found is None else (at, found[0])
 
 
