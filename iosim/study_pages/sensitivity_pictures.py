@@ -49,7 +49,8 @@ def tornado(name: str, rows: pd.DataFrame) -> Picture | None:
         axes.set_xlim(min(bounds) - room * (min(bounds) < 0), max(bounds) + room * (max(bounds) > 0))
         axes.xaxis.set_major_formatter(PLAIN)
         base = f"{shown[0]['base'] / what.scale:,.4g} {what.unit}".strip()
-        axes.set_xlabel(f"difference from {base}" + (f" ({what.unit})" if what.unit else ""), parse_math=False)
+        unit = f" ({what.unit})" if what.unit else ""
+        axes.set_xlabel(f"difference{unit} from {base}", parse_math=False)
     left = len(rows) - len(shown)
     note = "Pale: at the low end of the range, dark: at the high end; lines are confidence intervals."
     note += f" The {left} others move less; the table has all." if left else ""
