@@ -1,5 +1,6 @@
 """iosim plan: the limits that it finds are the known ones, the same however often it is stopped and whoever runs it."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from iosim.plan import command
 from iosim.results.result import read
 from tests.commandline import run
 from tests.plans import (
@@ -189,6 +192,24 @@ def test_whole_results_of_the_easy_end_and_of_the_limit_are_kept(out: Path) -> N
         assert result.scenario.vm[0].drive[0].trace_speed == speed
 
 
+def test_the_terminal_tells_the_answers(out: Path) -> None:
+    text = io.StringIO()
+    console, quiet = Console(file=text, width=120), Console(file=io.StringIO())
+    command.run(out.parent / "plan.toml", out, (), 1, None, console, quiet)
+    lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
+    assert lines[0] == "plan: vm.web.drive.0.trace_speed of scenario.toml from 1 to 9, verdicts with 95 %"
+    assert lines[2] == "mean < 160us: met up to vm.web.drive.0.trace_speed = 5; at 6 mean < 160us fails."
+    assert lines[3].startswith("Busiest at 6: disk/sda 9")
+    assert "What grows most is disk_wait" in lines[3]
+    heads = {line.split()[0]: line for line in lines if line}
+    assert heads["trace_speed"] == "trace_speed runs mean < 160us verdict busiest"
+    assert heads["two"].startswith("two 9 or more +4 +4 - -")
+    assert heads["quick"].startswith("quick 6 +1 +1 +1 -")
+    assert heads["slow"].startswith("slow - - - - +")
+    assert heads["load"] == "load count service cost (EUR) perhaps"
+    assert "9 2 100us 100 -" in lines
+
+
 def test_nothing_is_run_twice(out: Path) -> None:
     assert len(journal(out)) == len(set(journal(out)))
 
@@ -219,8 +240,8 @@ def test_a_plan_without_changes_and_costs_removes_their_tables(out: Path, tmp_pa
 
 def test_a_killed_plan_goes_on_where_it_was(out: Path, tmp_path: Path) -> None:
     write_path(tmp_path, PAIR_PLAN, PAIR)
-    command = [sys.executable, "-m", "iosim", "plan", "plan.toml", "--out", "out", "--workers", "2"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    line = [sys.executable, "-m", "iosim", "plan", "plan.toml", "--out", "out", "--workers", "2"]
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     end = time.monotonic() + PATIENCE_S
     while len(journal(tmp_path / "out")) < 5:
         assert process.poll() is None

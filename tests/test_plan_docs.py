@@ -87,7 +87,7 @@ def test_the_targets_of_the_page_are_targets() -> None:
 
 
 def test_the_promised_plans_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["vms-on-8-cpus"]
+    assert [path.stem for path in SHIPPED] == ["disks-for-guests", "vms-on-8-cpus"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -177,7 +177,7 @@ def vms_on_8_cpus(folder: Path) -> str:
     values = pd.read_parquet(folder / "values.parquet").query("search == 'base'")
     resources = pd.read_parquet(folder / "resources.parquet").query("search == 'base' and resource == 'cpus'")
     busy = dict(zip(resources["value"], resources["utilisation"], strict=True))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for value, own in values.groupby("value"):
         p99, mean = (own[own["metric"] == metric].iloc[0] for metric in ("latency_p99", "latency_mean"))
         verdict = "fails" if "fails" in set(own["verdict"]) else "meets"
@@ -202,7 +202,7 @@ def what_moves_the_limit(folder: Path) -> str:
     ranking = pd.read_parquet(folder / "ranking.parquet")
     facts: dict[str, Any] = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     base = facts["answers"][0]
-    rows = [("as it is", base["meets"]["setting"], "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("as it is", base["meets"]["setting"], "", "", "", "")]
     for row in ranking.to_dict("records"):
         low, high = (
             "without limit" if pd.isna(row[name]) else f"{row[name]:+.0f}" for name in ("moved_low", "moved_high")

@@ -23,11 +23,12 @@ def cautions(facts: Mapping[str, Any], searches: Sequence[Searched], results: Ma
                 f"{who}Not monotone: {key} = {pair['fails']['setting']} fails, and {pair['meets']['setting']}, which "
                 "should be harder, meets the same target. The limit lies before the first failure; look at the curve."
             )
-        if row["undecided"]:
-            found.append(
-                f"{who}{', '.join(names(row['undecided'][:6]))}: undecided after {most} replications. More of them "
-                "(max_replications), or longer runs, would narrow it down."
-            )
+    if open_ := [row for row in facts["answers"] if row["undecided"]]:
+        where = "; ".join(f"{row['search']} {', '.join(names(row['undecided'][:6]))}" for row in open_)
+        found.append(
+            f"Undecided after {most} replications: {where}. More of them (max_replications), or longer runs, would "
+            "narrow it down."
+        )
     base = searches[0]
     found += _constant(base)
     for row in [] if base.answer.meets is None else busiest(base, base.answer.meets)[:1]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from iosim.model.units import BYTES_PER_UNIT, NS_PER_UNIT, human_unit, three_digits
 from iosim.plan.answers import Answered
@@ -21,7 +22,7 @@ VERDICTS = {"meets": ("#1b7837", "o"), "fails": ("#b2182b", "X"), "undecided": (
 _BOUND, _ESTIMATE, _BAND, _KNEE, _GOAL = "#444444", "#0072b2", "#d55e00", "#7f7f7f", "#b2182b"
 _TITLES = {"latency_mean": "mean latency", "throughput": "throughput", "utilisation": "utilisation"}
 _NOT_KEYS = {"load", "outcome", "cost", "perhaps", "pareto"}
-_LOGARITHMIC_FROM = 30
+_LOGARITHMIC_FROM = 10
 """Ratio of the largest to the smallest value from which on an axis of times is logarithmic."""
 
 
@@ -122,7 +123,7 @@ def _panel(axes: "Axes", metric: str, of: str, found: Answered, scale: Scale) ->
             )
     for goal in goals:
         axes.axhline(goal / y.by, color=_GOAL, linestyle=(0, (6, 3)), linewidth=1.2, label="target")
-    _bounds(axes, theory, metric, extremes, y, scale)
+    _bounds(axes, theory, metric, [*extremes, *once["high"].dropna().tolist()], y, scale)
     name = _TITLES.get(metric, metric.removeprefix("latency_"))
     axes.set_ylabel(f"{name}{f' of {of}' if of else ''}" + (f" ({y.unit})" if y.unit else ""))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -155,9 +156,11 @@ def _bounds(axes: "Axes", theory: pd.DataFrame | None, metric: str, drawn: Seque
     """Shade what no run can reach, draw the estimate dashed, and leave room for what was simulated."""
     upwards = metric == "throughput"
     every = list(drawn) + ([] if theory is None else theory["bound"].tolist())
-    low, high = min(every) / y.by, max(every) / y.by
+    low, high = min((value for value in every if value > 0), default=0.0) / y.by, max(every) / y.by
     if metric.startswith("latency") and 0 < low * _LOGARITHMIC_FROM < high:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(low / 1.5, high * 1.5)
     else:
         axes.set_ylim(0, high * 1.1 if high > 0 else 1)

@@ -50,7 +50,7 @@ def answer_text(found: Answered) -> Text:
     if (saturation := found.facts["analysis"]["saturation"]) is not None:
         text.append(
             f"\nBy the analysis, {saturation['resource']} would be busy all the time at "
-            f"{found.facts['knob']['key']} = {knob_text(found, saturation['value'])}.",
+            f"{found.facts['knob']['key']} = {knob_text(found, saturation['value'])}, if nobody waited.",
             style="not bold",
         )
     elif (why := found.facts["analysis"]["why_not"]) is not None:
@@ -81,7 +81,7 @@ def limit_sentence(found: Answered, row: dict[str, Any]) -> str:
         fail = "fails" if len(row["breaks"]) == 1 else "fail"
         sentence += f"; at {row['fails']['setting']} {' and '.join(row['breaks'])} {fail}"
     if row["undecided"]:
-        sentence += f"; undecided: {_settings(row['undecided'])}"
+        sentence += ". What lies between is undecided"
     return f"{sentence}."
 
 
