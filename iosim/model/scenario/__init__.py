@@ -12,6 +12,7 @@ from iosim.model.scenario.disk import (
     MAX_DISKS,
     ConstantDiskTable,
     DiskCommon,
+    DisksimTable,
     DiskTable,
     EmpiricalDiskTable,
     FaultTable,
@@ -24,6 +25,7 @@ from iosim.model.scenario.fields import FileName, Name, Table, TraceFormat, tabl
 from iosim.model.scenario.host import HostTable, PageCacheTable
 from iosim.model.scenario.run import RunTable, SpanWindow
 from iosim.model.scenario.vm import MAX_VCPUS, BackgroundTable, EventTable, LoadTable, VmTable
+from iosim.model.scenario.zone import ZoneTable
 
 __all__ = [
     "MAX_VCPUS",
@@ -32,6 +34,7 @@ __all__ = [
     "ConstantDiskTable",
     "DiskCommon",
     "DiskTable",
+    "DisksimTable",
     "DriveTable",
     "EmpiricalDiskTable",
     "EventTable",
@@ -51,6 +54,7 @@ __all__ = [
     "TraceFormat",
     "VmTable",
     "WindowTable",
+    "ZoneTable",
 ]
 
 
