@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from iosim.plan import command
+from iosim.plan.ranking import alike
 from iosim.results.result import read
 from tests.commandline import run
 from tests.plans import (
@@ -144,6 +145,22 @@ def test_changes_are_ranked_by_how_far_they_move_the_limit(out: Path) -> None:
     assert table[["meets", "fails", "moved", "moved_low", "moved_high"]].values.tolist()[1] == [6, 7, 1, 1, 1]
     assert table[["fails", "moved_high"]].isna().all(axis=1).tolist() == [True, False, False]
     assert table[["meets", "moved"]].isna().all(axis=1).tolist() == [False, False, True]
+
+
+def test_changes_whose_ranges_overlap_are_named() -> None:
+    rows = [
+        ("a", 9, 8, None),
+        ("b", 7, 6, 8),
+        ("c", 5, 5, 5),
+        ("d", 2, None, 5),
+        ("e", 1, 1, 1),
+        ("f", None, None, None),
+    ]
+    table = pd.DataFrame(rows, columns=["change", "moved", "moved_low", "moved_high"]).convert_dtypes()
+    # b may be as good as a; c cannot be as good as b; d may be as good as c, and as bad as anything, so also as e.
+    ending = "by the limit, one cannot be told from the next; the ranges overlap."
+    assert alike(table) == [f"a, b: {ending}", f"c, d, e: {ending}"]
+    assert alike(None) == []
 
 
 def test_changes_are_compared_at_the_limit_with_the_same_random_numbers(out: Path) -> None:

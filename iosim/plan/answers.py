@@ -14,7 +14,7 @@ from iosim.plan.knob import Knob
 from iosim.plan.looks import Looks, PointAt
 from iosim.plan.outcome import Searched, described
 from iosim.plan.question import BASE, Question
-from iosim.plan.ranking import ranking_table
+from iosim.plan.ranking import alike, ranking_table
 from iosim.plan.search import search
 from iosim.plan.tables import analysis_table, resources_table, values_table
 from iosim.plan.targets import Target
@@ -88,7 +88,7 @@ def answer(
         },
         "costs": None if bought is None else bought.facts,
     }
-    facts["cautions"] = cautions(facts, searches, results)
+    facts["cautions"] = cautions(facts, searches, results) + alike(tables.get("ranking"))
     return Answered(tables, facts, kept)
 
 

@@ -107,3 +107,23 @@ def ranking_table(base: Searched, others: Sequence[Searched], knob: Knob, confid
     table = pd.DataFrame(ranked, columns=list(COLUMNS))
     numbers = ["meets", "fails", "moved", "moved_low", "moved_high", "at"]
     return table.astype(dict.fromkeys(numbers, "Float64"))
+
+
+def alike(ranking: pd.DataFrame | None) -> list[str]:
+    """Return which changes that follow each other in *ranking* cannot be told apart: their ranges overlap."""
+    if ranking is None:
+        return []
+    known = ranking.dropna(subset=["moved"])
+    groups: list[list[str]] = []
+    least = float("inf")
+    for change, low, high in zip(known["change"], known["moved_low"], known["moved_high"], strict=True):
+        if groups and (pd.isna(high) or high >= least):
+            groups[-1].append(change)
+        else:
+            groups.append([change])
+        least = float("-inf") if pd.isna(low) else float(low)
+    return [
+        f"{', '.join(group)}: by the limit, one cannot be told from the next; the ranges overlap."
+        for group in groups
+        if len(group) > 1
+    ]
