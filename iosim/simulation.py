@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from iosim.analytic import laws
-from iosim.machine import vm_names
 from iosim.model.ata import MAX_MULT_SECTORS
+from iosim.model.clones import vm_names
+from iosim.model.cost_changes import changed
+from iosim.model.cost_watch import watched
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario, VmTable
@@ -55,14 +57,31 @@ def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = re
     build_machine(scenario, profile, traces, folder)
 
 
+def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> list[str]:
+    """Return the keys of the costs that a run of *scenario* spends, in the order of the catalogue.
+
+    Raises as `simulate` does.
+    """
+    folder = Path(folder)
+    profile, traces = _inputs(scenario, folder, reader)
+    spent: set[str] = set()
+    run_machine(scenario, watched(profile, spent), traces, folder)
+    return [key for key in profile.figures if key in spent]
+
+
 def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, dict[tuple[int, int], Trace]]:
+    profile = costs_of(scenario, folder)
+    check_background(scenario)
+    return profile, read_traces(scenario, folder, reader)
+
+
+def costs_of(scenario: Scenario, folder: Path) -> Profile:
+    """Return the profile of *scenario*, changed as it says. Raises ScenarioError, ProfileError."""
     name = scenario.host.profile
     if not name.endswith(".toml") and name not in shipped_profiles():
         known = ", ".join(shipped_profiles())
         raise ScenarioError(f"host.profile must be one of {known}, or a .toml file, got {shown(name)}")
-    profile = load_profile(name, folder)
-    check_background(scenario)
-    return profile, read_traces(scenario, folder, reader)
+    return changed(load_profile(name, folder), scenario.host.cost)
 
 
 def check_background(scenario: Scenario) -> None:

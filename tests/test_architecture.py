@@ -31,6 +31,8 @@ LAYERS: dict[str, set[str]] = {
     "validate": {"model", "results"},
     "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
     "plan": {"model", "results", "toml_file", "simulation", "analytic", "study"},
+    "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
+    "study_pages": {"model", "results", "analytic", "report", "study", "plan", "sensitivity"},
     "calibrate": {"model", "traces", "toml_file"},
     "drives": {"model", "host", "disk", "traces", "results", "toml_file", "validate"},
     "hosts": {"model", "traces", "calibrate", "validate", "results", "scenario_file", "simulation"},

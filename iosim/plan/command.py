@@ -38,9 +38,7 @@ def run(
     """
     question = Question(plan_file.load(path), path, options)
     folder = Path("reports") / path.stem if out is None else out
-    check_folder(folder)
-    if (folder / "study.json").exists():
-        raise OutputError(f"{folder}: is the folder of a sweep; choose another folder")
+    check_folder(folder, MARKER)
 
     def say(text: str) -> None:
         errors.print(Text(text), soft_wrap=True)
@@ -66,7 +64,7 @@ def run(
             raise type(error)(f"{path}: {error}") from None
         write(folder, found)
     show(console, path.stem, found)
-    console.print(Text(f"Written to {folder}/"), soft_wrap=True)
+    console.print(Text(f"Written to {folder}/; iosim report {folder} makes a page of it"), soft_wrap=True)
 
 
 def write(folder: Path, found: Answered) -> None:

@@ -163,6 +163,8 @@ def _costs(result: Result) -> list[str]:
             f"{assumed} of the {total} costs in {profile['name']} are assumed; "
             f"iosim profiles {profile['name']} says which."
         )
+    if result.scenario.host.cost:
+        found.append("Costs that host.cost changes are among the assumed ones.")
     if profile["name"] in shipped_profiles():
         found.append(f"The costs stand for this machine, not for yours: {profile['machine']}.")
     return found

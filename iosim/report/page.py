@@ -157,9 +157,13 @@ def write(folder: Path) -> Path:
 
 
 def write_all(
-    folders: list[Path], say: Callable[[str], object], errors: Console, complain: Callable[[str], int]
+    folders: list[Path],
+    say: Callable[[str], object],
+    errors: Console,
+    complain: Callable[[str], int],
+    write: Callable[[Path], Path] = write,
 ) -> int:
-    """Write the page of each result and return the worst exit status: 0, or what *complain* returned.
+    """Write the page of each result, by *write*, and return the worst exit status: 0, or what *complain* returned.
 
     One that fails does not stop the others: *complain* is called with what is wrong. On *errors*, if it is a terminal,
     the result at work is shown.

@@ -155,7 +155,8 @@ class DriveTable(Table):
     def _only_recorded_times_have_a_speed(self) -> "DriveTable":
         if self.trace_speed != 1 and self.replay != "open":
             raise table_rule(
-                f"trace_speed must be 1 with replay {self.replay}, which follows no recorded times, got {self.trace_speed}"
+                f"trace_speed must be 1 with replay {self.replay}, which follows no recorded times, "
+                f"got {self.trace_speed}"
             )
         return self
 
