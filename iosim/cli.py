@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from iosim.calibrate_commands import calibrate_app
+from iosim.disk_commands import validate_app
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
@@ -17,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(trace_app, name="trace")
+app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(validate_app, name="validate")
 
 FAULT = 1
 """Exit status for a fault of the program."""

@@ -46,6 +46,27 @@ def scenario(old: str, new: str, message: str) -> Case:
     return Case({"scenario.toml": SCENARIO.replace(old, new)}, message)
 
 
+DRIVE = """model = "disksim"
+heads = 2
+seek = [[1, "1ms"]]
+[[host.disk.zone]]
+first_cylinder = 0
+cylinders = 5
+sectors_per_track = 9
+[[host.disk.zone]]
+first_cylinder = 10
+cylinders = 1
+sectors_per_track = 8
+"""
+
+
+def drive_disk(old: str, new: str, rule: str, place: str = "sda") -> Case:
+    """The good scenario with a drive for its disk, and *old* in that replaced by *new* once."""
+    assert old in DRIVE
+    text = DRIVE.replace(old, new, 1)
+    return scenario('model = "constant"\nservice = "90us"\n', text, f"scenario.toml: host.disk.{place}.{rule}")
+
+
 def disk(text: str, rule: str, between: str = ".") -> Case:
     """The good scenario with *text* in the table of its disk."""
     return scenario('"90us"', f'"90us"\n{text}', f"scenario.toml: host.disk.sda{between}{rule}")
@@ -237,10 +258,37 @@ SCENARIOS = {
     "unknown disk model": scenario(
         '"constant"',
         '"tape"',
-        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, ssd, got 'tape'",
+        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, disksim, ssd, got 'tape'",
     ),
     "disk without model": scenario(
-        'model = "constant"\n', "", "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, ssd"
+        'model = "constant"\n',
+        "",
+        "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, disksim, ssd",
+    ),
+    "drive with zones in each other": drive_disk(
+        "cylinders = 5",
+        "cylinders = 20",
+        "zone must begin behind the one before, got first_cylinder = 10 behind 0 with 20 cylinders",
+    ),
+    "drive with nothing but spare sectors": drive_disk(
+        "sectors_per_track = 9",
+        "sectors_per_track = 9\nspares = 90",
+        "zone must keep sectors for data, got 90 unused and spare ones of 90 from cylinder 0 on",
+    ),
+    "drive with slips that fall": drive_disk(
+        "sectors_per_track = 9",
+        "sectors_per_track = 9\nslips = [3, 2]",
+        "slips must rise, got 3 and then 2",
+        "sda.zone.0",
+    ),
+    "drive with a seek of no distance": drive_disk("[[1,", "[[0,", "seek must begin with distance 1 or more, got 0"),
+    "drive with seeks out of order": drive_disk(
+        '[[1, "1ms"]]', '[[2, "1ms"], [2, "2ms"]]', "seek must have rising distances, got 2 and then 2"
+    ),
+    "drive with nothing but a write segment": drive_disk(
+        "heads = 2",
+        "heads = 2\nsegments = 1\nwrite_segment = true",
+        "segments must be at least 2 with write_segment, got 1",
     ),
     "unknown scheduler": disk(
         'scheduler = "cfq"',

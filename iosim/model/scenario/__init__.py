@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from iosim.model.scenario.disk import (
     ConstantDiskTable,
     DiskCommon,
+    DisksimTable,
     DiskTable,
     EmpiricalDiskTable,
     FaultTable,
@@ -23,6 +24,7 @@ from iosim.model.scenario.fields import FileName, Name, Table, TraceFormat, tabl
 from iosim.model.scenario.host import HostTable, PageCacheTable
 from iosim.model.scenario.run import RunTable, SpanWindow
 from iosim.model.scenario.vm import MAX_VCPUS, BackgroundTable, EventTable, LoadTable, VmTable
+from iosim.model.scenario.zone import ZoneTable
 
 __all__ = [
     "MAX_VCPUS",
@@ -31,6 +33,7 @@ __all__ = [
     "ConstantDiskTable",
     "DiskCommon",
     "DiskTable",
+    "DisksimTable",
     "DriveTable",
     "EmpiricalDiskTable",
     "EventTable",
@@ -50,6 +53,7 @@ __all__ = [
     "TraceFormat",
     "VmTable",
     "WindowTable",
+    "ZoneTable",
 ]
 
 
