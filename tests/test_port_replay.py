@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import iosim
 from iosim.model.errors import TraceError
 from iosim.model.trace import Trace
 from iosim.report.port_table import port_accesses
@@ -97,6 +98,22 @@ def by_one_poll(accesses: Sequence[tuple[str, int, int, int, int]]) -> list[tupl
         if not kept or access != kept[-1] or access[0] == "out" or access[1] not in (STATUS, BM_STATUS):
             kept.append(access)
     return kept
+
+
+def test_recorded_accesses_take_as_long_as_those_of_the_described_driver() -> None:
+    """One program: once as the accesses that it made, once as the description of its driver, on one profile and disk.
+
+    The repetitions of the measurement differ by more (docs/validation.md).
+    """
+    folder = Path(__file__).parents[1] / "scenarios"
+    means = {
+        name: iosim.simulate(iosim.load(folder / name, ["run.slowest=0"])).summary["latency_ns"]["percentile"][
+            "50.000000"
+        ]
+        for name in ("port-accesses.toml", "validation/dma_w_irq_8.toml")
+    }
+    replayed, described = means.values()
+    assert abs(replayed / described - 1) < 0.06
 
 
 # Times, by hand: every cost 100 ns, as in test_timelines
