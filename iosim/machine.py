@@ -20,6 +20,8 @@ from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.load import GuestLoad
+from iosim.guest.replay import PortReplay, ReplayedDrive
+from iosim.guest.replayed_access import AccessCosts
 from iosim.guest.virtio_blk import PAGE_SECTORS, HwQueues, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
@@ -45,7 +47,9 @@ from iosim.model.steps import Binder, Block, Mode, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES, exact_size
 from iosim.model.virtio import Vring
+from iosim.port_feed import PortFeed
 from iosim.qemu.block import BlockBackend
+from iosim.qemu.ide import DISABLE_IRQ
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.metadata import Qcow2Image
 from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
@@ -142,10 +146,11 @@ class VirtualMachine:
         for guest_cpu in self.guest_cpus:
             GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
-        self.drives: list[Drive | VirtioDrive] = []
+        self.drives: list[Drive | VirtioDrive | ReplayedDrive] = []
+        self.replays: dict[int, PortReplay] = {}
         self.iothread_levels: dict[str, Level] = {}
         self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
-        self._feeders: list[Arrivals] = []
+        self._feeders: list[Arrivals | PortFeed] = []
         begin_ns = table.offset * clone + phase_ns(scenario.run.seed, self.name, table.phase)
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
@@ -158,37 +163,45 @@ class VirtualMachine:
             name = f"{self.name}/drive{index}"
             backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
             backend.blk_set_on_error(drive.rerror, drive.werror)
+            vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
+            if drive.replay == "ports":
+                source = draws.source(self.seed, self.name, f"drive {index}")
+                feed = PortFeed(trace, source, begin_ns, account, lambda: host.now_ns)
+                feed.drive = ReplayedDrive(self.name, index, position >> 1, vcpu, feed.completed)
+                self._feeders.append(feed)
+                self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
+                self.drives.append(feed.drive)
+                continue
             feeder = Arrivals(self, index, trace, begin_ns, drive.speed, drive.replay == "closed")
             self._feeders.append(feeder)
-            vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
             completed = partial(self._completed, feeder)
+            plugged: Drive | VirtioDrive
             if drive.is_virtio:
-                self.drives.append(
-                    self._plug_virtio(table, index, table.virtio_vcpus(index), backend, iothread, binder, completed)
-                )
+                vcpus = table.virtio_vcpus(index)
+                plugged = self._plug_virtio(table, index, vcpus, backend, iothread, binder, completed)
             else:
                 self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
-                self.drives.append(
-                    Drive(
-                        self.name,
-                        index,
-                        position,
-                        drive.mode,
-                        drive.multiple if drive.mode is Transfer.PIO else 1,
-                        sectors,
-                        drive.max_sectors,
-                        drive.write_cache,
-                        completed,
-                        vcpu,
-                        drive.retries,
-                    )
+                plugged = Drive(
+                    self.name,
+                    index,
+                    position,
+                    drive.mode,
+                    drive.multiple if drive.mode is Transfer.PIO else 1,
+                    sectors,
+                    drive.max_sectors,
+                    drive.write_cache,
+                    completed,
+                    vcpu,
+                    drive.retries,
                 )
-            feeder.drive = self.drives[-1]
+            self.drives.append(plugged)
+            feeder.drive = plugged
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         boot_thread = self._stream("boot", _EVENTS + 1)
         self.life = Lifecycle(table, self.qemu, self.guest, account, self.threads, boot_thread)
         self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
+        self._plug_replays(table, binder, recorder, traces)
         posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
         for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
             self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._ended)
@@ -211,7 +224,7 @@ class VirtualMachine:
         """Give each used channel its driver and its queue."""
         queues: dict[int, ChannelQueue] = {}
         for drive, config in zip(self.drives, table.drive, strict=True):
-            if isinstance(drive, VirtioDrive):
+            if not isinstance(drive, Drive):
                 continue
             queue = queues.get(drive.channel)
             if queue is None:
@@ -228,6 +241,37 @@ class VirtualMachine:
                 queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, drivers)
                 self.guest.add_channel(queue)
             drive.queue = queue
+
+    def _plug_replays(self, table: VmTable, binder: Binder, recorder: TemplateRecorder, traces: list[Trace]) -> None:
+        """Give the guest the code that makes the recorded accesses of each drive that has some."""
+        for index, (config, trace) in enumerate(zip(table.drive, traces, strict=True)):
+            feed, sequence = self._feeders[index], trace.ports
+            if not isinstance(feed, PortFeed):
+                continue
+            assert sequence is not None
+            drive = feed.drive
+            bus = self.qemu.buses[drive.channel]
+            if sequence.polled:
+                bus.control = DISABLE_IRQ
+            if sequence.masked:
+                self.qemu.irqchip.masked.add(bus.gsi)
+            costs = AccessCosts(
+                AccessBinder(binder, channel_ports(drive.channel)), sequence, config.string, recorder.mean_round_trip_ns
+            )
+            replay = self.replays[index] = drive.device = PortReplay(
+                self.guest_cpus[drive.vcpu],
+                self.guest_cpus[table.irq_vcpu],
+                self.guest.kernels[drive.vcpu],
+                bus,
+                self.levels,
+                costs,
+                sequence,
+                feed,
+            )
+            self.guest.add_device(bus.gsi, replay)
+            feed.life = self.life
+            thread = self._stream(f"arrivals{index}", _ARRIVALS + index)
+            thread.start(feed.steps(partial(replay.begin, thread)))
 
     def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str, guest_cpu: GuestCpu) -> Driver:
         bus = self.qemu.buses[channel]

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from iosim.analytic import laws
+from iosim.model.ata import MAX_MULT_SECTORS
+from iosim.model.clones import vm_names
 from iosim.model.cost_changes import changed
 from iosim.model.cost_watch import watched
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
-from iosim.model.scenario import DriveTable, Scenario
+from iosim.model.scenario import Scenario, VmTable
 from iosim.model.trace import Trace
 from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
@@ -19,6 +21,7 @@ from iosim.results.spans import spans
 from iosim.results.summary import summarise
 from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import ReadOptions, read_trace
+from iosim.traces.reading import PortDrive
 from iosim.traces.table import check_size
 
 TraceReader = Callable[[Path, ReadOptions], Trace]
@@ -108,15 +111,17 @@ def run_and_tabulate(
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
             trace = traces[at, index]
-            facts.append(
-                {
-                    "vm": vm.name,
-                    "drive": index,
-                    "trace": drive.trace,
-                    "sha256": trace.sha256,
-                    "requests": len(trace) * vm.count,
-                }
-            )
+            fact: dict[str, Any] = {
+                "vm": vm.name,
+                "drive": index,
+                "trace": drive.trace,
+                "sha256": trace.sha256,
+                "requests": len(trace) * vm.count,
+            }
+            if trace.ports is not None:
+                made = [raw.replays[name, index] for name in vm_names(vm)]
+                fact["ports"] = trace.ports.found | {key: sum(one[key] for one in made) for key in made[0]}
+            facts.append(fact)
     described: dict[str, Any] = {
         "name": profile.name,
         "machine": profile.machine,
@@ -138,9 +143,18 @@ def run_and_tabulate(
     )
 
 
-def trace_options(drive: DriveTable) -> ReadOptions:
-    """Return what the scenario asks of the reader of the drive's trace."""
-    return ReadOptions(format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device)
+def trace_options(vm: VmTable, index: int) -> ReadOptions:
+    """Return what the scenario asks of the reader of a drive's trace."""
+    drive = vm.drive[index]
+    ports = None
+    if drive.replay == "ports":
+        position = vm.positions()[index]
+        other_is_free = all(other >> 1 != 1 - (position >> 1) for other in vm.positions() if other >= 0)
+        multiple = drive.multiple if drive.multiple > 1 else MAX_MULT_SECTORS
+        ports = PortDrive(position >> 1, position & 1, multiple, other_is_free, drive.completion)
+    return ReadOptions(
+        format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device, ports=ports
+    )
 
 
 def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
@@ -153,7 +167,7 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
     traces: dict[tuple[int, int], Trace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
-            wanted = folder / drive.trace, trace_options(drive)
+            wanted = folder / drive.trace, trace_options(vm, index)
             if wanted not in read:
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
@@ -164,6 +178,6 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
                 )
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
-            if drive.driver != "libata":
+            if drive.driver != "libata" and drive.replay != "ports":
                 check_size(trace, 1 << 28, f"{place}.driver {drive.driver} knows LBA28 only")
     return traces

@@ -20,7 +20,8 @@ LAYERS: dict[str, set[str]] = {
     "analytic": {"model", "results"},
     "exports": {"model", "results"},
     "lifecycle": {"model", "host", "kvm", "guest", "qemu"},
-    "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle"},
+    "port_feed": {"model", "guest", "lifecycle"},
+    "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle", "port_feed"},
     "run": {"model", "host", "machine", "results"},
     "toml_file": {"model"},
     "scenario_file": {"model", "toml_file"},
@@ -34,6 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "study_pages": {"model", "results", "analytic", "report", "study", "plan", "sensitivity"},
     "calibrate": {"model", "traces", "toml_file"},
     "drives": {"model", "host", "disk", "traces", "results", "toml_file", "validate"},
+    "hosts": {"model", "traces", "calibrate", "validate", "results", "scenario_file", "simulation"},
 }
 """What each part of the model may import, itself aside. Everything else in the package stands above these."""
 

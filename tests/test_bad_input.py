@@ -24,8 +24,8 @@ PROFILE = (resources.files("iosim") / "profiles" / "vmx-2013.toml").read_text(en
 GZIP = gzip.compress(TRACE.encode(), mtime=0)
 VIRTIO = 'interface = "virtio-blk"\n'
 OTHERS = (
-    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, msr, alibaba, tencent, "
-    "spc, fiu, vscsi, disksim, mqsim, heimdall"
+    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, accesses, msr, alibaba, "
+    "tencent, spc, fiu, vscsi, disksim, mqsim, heimdall"
 )
 FOLDER = None
 """Stands for the content of a name that is a folder."""
@@ -216,6 +216,23 @@ SCENARIOS = {
         "queue_size = 100", "scenario.toml: vm.web.drive.0.queue_size must be a power of two, got 100"
     ),
     "ring of 2": added("queue_size = 2", "scenario.toml: vm.web.drive.0.queue_size must be at least 4, got 2"),
+    "port accesses of virtio-blk": added(
+        f'{VIRTIO}replay = "ports"',
+        "scenario.toml: vm.web.drive.0.interface must be ide with replay ports, got 'virtio-blk'",
+    ),
+    "port accesses in a dataset": added(
+        'replay = "ports"\ntrace_format = "msr"',
+        "scenario.toml: vm.web.drive.0.trace_format must be one of auto, accesses, qemu-log, kvm, perf-script, "
+        "trace-cmd, ftrace with replay ports, got 'msr'",
+    ),
+    "port accesses beside another drive": added(
+        'replay = "ports"\n[[vm.drive]]\ntrace = "trace.csv"',
+        "scenario.toml: vm.web.drive.0 must be the only drive of its channel with replay ports",
+    ),
+    "port accesses out of requests": added(
+        'replay = "ports"',
+        "trace.csv: has no port accesses that can be read: it must be one of csv, kvm, qemu-log, parquet",
+    ),
     "iothread without ioeventfd": added(
         f"{VIRTIO}iothread = true\nioeventfd = false",
         "scenario.toml: vm.web.drive.0.iothread needs ioeventfd, got ioeventfd false",

@@ -35,6 +35,7 @@ def test_the_promised_scenarios_are_shipped() -> None:
         "cache-modes.toml",
         "versions.toml",
         "failing-disk.toml",
+        "port-accesses.toml",
     }
     assert promised <= set(SHIPPED)
 

@@ -27,7 +27,7 @@ def doubts(runs: Mapping[int, Result]) -> list[str]:
     """Return what is to be kept in mind of estimates from the run with the fewest VMs; *runs* by the number of VMs."""
     first, last = runs[min(runs)], runs[max(runs)]
     networks = {vms: network_of(result) for vms, result in runs.items()}
-    return [*_arrivals(first), *_together(last), *_changed(networks), *_constant(first, last)]
+    return [*_arrivals(first), *_together(last), *_pauses(first), *_changed(networks), *_constant(first, last)]
 
 
 def _arrivals(result: Result) -> list[str]:
@@ -38,7 +38,7 @@ def _arrivals(result: Result) -> list[str]:
     for table in result.scenario.vm:
         for number, drive in enumerate(table.drive):
             own = rows.get((vm_names(table)[0], number))
-            if drive.replay == "closed" or own is None or len(own) < 3:
+            if drive.replay != "open" or own is None or len(own) < 3:
                 continue
             gaps = np.diff(np.sort(arrival[own]))
             variation = float(gaps.var() / gaps.mean() ** 2) if gaps.any() else 0.0
@@ -54,6 +54,17 @@ def _arrivals(result: Result) -> list[str]:
                     f"{three_digits(variation)}, not 1): they wait for less than estimated."
                 )
     return found
+
+
+def _pauses(result: Result) -> list[str]:
+    """Name the drives whose guest has pauses of its own between two requests."""
+    return [
+        f"Between two requests of {table.name} drive {number} the guest pauses as it was recorded; the estimate has no "
+        "such pauses."
+        for table in result.scenario.vm
+        for number, drive in enumerate(table.drive)
+        if drive.replay == "ports"
+    ]
 
 
 def _together(result: Result) -> list[str]:

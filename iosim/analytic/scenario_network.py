@@ -246,4 +246,4 @@ def _visits(drive: DriveTable) -> float:
     When it arrives (the guest that waits for its last request is running then), and when the disk is done. The threads
     that take it over in between find the CPU that has just been left. Assumed.
     """
-    return 1.0 if drive.replay == "closed" else 2.0
+    return 1.0 if drive.replay != "open" else 2.0

@@ -57,7 +57,7 @@ def _busy(result: Result) -> list[str]:
 def _growing(result: Result) -> list[str]:
     """Compare the requests under way in the first and the last third of the arrivals, in open replay."""
     table = result.requests[~result.requests["warmup"]]
-    if table.empty or any(drive.replay == "closed" for vm in result.scenario.vm for drive in vm.drive):
+    if table.empty or any(drive.replay != "open" for vm in result.scenario.vm for drive in vm.drive):
         return []
     arrival, done = table["arrival_ns"].to_numpy(), table["done_ns"].to_numpy()
     if arrival.max() == arrival.min():

@@ -88,6 +88,7 @@ def _what(result: Result) -> list[str]:
     versions = " or ".join(sorted({f"QEMU {vm.qemu} on Linux {vm.kernel}" for vm in scenario.vm}))
     replay = {drive.replay for _, drive in drives}
     when = {"open": "at the recorded times", "closed": "each when the one before is done"}
+    when["ports"] = "access by access as the guest made them"
     how = when[replay.pop()] if len(replay) == 1 else "some at the recorded times, some one after the other"
     counts = summary["requests"]
     outcome = "All were done" if counts["done"] == counts["in"] > 0 else f"{counts['done']:,} were done"

@@ -21,6 +21,7 @@ from iosim.model.units import human_time, three_digits
 from iosim.report import course, distribution, doubts, findings, flame, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.lanes import timeline
+from iosim.report.port_table import port_accesses
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -81,6 +82,7 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "events": request_tables.events(result),
         "cache": request_tables.page_cache(result),
         "wear": request_tables.wear(result),
+        "ports": port_accesses(result),
         "inputs": inputs.inputs(result),
         "doubts": doubts.doubts(result),
     }

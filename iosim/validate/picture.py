@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MEASURED, _PREDICTED = "#000000", "#d55e00"
 _POINTS = 4000
 _COLUMNS = 4
+_FAR = 0.5
 
 
 def draw(found: Sequence[Match], path: Path, title: str = "") -> None:
@@ -68,7 +69,9 @@ def _draw(axes: "Axes", one: Match) -> None:
     if axes.get_xscale() == "log":
         axes.set_xlim(min(end for end in ends if end > 0) / 1.2, max(ends) * 1.2)
     else:
-        axes.set_xlim(min(0.0, *ends), max(ends) * 1.05 or 1.0)
+        # Curves far from 0 are looked at closely: what is left of them would be blank.
+        left = 0.0 if min(ends) < _FAR * max(ends) else min(ends) - (max(ends) - min(ends)) / 2
+        axes.set_xlim(min(left, *ends), max(ends) * 1.05 or 1.0)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     axes.set_ylim(0, 102)
     axes.set_xlabel(f"time ({unit})")
