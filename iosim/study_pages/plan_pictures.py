@@ -48,8 +48,10 @@ def _panel(found: Answered, number: int, metric: str, of: str) -> Picture | None
         key += [("target", _FAILS)] if goals else []
         theory = None if of else _theory(found.tables["analysis"], metric)
         if theory is not None:
-            extremes += theory["bound"].tolist()
-            key += [("bound", INK), ("estimate (MVA)", _ESTIMATE)]
+            bounds = theory["bound"].dropna().tolist()
+            extremes += bounds
+            key += [("bound", INK)] if bounds else []
+            key += [("estimate (MVA)", _ESTIMATE)] if theory["estimate"].notna().any() else []
         _scale(axes, metric, np.array(extremes, dtype=float) / what.scale)
         if theory is not None:
             _draw_theory(axes, found, theory, what, upwards=metric == "throughput")
