@@ -40,6 +40,10 @@ def test_the_promised_scenarios_are_shipped() -> None:
     assert promised <= set(SHIPPED)
 
 
+CUT_OFF = ["port-accesses.toml"]
+"""Its recording ends within a command."""
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_scenario_begins_with_its_question(name: str) -> None:
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
@@ -53,7 +57,9 @@ def test_scenario_begins_with_its_question(name: str) -> None:
 def test_scenario_runs_and_every_request_is_done(name: str) -> None:
     result = run(name)
     check(result)
-    assert set(result.requests["status"]) == {"ok"}
+    assert set(result.requests["status"][: len(result.requests) - (name in CUT_OFF)]) == {"ok"}
+    if name in CUT_OFF:
+        assert result.requests["status"].iloc[-1] == "unfinished"
 
 
 def test_seed_path_has_the_275_exits_of_the_seed() -> None:
