@@ -2,6 +2,7 @@
 
     python tools/tcg_equality.py RECORDINGS            prints the table
     python tools/tcg_equality.py RECORDINGS --short    without the replays of port accesses, which take longest
+    python tools/tcg_equality.py RECORDINGS --write    puts it into docs/validation.md
 
 RECORDINGS is the folder of the public recordings. Their times say nothing about KVM (emulation slows the guest), but
 what the guest's driver did, and what QEMU did with it, is the same under KVM. Each run's requests are replayed, each
@@ -38,6 +39,9 @@ from iosim.traces import AccessTable, ReadOptions, read_trace
 from iosim.traces.access_reader import write_accesses
 from iosim.traces.accesses import UNKNOWN, Access
 from iosim.traces.reading import PortDrive
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "validation.md"
+BEGIN, END = "<!-- begin of tcg -->\n", "<!-- end of tcg -->\n"
 
 FOLDERS = ("A_tcg_linux", "A_v1_busybox_dd")
 PROFILE = "vmx-2017"
@@ -389,13 +393,19 @@ def table(found: Sequence[Comparison]) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, or put it into docs/validation.md with --write."""
     import tempfile
 
     recordings = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        found = list(compare(recordings, None if "--short" in sys.argv else Path(folder)))
-    print(table(found), end="")
+        found = table(list(compare(recordings, None if "--short" in sys.argv else Path(folder))))
+    if "--write" not in sys.argv:
+        print(found, end="")
+        return
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}{found}{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
