@@ -109,23 +109,28 @@ def compare(
     compare_all(folders, out, screen.stdout(), screen.stderr())
 
 
+BaseChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+]
+
+
 @app.command()
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file (TOML).")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
-    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
 ) -> None:
     """Run all points of a study, each with its replications; what is finished is not run again."""
@@ -141,17 +146,9 @@ def plan(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the plan (default: reports/<plan name>).")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
-    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Find the largest load, or the smallest host, that meets targets; what breaks first; what to change or buy."""
     from iosim import screen
@@ -166,17 +163,9 @@ def sensitivity(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
-    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Find out which cost of the profile matters: scale each one that is spent, and the largest together."""
     from iosim import screen
