@@ -35,6 +35,7 @@ def repeated(part: Result, times: int) -> Result:
         part.summary["requests"]["with_spans"],
         {},
         part.summary["page_cache"],
+        part.summary["engine"],
     )
     exits, resources, functions = part.exits.copy(), part.resources.copy(), part.functions.copy()
     exits[["count", "total_ns"]] *= times

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from iosim.calibrate_commands import calibrate_app
+from iosim.disk_commands import validate_app
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
@@ -17,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(trace_app, name="trace")
+app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(validate_app, name="validate")
 
 FAULT = 1
 """Exit status for a fault of the program."""
@@ -69,7 +73,7 @@ def run(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, each a folder.")],
+    folders: Annotated[list[Path], typer.Argument(help="Results of earlier runs, or studies, each a folder.")],
     exports: Annotated[list[str] | None, typer.Option("--export", help=_exports_help())] = None,
     slowest: Annotated[
         int | None, typer.Option("--slowest", help="Export the timeline of this many of the slowest requests (10).")
@@ -78,13 +82,14 @@ def report(
         str | None, typer.Option("--window", help="Export that of the requests under way in START..END (1.5s..1.6s).")
     ] = None,
 ) -> None:
-    """Write report.html into the folder of a result: what was simulated, what came of it, and why to doubt it."""
+    """Write a page into the folder of a result (report.html) or study (study.html): what came of it, with doubts."""
     from iosim import screen
     from iosim.exports import command
     from iosim.report.page import write_all
+    from iosim.study_pages.page import write
 
     wish = command.parse(exports or [], slowest, window)
-    status = write_all(folders, typer.echo, screen.stderr(), complain)
+    status = write_all(folders, typer.echo, screen.stderr(), complain, write)
     if wish.exports:
         status = max(status, command.write_all(folders, wish, typer.echo, remark, screen.stderr(), complain))
     raise typer.Exit(status)
@@ -113,23 +118,28 @@ def compare(
     compare_all(folders, out, screen.stdout(), screen.stderr())
 
 
+BaseChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
+]
+
+
 @app.command()
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file (TOML).")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key of the base scenario: key.path=value; may be repeated."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="Worker processes (default: one per CPU).")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler, such as tcp://host:8786."),
-    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
     engine: Engine = None,
 ) -> None:
@@ -138,6 +148,40 @@ def sweep(
     from iosim.study import sweep as command
 
     command.run(study, out, _with_engine(changes, engine), workers, scheduler, keep, screen.stdout(), screen.stderr())
+
+
+@app.command()
+def plan(
+    plan: Annotated[Path, typer.Argument(help="A plan file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the plan (default: reports/<plan name>).")
+    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Find the largest load, or the smallest host, that meets targets; what breaks first; what to change or buy."""
+    from iosim import screen
+    from iosim.plan import command
+
+    command.run(plan, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
+
+
+@app.command()
+def sensitivity(
+    study: Annotated[Path, typer.Argument(help="A study file (TOML) with a table [sensitivity].")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the study (default: reports/<study name>).")
+    ] = None,
+    changes: BaseChanges = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Find out which cost of the profile matters: scale each one that is spent, and the largest together."""
+    from iosim import screen
+    from iosim.sensitivity import command
+
+    command.run(study, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
 
 
 @app.command()

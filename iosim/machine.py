@@ -8,6 +8,7 @@ workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from itertools import product
 from pathlib import Path as FilePath
@@ -19,6 +20,8 @@ from iosim.guest.cpu import GuestCpu
 from iosim.guest.kernel import ChannelQueue, Drive, Driver, Guest, GuestKernel
 from iosim.guest.libata import Libata
 from iosim.guest.load import GuestLoad
+from iosim.guest.replay import PortReplay, ReplayedDrive
+from iosim.guest.replayed_access import AccessCosts
 from iosim.guest.virtio_blk import PAGE_SECTORS, HwQueues, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
@@ -26,6 +29,7 @@ from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.ata import Transfer, channel_ports
+from iosim.model.clones import DriveKey, disk_names, disks_of_drives, vm_names
 from iosim.model.costs import Cost, Profile, exponential
 from iosim.model.errors import ScenarioError
 from iosim.model.records import Request
@@ -43,7 +47,9 @@ from iosim.model.steps import Binder, Block, Mode, Steps
 from iosim.model.trace import Trace
 from iosim.model.units import SECTOR_BYTES, exact_size
 from iosim.model.virtio import Vring
+from iosim.port_feed import PortFeed
 from iosim.qemu.block import BlockBackend
+from iosim.qemu.ide import DISABLE_IRQ
 from iosim.qemu.qcow2.files import ImageFiles
 from iosim.qemu.qcow2.metadata import Qcow2Image
 from iosim.qemu.qcow2.versions import DRIVERS, MAX_L2_TABLES, layout
@@ -65,11 +71,6 @@ _LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
 """A virtio device's registers: base of the drives' BARs, doorbell and ISR status in it. Legacy ones are ports
 (VIRTIO_PCI_QUEUE_NOTIFY, VIRTIO_PCI_ISR)."""
 _LEGACY_BAR_BYTES, _MODERN_BAR_BYTES = 0x400, 0x1000
-
-
-def vm_names(vm: VmTable) -> list[str]:
-    """Return the names of the clones: web#0, web#1 ..., or just web for a single one."""
-    return [vm.name] if vm.count == 1 else [f"{vm.name}#{k}" for k in range(vm.count)]
 
 
 def phase_ns(seed: int, vm: str, longest_ns: int) -> int:
@@ -107,6 +108,7 @@ class VirtualMachine:
         binder: Binder,
         recorder: TemplateRecorder,
         disks: dict[str, Disk],
+        placement: dict[DriveKey, str],
         files: HostFiles,
         traces: list[Trace],
         images: dict[str, int],
@@ -144,14 +146,15 @@ class VirtualMachine:
         for guest_cpu in self.guest_cpus:
             GuestKernel(guest_cpu, binder, table.eoi_kind, self.guest, table.vcpus > 1)
         positions = table.positions()
-        self.drives: list[Drive | VirtioDrive] = []
+        self.drives: list[Drive | VirtioDrive | ReplayedDrive] = []
+        self.replays: dict[int, PortReplay] = {}
         self.iothread_levels: dict[str, Level] = {}
         self.virtio_levels: dict[int, tuple[int, Level, Level]] = {}
-        self._feeders: list[Arrivals] = []
+        self._feeders: list[Arrivals | PortFeed] = []
         begin_ns = table.offset * clone + phase_ns(scenario.run.seed, self.name, table.phase)
         for index, (drive, position, trace) in enumerate(zip(table.drive, positions, traces, strict=True)):
             sectors = trace.end_sector if drive.size is None else drive.size // SECTOR_BYTES
-            disk = disks[drive.disk or next(iter(disks))]
+            disk = disks[placement[self.name, index]]
             place = f"vm.{table.name}.drive.{index}"
             image = image_files(
                 table.qemu, drive, sectors, place, partial(self._file, images, files, disk, drive.direct)
@@ -160,37 +163,45 @@ class VirtualMachine:
             name = f"{self.name}/drive{index}"
             backend = self.qemu.blk_new_open(name, image, drive.cache, drive.aio, limits(drive.throttling), iothread)
             backend.blk_set_on_error(drive.rerror, drive.werror)
-            feeder = Arrivals(self, index, trace, begin_ns, drive.replay == "closed")
-            self._feeders.append(feeder)
             vcpu = index % table.vcpus if drive.vcpu is None else drive.vcpu
+            if drive.replay == "ports":
+                source = draws.source(self.seed, self.name, f"drive {index}")
+                feed = PortFeed(trace, source, begin_ns, account, lambda: host.now_ns)
+                feed.drive = ReplayedDrive(self.name, index, position >> 1, vcpu, feed.completed)
+                self._feeders.append(feed)
+                self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
+                self.drives.append(feed.drive)
+                continue
+            feeder = Arrivals(self, index, trace, begin_ns, drive.speed, drive.replay == "closed")
+            self._feeders.append(feeder)
             completed = partial(self._completed, feeder)
+            plugged: Drive | VirtioDrive
             if drive.is_virtio:
-                self.drives.append(
-                    self._plug_virtio(table, index, table.virtio_vcpus(index), backend, iothread, binder, completed)
-                )
+                vcpus = table.virtio_vcpus(index)
+                plugged = self._plug_virtio(table, index, vcpus, backend, iothread, binder, completed)
             else:
                 self.qemu.ide_create_drive(position, sectors, backend, drive.multiple)
-                self.drives.append(
-                    Drive(
-                        self.name,
-                        index,
-                        position,
-                        drive.mode,
-                        drive.multiple if drive.mode is Transfer.PIO else 1,
-                        sectors,
-                        drive.max_sectors,
-                        drive.write_cache,
-                        completed,
-                        vcpu,
-                        drive.retries,
-                    )
+                plugged = Drive(
+                    self.name,
+                    index,
+                    position,
+                    drive.mode,
+                    drive.multiple if drive.mode is Transfer.PIO else 1,
+                    sectors,
+                    drive.max_sectors,
+                    drive.write_cache,
+                    completed,
+                    vcpu,
+                    drive.retries,
                 )
-            feeder.drive = self.drives[-1]
+            self.drives.append(plugged)
+            feeder.drive = plugged
             self._stream(f"arrivals{index}", _ARRIVALS + index).start(feeder.steps())
         boot_thread = self._stream("boot", _EVENTS + 1)
         self.life = Lifecycle(table, self.qemu, self.guest, account, self.threads, boot_thread)
         self.life.feeders.extend(self._feeders)
         self._plug_channels(table, binder)
+        self._plug_replays(table, binder, recorder, traces)
         posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
         for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
             self.qemu.qemu_init_vcpu(guest_cpu, guest_cpu.thread, self.log, self._ended)
@@ -213,7 +224,7 @@ class VirtualMachine:
         """Give each used channel its driver and its queue."""
         queues: dict[int, ChannelQueue] = {}
         for drive, config in zip(self.drives, table.drive, strict=True):
-            if isinstance(drive, VirtioDrive):
+            if not isinstance(drive, Drive):
                 continue
             queue = queues.get(drive.channel)
             if queue is None:
@@ -230,6 +241,37 @@ class VirtualMachine:
                 queue = queues[drive.channel] = ChannelQueue(drive.channel, bus, drivers)
                 self.guest.add_channel(queue)
             drive.queue = queue
+
+    def _plug_replays(self, table: VmTable, binder: Binder, recorder: TemplateRecorder, traces: list[Trace]) -> None:
+        """Give the guest the code that makes the recorded accesses of each drive that has some."""
+        for index, (config, trace) in enumerate(zip(table.drive, traces, strict=True)):
+            feed, sequence = self._feeders[index], trace.ports
+            if not isinstance(feed, PortFeed):
+                continue
+            assert sequence is not None
+            drive = feed.drive
+            bus = self.qemu.buses[drive.channel]
+            if sequence.polled:
+                bus.control = DISABLE_IRQ
+            if sequence.masked:
+                self.qemu.irqchip.masked.add(bus.gsi)
+            costs = AccessCosts(
+                AccessBinder(binder, channel_ports(drive.channel)), sequence, config.string, recorder.mean_round_trip_ns
+            )
+            replay = self.replays[index] = drive.device = PortReplay(
+                self.guest_cpus[drive.vcpu],
+                self.guest_cpus[table.irq_vcpu],
+                self.guest.kernels[drive.vcpu],
+                bus,
+                self.levels,
+                costs,
+                sequence,
+                feed,
+            )
+            self.guest.add_device(bus.gsi, replay)
+            feed.life = self.life
+            thread = self._stream(f"arrivals{index}", _ARRIVALS + index)
+            thread.start(feed.steps(partial(replay.begin, thread)))
 
     def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str, guest_cpu: GuestCpu) -> Driver:
         bus = self.qemu.buses[channel]
@@ -377,12 +419,14 @@ class VirtualMachine:
 class Arrivals:
     """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
 
-    def __init__(self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, closed: bool) -> None:
+    def __init__(
+        self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, speed: Fraction, closed: bool
+    ) -> None:
         self.drive: Drive | VirtioDrive
         self._vm = vm
         self._closed = closed
         self._source = draws.source(vm.seed, vm.name, f"drive {index}")
-        self._rows: Iterator[tuple[int, str, int, int]] = trace.rows(offset_ns)
+        self._rows: Iterator[tuple[int, str, int, int]] = trace.rows(offset_ns, speed)
         self._number = 0
 
     def steps(self) -> Steps[None]:
@@ -498,7 +542,12 @@ class Machine:
         self.host = Host(exact=scenario.run.exact_exits)
         self.cpus = None if scenario.host.cpus is None else Cpus(self.host, scenario.host.cpus, scenario.host.slice)
         binder = Binder(profile)
-        self.disks = {table.name: build_disk(self.host, table, folder) for table in scenario.host.disk}
+        self.disks = {
+            name: build_disk(self.host, table, name, folder)
+            for table in scenario.host.disk
+            for name in disk_names(table)
+        }
+        placement = disks_of_drives(scenario)
         self.files = HostFiles(
             self.host, binder, page_cache_config(scenario.host.page_cache or PageCacheTable()), scenario.run.seed
         )
@@ -521,6 +570,7 @@ class Machine:
                         binder,
                         recorders[versions],
                         self.disks,
+                        placement,
                         self.files,
                         mine,
                         images,

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.host import HostThread
-from iosim.machine import END_THREAD, WARMUP_THREAD, Machine, vm_names
+from iosim.machine import END_THREAD, WARMUP_THREAD, Machine
+from iosim.model.clones import vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
 from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request

@@ -6,11 +6,15 @@ from typing import Any
 
 from iosim import engines
 from iosim.analytic import laws
+from iosim.model.ata import MAX_MULT_SECTORS
+from iosim.model.clones import vm_names
+from iosim.model.cost_changes import changed
+from iosim.model.cost_watch import watched
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
-from iosim.model.scenario import DriveTable, Scenario
+from iosim.model.scenario import Scenario, VmTable
 from iosim.model.trace import Trace
-from iosim.model.units import SECTOR_BYTES
+from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
 from iosim.results.functions import functions
 from iosim.results.result import Result
@@ -18,6 +22,7 @@ from iosim.results.spans import spans
 from iosim.results.summary import summarise
 from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import ReadOptions, read_trace
+from iosim.traces.reading import PortDrive
 from iosim.traces.table import check_size
 
 TraceReader = Callable[[Path, ReadOptions], Trace]
@@ -55,14 +60,31 @@ def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = re
     build_machine(scenario, profile, traces, folder)
 
 
+def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> list[str]:
+    """Return the keys of the costs that a run of *scenario* spends, in the order of the catalogue.
+
+    Raises as `simulate` does.
+    """
+    folder = Path(folder)
+    profile, traces = _inputs(scenario, folder, reader)
+    spent: set[str] = set()
+    run_machine(scenario, watched(profile, spent), traces, folder)
+    return [key for key in profile.figures if key in spent]
+
+
 def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, dict[tuple[int, int], Trace]]:
+    profile = costs_of(scenario, folder)
+    check_background(scenario)
+    return profile, read_traces(scenario, folder, reader)
+
+
+def costs_of(scenario: Scenario, folder: Path) -> Profile:
+    """Return the profile of *scenario*, changed as it says. Raises ScenarioError, ProfileError."""
     name = scenario.host.profile
     if not name.endswith(".toml") and name not in shipped_profiles():
         known = ", ".join(shipped_profiles())
         raise ScenarioError(f"host.profile must be one of {known}, or a .toml file, got {shown(name)}")
-    profile = load_profile(name, folder)
-    check_background(scenario)
-    return profile, read_traces(scenario, folder, reader)
+    return changed(load_profile(name, folder), scenario.host.cost)
 
 
 def check_background(scenario: Scenario) -> None:
@@ -94,15 +116,17 @@ def run_and_tabulate(
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
             trace = traces[at, index]
-            facts.append(
-                {
-                    "vm": vm.name,
-                    "drive": index,
-                    "trace": drive.trace,
-                    "sha256": trace.sha256,
-                    "requests": len(trace) * vm.count,
-                }
-            )
+            fact: dict[str, Any] = {
+                "vm": vm.name,
+                "drive": index,
+                "trace": drive.trace,
+                "sha256": trace.sha256,
+                "requests": len(trace) * vm.count,
+            }
+            if trace.ports is not None:
+                made = [raw.replays[name, index] for name in vm_names(vm)]
+                fact["ports"] = trace.ports.found | {key: sum(one[key] for one in made) for key in made[0]}
+            facts.append(fact)
     described: dict[str, Any] = {
         "name": profile.name,
         "machine": profile.machine,
@@ -126,9 +150,18 @@ def run_and_tabulate(
     )
 
 
-def trace_options(drive: DriveTable) -> ReadOptions:
-    """Return what the scenario asks of the reader of the drive's trace."""
-    return ReadOptions(format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device)
+def trace_options(vm: VmTable, index: int) -> ReadOptions:
+    """Return what the scenario asks of the reader of a drive's trace."""
+    drive = vm.drive[index]
+    ports = None
+    if drive.replay == "ports":
+        position = vm.positions()[index]
+        other_is_free = all(other >> 1 != 1 - (position >> 1) for other in vm.positions() if other >= 0)
+        multiple = drive.multiple if drive.multiple > 1 else MAX_MULT_SECTORS
+        ports = PortDrive(position >> 1, position & 1, multiple, other_is_free, drive.completion)
+    return ReadOptions(
+        format=None if drive.trace_format == "auto" else drive.trace_format, device=drive.trace_device, ports=ports
+    )
 
 
 def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
@@ -141,13 +174,17 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
     traces: dict[tuple[int, int], Trace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
-            wanted = folder / drive.trace, trace_options(drive)
+            wanted = folder / drive.trace, trace_options(vm, index)
             if wanted not in read:
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
+            if len(trace) and int(trace.times_ns[-1]) / drive.speed >= MAX_NS:
+                raise ScenarioError(
+                    f"{place}.trace_speed must keep the trace shorter than 146 years, got {drive.trace_speed}"
+                )
             if drive.size is not None:
                 check_size(trace, drive.size // SECTOR_BYTES, f"{place}.size")
-            if drive.driver != "libata":
+            if drive.driver != "libata" and drive.replay != "ports":
                 check_size(trace, 1 << 28, f"{place}.driver {drive.driver} knows LBA28 only")
     return traces

@@ -26,7 +26,7 @@ _RULES = {
     "model_type": "must be a table",
     "dict_type": "must be a table",
     "model_attributes_type": "must be a table",
-    "union_tag_not_found": "needs model = one of constant, empirical, hdd, ssd",
+    "union_tag_not_found": "needs model = one of constant, empirical, hdd, disksim, ssd",
     "string_pattern_mismatch": "may have letters, digits, '.', '_' and '-' only",
     "string_too_long": "must have at most 64 characters",
     "too_short": "must have at least one entry",

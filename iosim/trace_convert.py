@@ -87,8 +87,7 @@ def convert_accesses(
     if options.device is not None or change != Change():
         raise OptionError("--accesses takes all accesses as they are: no device, window, scaling or stacking")
     source, target = paths
-    if target.suffix != ".parquet":
-        raise OutputError(f"{target}: an access table must end in .parquet")
+    suffix_of(target)
     n, span_ns = 0, 0
     with AccessStream(source, options) as stream, watching([stream.reading.source], errors):
 

@@ -58,7 +58,9 @@ def result(
     )
     profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0},
                "sha256": "c0575", "costs_ns": {"kvm.handle_io": 1000.0}}  # fmt: skip
-    summary = summarise(scenario, table, [], profile, end_ns, len(rows if slowest is None else slowest), {}, None)
+    summary = summarise(
+        scenario, table, [], profile, end_ns, len(rows if slowest is None else slowest), {}, None, "simpy"
+    )
     summary["requests"]["in_trace"] = len(rows) if in_trace is None else in_trace
     return Result(
         scenario=scenario,

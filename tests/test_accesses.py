@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iosim.model.errors import TraceError
-from iosim.traces import AccessStream, AccessTable, ReadOptions
+from iosim.traces import AccessStream, AccessTable, ReadOptions, read_trace
 from iosim.traces.access_reader import write_accesses
 from iosim.traces.accesses import UNKNOWN, Access
 from tests.commandline import run
@@ -26,16 +26,56 @@ def read(path: Path, options: ReadOptions | None = None) -> AccessTable:
     return AccessTable(*(np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS))
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz", "csv.zst"])
+def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
     rows = [
         Access(0, 0, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 1),
         Access(1_500, 1, False, 0x1F0, 2, 256, UNKNOWN, 12_345, True, 2),
         Access(10**15 + 1, 0, True, 0xC000, 4, 1, 0xFFFFFFFF, 0, False, 3),
     ]
-    path = tmp_path / "a.parquet"
+    path = tmp_path / f"a.{suffix}"
     write_accesses([AccessTable.of_rows(rows[:1]), AccessTable.of_rows(rows[1:])], path)
     table = read(path)
-    assert [list(getattr(table, name)) for name in COLUMNS] == [list(column) for column in zip(*rows, strict=True)]
+    first_line = 1 if suffix == "parquet" else 2
+    expected = [row._replace(line=number) for number, row in enumerate(rows, start=first_line)]
+    assert [list(getattr(table, name)) for name in COLUMNS] == [list(column) for column in zip(*expected, strict=True)]
+
+
+HEADER = "time_us,vcpu,write,port,size,count,value,guest_us,halted"
+
+
+def test_an_access_table_as_csv(tmp_path: Path) -> None:
+    """Every column by hand, with CRLF, and without what was not recorded."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{HEADER}\r\n0.5,0,true,502,1,1,224,,false\r\n7,1,false,496,2,256,,12.345,true\r\n".encode())
+    assert list(read(path).rows()) == [
+        Access(500, 0, True, 0x1F6, 1, 1, 0xE0, UNKNOWN, False, 2),
+        Access(7_000, 1, False, 0x1F0, 2, 256, UNKNOWN, 12_345, True, 3),
+    ]
+    write_accesses([read(path)], tmp_path / "b.csv")
+    lines = [HEADER, "0.500,0,true,502,1,1,224,,false", "7.000,1,false,496,2,256,,12.345,true"]
+    assert (tmp_path / "b.csv").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0,0,yes,502,1,1,224,,false", "write must be true or false, got 'yes'"),
+        ("0,0,true,65536,1,1,224,,false", "port must be from 0 to 65535, got 65536"),
+        ("0,0,true,502,8,1,224,,false", "size must be from 1 to 4, got 8"),
+        ("0,0,true,502,1,0,224,,false", "count must be at least 1, got 0"),
+        ("0,0,true,0x1f6,1,1,224,,false", "port must be a whole number, got '0x1f6'"),
+        ("0,0,true,502,1,1,224,-3,false", "guest_us must be at least 0, got -3000"),
+        ("-1,0,true,502,1,1,224,,false", "time_us must be at least 0, got -1000"),
+        ("0,0,true,502,1,1,224,false", "a line must have 9 fields, got 8"),
+    ],
+)
+def test_rows_of_an_access_table_that_cannot_be(tmp_path: Path, row: str, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{HEADER}\n0,0,true,502,1,1,224,,false\n{row}\n")
+    with pytest.raises(TraceError) as error:
+        read(path)
+    assert str(error.value) == f"{path}:3: {message}"
 
 
 def test_a_kernel_trace_is_converted_into_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +133,7 @@ def test_accesses_are_those_that_the_recordings_found(path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["nothing"], ": has no port accesses that can be read: it must be one of kvm, qemu-log, parquet"),
+        (["nothing"], ": has no port accesses that can be read: it must be one of csv, kvm, qemu-log, parquet"),
         ([MEMORY.format(5, "write", 0, 0xFEE000B0, 0, 4, "apic-msi")], ": has no port accesses"),
         (
             [MEMORY.format(5, "write", 0, 0x1F6, 0, 1, "x")[:-9]],
@@ -112,12 +152,12 @@ def test_accesses_that_cannot_be_read(tmp_path: Path, lines: list[str], message:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("t.txt", "b.csv"), "b.csv: an access table must end in .parquet"),
+        (("t.txt", "b.json"), "b.json: must end in one of .csv, .csv.gz, .csv.zst, .parquet"),
         (("t.txt",), "trace convert --accesses needs one trace to read and the table to write"),
         (("t.txt", "b.parquet", "--from", "1s"),
          "--accesses takes all accesses as they are: no device, window, scaling or stacking"),
         (("t.csv", "b.parquet"),
-         "t.csv: has no port accesses that can be read: it must be one of kvm, qemu-log, parquet"),
+         "t.csv: has no port accesses that can be read: it must be one of csv, kvm, qemu-log, parquet"),
     ],
 )  # fmt: skip
 def test_accesses_that_cannot_be_converted(
@@ -129,6 +169,40 @@ def test_accesses_that_cannot_be_converted(
     Path("t.csv").write_text("time_us,op,sector,sectors\n0,W,0,8\n")
     assert run(capsys, "trace", "convert", "--accesses", *arguments) == (2, "", f"iosim: {message}\n")
     assert not list(tmp_path.glob("b.*"))
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "parquet"])
+def test_the_requests_of_an_access_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    """The same as of the kernel trace that it was made of; in Parquet only by name."""
+    source, target = DATA / "kvm-perf-script.txt.gz", tmp_path / f"a.{suffix}"
+    run(capsys, "trace", "convert", "--accesses", str(source), str(target))
+    for device in ("0x1f0 master", "0x170 master"):
+        direct = read_trace(source, ReadOptions(device=device))
+        named = "accesses" if suffix == "parquet" else None
+        table = read_trace(target, ReadOptions(device=device, format=named))
+        assert list(table.rows(0)) == list(direct.rows(0))
+        assert len(table) > 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "q-1 [000] 1.000001: kvm_pio: pio_write at 0x1f7 size 1 count 1 val 0xe7\n".encode("utf-16"),
+            "is UTF-16, not UTF-8",
+        ),
+        (
+            b"q-1 [000] 1.000001: kvm_exit: reason IO_INSTRUCTION rip 0x1 info 600048 0\n",
+            "is a kernel trace without port accesses (kvm_pio) and without requests of block devices",
+        ),
+    ],
+)
+def test_files_that_are_nearly_a_trace(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(TraceError) as error:
+        read_trace(path)
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_a_request_trace_in_parquet_is_no_access_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,8 @@ PROFILE = (resources.files("iosim") / "profiles" / "vmx-2013.toml").read_text(en
 GZIP = gzip.compress(TRACE.encode(), mtime=0)
 VIRTIO = 'interface = "virtio-blk"\n'
 OTHERS = (
-    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, msr, alibaba, tencent, "
-    "spc, fiu, vscsi, disksim, mqsim, heimdall"
+    "others are qemu-log, simpletrace, kvm, block, blkparse, fio-iolog, fio-lat, fio-bw, accesses, msr, alibaba, "
+    "tencent, spc, fiu, vscsi, disksim, mqsim, heimdall"
 )
 FOLDER = None
 """Stands for the content of a name that is a folder."""
@@ -44,6 +44,27 @@ def scenario(old: str, new: str, message: str) -> Case:
     """The good scenario with *old* replaced."""
     assert SCENARIO.count(old) == 1, old
     return Case({"scenario.toml": SCENARIO.replace(old, new)}, message)
+
+
+DRIVE = """model = "disksim"
+heads = 2
+seek = [[1, "1ms"]]
+[[host.disk.zone]]
+first_cylinder = 0
+cylinders = 5
+sectors_per_track = 9
+[[host.disk.zone]]
+first_cylinder = 10
+cylinders = 1
+sectors_per_track = 8
+"""
+
+
+def drive_disk(old: str, new: str, rule: str, place: str = "sda") -> Case:
+    """The good scenario with a drive for its disk, and *old* in that replaced by *new* once."""
+    assert old in DRIVE
+    text = DRIVE.replace(old, new, 1)
+    return scenario('model = "constant"\nservice = "90us"\n', text, f"scenario.toml: host.disk.{place}.{rule}")
 
 
 def disk(text: str, rule: str, between: str = ".") -> Case:
@@ -195,6 +216,23 @@ SCENARIOS = {
         "queue_size = 100", "scenario.toml: vm.web.drive.0.queue_size must be a power of two, got 100"
     ),
     "ring of 2": added("queue_size = 2", "scenario.toml: vm.web.drive.0.queue_size must be at least 4, got 2"),
+    "port accesses of virtio-blk": added(
+        f'{VIRTIO}replay = "ports"',
+        "scenario.toml: vm.web.drive.0.interface must be ide with replay ports, got 'virtio-blk'",
+    ),
+    "port accesses in a dataset": added(
+        'replay = "ports"\ntrace_format = "msr"',
+        "scenario.toml: vm.web.drive.0.trace_format must be one of auto, accesses, qemu-log, kvm, perf-script, "
+        "trace-cmd, ftrace with replay ports, got 'msr'",
+    ),
+    "port accesses beside another drive": added(
+        'replay = "ports"\n[[vm.drive]]\ntrace = "trace.csv"',
+        "scenario.toml: vm.web.drive.0 must be the only drive of its channel with replay ports",
+    ),
+    "port accesses out of requests": added(
+        'replay = "ports"',
+        "trace.csv: has no port accesses that can be read: it must be one of csv, kvm, qemu-log, parquet",
+    ),
     "iothread without ioeventfd": added(
         f"{VIRTIO}iothread = true\nioeventfd = false",
         "scenario.toml: vm.web.drive.0.iothread needs ioeventfd, got ioeventfd false",
@@ -220,10 +258,37 @@ SCENARIOS = {
     "unknown disk model": scenario(
         '"constant"',
         '"tape"',
-        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, ssd, got 'tape'",
+        "scenario.toml: host.disk.sda.model must be one of constant, empirical, hdd, disksim, ssd, got 'tape'",
     ),
     "disk without model": scenario(
-        'model = "constant"\n', "", "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, ssd"
+        'model = "constant"\n',
+        "",
+        "scenario.toml: host.disk.sda needs model = one of constant, empirical, hdd, disksim, ssd",
+    ),
+    "drive with zones in each other": drive_disk(
+        "cylinders = 5",
+        "cylinders = 20",
+        "zone must begin behind the one before, got first_cylinder = 10 behind 0 with 20 cylinders",
+    ),
+    "drive with nothing but spare sectors": drive_disk(
+        "sectors_per_track = 9",
+        "sectors_per_track = 9\nspares = 90",
+        "zone must keep sectors for data, got 90 unused and spare ones of 90 from cylinder 0 on",
+    ),
+    "drive with slips that fall": drive_disk(
+        "sectors_per_track = 9",
+        "sectors_per_track = 9\nslips = [3, 2]",
+        "slips must rise, got 3 and then 2",
+        "sda.zone.0",
+    ),
+    "drive with a seek of no distance": drive_disk("[[1,", "[[0,", "seek must begin with distance 1 or more, got 0"),
+    "drive with seeks out of order": drive_disk(
+        '[[1, "1ms"]]', '[[2, "1ms"], [2, "2ms"]]', "seek must have rising distances, got 2 and then 2"
+    ),
+    "drive with nothing but a write segment": drive_disk(
+        "heads = 2",
+        "heads = 2\nsegments = 1\nwrite_segment = true",
+        "segments must be at least 2 with write_segment, got 1",
     ),
     "unknown scheduler": disk(
         'scheduler = "cfq"',

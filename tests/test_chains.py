@@ -10,10 +10,10 @@ import pytest
 
 import iosim
 from iosim.kvm import EXIT_TABLE
-from iosim.machine import vm_names
 from iosim.model.catalogue import CATALOGUE
 from iosim.model.chains import CARRIERS, NOT_SAMPLED, OUTLINES, Chains, kind_of, tags_of
 from iosim.model.chains.outline import Outline, Tree
+from iosim.model.clones import vm_names
 from iosim.model.stages import Stage
 from iosim.results.result import Result
 

@@ -367,12 +367,47 @@ def empirical(tmp_path: Path, text: str = TABLE, flush_ns: int | None = None) ->
     ],
 )
 def test_empirical_disk_interpolates_probability_and_size(tmp_path: Path, io: DiskIo, draw: int, ns: int) -> None:
-    assert empirical(tmp_path).service(None, io, 5, draw) == (ns, None)
+    assert empirical(tmp_path).service(-1, io, 5, draw) == (ns, -1)
 
 
 def test_empirical_flush_of_the_scenario_takes_precedence(tmp_path: Path) -> None:
     disk = empirical(tmp_path, TABLE.split("F,0", 1)[0], flush_ns=123)
-    assert disk.service(None, FLUSH, 0, HALF) == (123, None)
+    assert disk.service(-1, FLUSH, 0, HALF) == (123, -1)
+
+
+BY_ACCESS = """op,access,sectors,probability,ns
+R,random,8,0,5000
+R,random,8,1,5000
+R,sequential,8,0,100
+R,sequential,8,1,100
+R,sequential,16,0,300
+R,sequential,16,1,300
+W,random,8,0,700
+W,random,8,1,700
+"""
+
+
+def test_empirical_disk_knows_requests_that_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    disk = empirical(tmp_path, BY_ACCESS, flush_ns=9)
+    state, found = disk.initial(), []
+    for io in (read(0, 8), read(8, 12), FLUSH, write(20, 8), read(28, 8), read(0, 8), read(9, 8)):
+        ns, state = disk.service(state, io, 0, HALF)
+        found.append(ns)
+    # Writes have no sequential times of their own; a flush is no access.
+    assert found == [5_000, 200, 9, 700, 100, 5_000, 5_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BY_ACCESS.replace("R,random", "R,rand"), r"csv:2: needs access random or sequential, got 'rand'"),
+        (BY_ACCESS.replace("W,random", "W,sequential"), r"csv: has no quantiles of op W and access random"),
+        (BY_ACCESS.replace("W,random,8,1,700", "W,8,1,700"), r"csv:9: must be op,access,sectors,probability,ns, got"),
+    ],
+)
+def test_empirical_table_by_access_is_checked(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        empirical(tmp_path, text, flush_ns=9)
 
 
 @pytest.mark.parametrize(

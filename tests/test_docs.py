@@ -77,6 +77,8 @@ MODELS: dict[str, type[BaseModel]] = {
     '### `model = "constant"`': tables.ConstantDiskTable,
     '### `model = "empirical"`': tables.EmpiricalDiskTable,
     '### `model = "hdd"`': tables.HddTable,
+    '### `model = "disksim"`': tables.DisksimTable,
+    "### `[[host.disk.zone]]`": tables.ZoneTable,
     '### `model = "ssd"`': tables.SsdTable,
     "## `[[vm]]`": tables.VmTable,
     "## `[[vm.drive]]`": tables.DriveTable,

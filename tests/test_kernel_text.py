@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iosim.traces import ReadOptions, TraceStream, kvm, read_trace
+from iosim.traces import ReadOptions, TraceStream, kernel_text, read_trace
 from iosim.traces import source as source_module
 from iosim.traces.accesses import UNKNOWN, Access
 from iosim.traces.kvm import accesses, tables
@@ -135,7 +135,7 @@ def test_time_in_the_guest_is_unknown_behind_lost_events(tmp_path: Path) -> None
 def test_a_block_of_text_without_accesses_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "BLOCK_BYTES", 1024)
     monkeypatch.setattr(source_module, "HEAD_BYTES", 1024)
-    monkeypatch.setattr(kvm, "MOST_LATE", 1)
+    monkeypatch.setattr(kernel_text, "MOST_LATE", 1)
     first, second = command("1", 1.0)
     others = [f"q-1 [000] 1.{n:06}: kvm_entry: vcpu 0" for n in range(11, 100)]
     assert requests(written(tmp_path, [first, *others, second.replace("1.000010", "1.000100")])) == [("F", 0, 0)]

@@ -35,8 +35,13 @@ def test_the_promised_scenarios_are_shipped() -> None:
         "cache-modes.toml",
         "versions.toml",
         "failing-disk.toml",
+        "port-accesses.toml",
     }
     assert promised <= set(SHIPPED)
+
+
+CUT_OFF = ["port-accesses.toml"]
+"""Its recording ends within a command."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -52,7 +57,9 @@ def test_scenario_begins_with_its_question(name: str) -> None:
 def test_scenario_runs_and_every_request_is_done(name: str) -> None:
     result = run(name)
     check(result)
-    assert set(result.requests["status"]) == {"ok"}
+    assert set(result.requests["status"][: len(result.requests) - (name in CUT_OFF)]) == {"ok"}
+    if name in CUT_OFF:
+        assert result.requests["status"].iloc[-1] == "unfinished"
 
 
 def test_seed_path_has_the_275_exits_of_the_seed() -> None:

@@ -41,7 +41,7 @@ def listed() -> dict[str, tuple[int, str]]:
 
 def test_readme_lists_every_file() -> None:
     files = {str(path.relative_to(TRACES)) for path in TRACES.rglob("*") if path.is_file()}
-    others = {name for name in files if name.startswith("bare/") or name == "README.md"}
+    others = {name for name in files if name.startswith(("bare/", "host/")) or name == "README.md"}
     assert set(listed()) == files - others
 
 
@@ -63,6 +63,12 @@ def test_every_trace_can_be_read(name: str) -> None:
     rows, _ = listed()[name]
     trace = read_trace(TRACES / name)
     assert len(trace) == (rows if name.endswith(".csv") else 156)
+
+
+def test_the_access_table_has_the_commands_of_its_program() -> None:
+    """Writes of 8 sectors one after another, as the bare-metal program makes them (bare/README.md)."""
+    trace = read_trace(TRACES / "accesses" / "dma_w_irq_8.ports.csv.gz")
+    assert [row[1:] for row in trace.rows(0)] == [("W", 8 * number, 8) for number in range(258)]
 
 
 @pytest.mark.parametrize("name", ["dma-rnd", "pio32-rnd"])

@@ -95,7 +95,13 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_promised_studies_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["disk-or-cache", "interfaces", "vms-per-cpu"]
+    assert [path.stem for path in SHIPPED] == [
+        "disk-or-cache",
+        "disk-or-cpu",
+        "interfaces",
+        "pio-to-virtio",
+        "vms-per-cpu",
+    ]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

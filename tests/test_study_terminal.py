@@ -97,7 +97,7 @@ def test_numbers_stay_whole_and_lines_within_the_width(
         assert answer.status == 0
         assert "…" not in answer.out
         assert max(len(line) for line in answer.out.splitlines()) <= width
-        assert answer.out.endswith("\nWritten to out/\n")
+        assert answer.out.endswith("\nWritten to out/; iosim report out makes a page of it\n")
         head = next(line for line in answer.out.splitlines() if line.startswith("point"))
         assert ("busiest" in head) == (width == 120)
         assert ("warm-up" in head) == (name == "warm-up")

@@ -12,9 +12,11 @@ from pyarrow import parquet
 
 from iosim.model.errors import TraceError
 from iosim.model.trace import OPS
-from iosim.traces import AccessStream, ReadOptions, TraceStream, TraceTable, to_trace
+from iosim.traces import AccessStream, ReadOptions, TraceStream, TraceTable, read_trace, to_trace
 from iosim.traces.access_reader import SCHEMA
 from iosim.traces.formats import FORMATS
+from iosim.traces.reading import PortDrive
+from tests.access_rows import BM_COMMAND, BM_STATUS, READY, STATUS, Recorder
 from tests.test_trace_datasets import FIRST, NEXT, v1, v2
 from tests.trace_files import DATA
 
@@ -61,6 +63,22 @@ def an_access_table() -> bytes:
     return file.getvalue()
 
 
+def accesses_as_csv() -> bytes:
+    """A DMA write, with its interrupt, and the head of another command."""
+    r = Recorder()
+    r.dma(8)
+    r.inp(BM_STATUS, 4, guest_ns=1_500, halted=True)
+    r.inp(STATUS, READY, guest_ns=700)
+    r.out(BM_COMMAND, 0)
+    r.task_file(1, 0)
+    lines = [
+        f"{row.at_ns / 1000:.3f},0,{str(row.write).lower()},{row.port},{row.size},{row.items},{row.value},"
+        f"{'' if row.guest_ns < 0 else row.guest_ns / 1000},{str(row.halted).lower()}\n"
+        for row in r.rows
+    ]
+    return "".join(["time_us,vcpu,write,port,size,count,value,guest_us,halted\n", *lines]).encode()
+
+
 SAMPLES = {
     "csv": b"time_us,op,sector,sectors\n0,W,8,8\n1.5,R,16,8\n2,F,0,0\n",
     "parquet": a_parquet_file(),
@@ -76,6 +94,7 @@ SAMPLES = {
     **{name: f"{FIRST[name]}\n{NEXT[name]}\n".encode() for name in FIRST},
     "vscsi": v1(1, 512, 0x2A, 5, 9) * 2 + v1(1, 512, 0x35, 5, 9),
     "vscsi v2": v2(1, 512, 0x2A, 5, 9) * 2,
+    "accesses": accesses_as_csv(),
 }  # fmt: skip
 
 JUNK = st.one_of(
@@ -158,6 +177,7 @@ ACCESSES = {
     "qemu-log": b"7@100.000005:memory_region_ops_write cpu 0 mr 0x5 addr 0x1f6 value 0xe0 size 1 name 'ide'\n"
     b"7@100.000009:memory_region_ops_read cpu -1 mr 0x5 addr 0x1f0 value 0x5050 size 2 name 'ide'\n",
     "parquet": an_access_table(),
+    "csv": accesses_as_csv(),
 }
 
 
@@ -176,6 +196,27 @@ def test_damaged_accesses_are_read_or_refused(tmp_path: Path, name: str, data: s
         except TraceError as error:
             message = str(error)
         assert message.startswith(str(path))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=MANY)
+@given(data=st.data())
+def test_damaged_accesses_are_replayed_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever is left makes a sequence in which every request of the trace begins once and ends once, in order."""
+    path = tmp_path / "trace"
+    path.write_bytes(data.draw(damaged(ACCESSES["csv"])))
+    drive = PortDrive(0, 0, 16, True, data.draw(st.sampled_from(["auto", "poll", "interrupt"])))
+    trace, message = None, str(path)
+    try:
+        trace = read_trace(path, ReadOptions(ports=drive))
+    except TraceError as error:
+        message = str(error)
+    assert message.startswith(str(path))
+    if trace is None:
+        return
+    assert trace.ports is not None
+    for marks in ([step.begins for step in trace.ports.steps], [step.ends for step in trace.ports.steps]):
+        assert [mark for mark in marks if mark >= 0] == list(range(len(trace)))
+    assert sum(step.times for step in trace.ports.steps) == trace.ports.found["made"]
 
 
 @pytest.mark.parametrize("name", sorted({sample.split()[0] for sample in SAMPLES} - {"parquet"}))

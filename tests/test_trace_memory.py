@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from iosim.traces import ReadOptions, TraceStream, kvm, order, source
+from iosim.traces import ReadOptions, TraceStream, kernel_text, order, source
 from iosim.traces.table import TraceTable
 from iosim.traces.writer import write_trace
 from tests.test_trace_datasets import v1
@@ -57,7 +57,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and what is held back for order, a small part of their size."""
     monkeypatch.setattr(source, "BLOCK_BYTES", 8192)
     monkeypatch.setattr(source, "HEAD_BYTES", 8192)
-    for module in (order, kvm):
+    for module in (order, kernel_text):
         monkeypatch.setattr(module, "MOST_LATE", 100)
 
 

@@ -17,7 +17,12 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from iosim.traces import AccessStream, ReadOptions
+from iosim.traces.access_reader import write_accesses
 
 LINUX = "A_tcg_linux"
 BARE = "B_kvm_baremetal"
@@ -70,6 +75,11 @@ BARE_FTRACE = {"dma_w_irq_8_none.ftf.a": 20, "w30_outw_irq_8.s_none.ftf.a": 1}
 ACCESS_HEADER = ["recording", "direction", "port", "width", "items", "times", "value"]
 _PIO = re.compile(r"kvm_pio: pio_(read|write) at (0x[0-9a-f]+) size (\d) count (\d+) val (0x[0-9a-f]+)")
 _FIRST_REGISTER = {0x20: 0x1F6, 0x30: 0x1F6, 0xC4: 0x1F6, 0xC5: 0x1F6, 0xC8: 0xC004, 0xCA: 0xC004}
+
+PORTS = {"accesses/dma_w_irq_8.ports.csv.gz": "dma_w_irq_8_none.ftf.a"}
+"""Access tables, and the raw ftrace excerpts that they are made of."""
+CLOCK_HZ = 2_596_136_000
+"""The clock that their time stamps count (the recordings' README)."""
 
 Access = tuple[str, int, int, int, int, str]
 """direction, port, width, items of one access, accesses in a row, value."""
@@ -125,6 +135,14 @@ def kvm_pio(recordings: Path, run: str) -> Iterator[Access]:
             yield "out" if direction == "write" else "in", int(port, 16), int(width), int(items), 1, value
 
 
+def access_table(recordings: Path, run: str) -> bytes:
+    """Return the access table of a raw ftrace excerpt, as CSV."""
+    path = recordings / BARE / "raw_ftrace" / f"{run}.ftrace_first60000.gz"
+    with AccessStream(path, ReadOptions(clock_hz=Fraction(CLOCK_HZ))) as stream, TemporaryDirectory() as folder:
+        write_accesses(stream, Path(folder) / "a.csv")
+        return (Path(folder) / "a.csv").read_bytes()
+
+
 def commands(accesses: Iterable[Access], n: int) -> Iterator[Access]:
     """Yield the accesses of the first *n* read or write commands, and of the flushes between and behind them.
 
@@ -169,6 +187,8 @@ def files(recordings: Path) -> dict[str, bytes]:
     )
     made["accesses/linux.csv.gz"] = packed(linux.encode())
     made["accesses/bare.csv.gz"] = packed(bare.encode())
+    for name, run in PORTS.items():
+        made[name] = packed(access_table(recordings, run))
     return made
 
 

@@ -118,3 +118,16 @@ def knees(network: Network, vm: str) -> dict[str, float]:
         if each:
             found[centre.name] = (centre.servers - others) / each
     return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def loads(network: Network) -> dict[str, float]:
+    """Return for each shared centre how many of its servers would be busy on average if nobody waited.
+
+    With what requests, and other customers, need at least. A centre with as many servers as this, or fewer, saturates.
+    """
+    found = {}
+    for centre in network.centres:
+        if centre.vm is None:
+            busy = sum(_alone_per_s(own) / 1e9 * own.least.get(centre.name, 0.0) for own in network.customers)
+            found[centre.name] = busy
+    return found

@@ -90,7 +90,7 @@ def measured(result: Result, vm: str) -> Measured:
     begin, end = min(result.scenario.run.warmup, int(result.summary["end_ns"])), int(result.summary["end_ns"])
     tables = Inventory(result.scenario).tables
     closed = [
-        rows for (name, number), rows in rows_by_drive(table).items() if tables[name].drive[number].replay == "closed"
+        rows for (name, number), rows in rows_by_drive(table).items() if tables[name].drive[number].replay != "open"
     ]
     first = max([begin, *(int(arrival[rows].min()) for rows in closed)])
     last = min([end, *(int(done[rows].max()) for rows in closed)])

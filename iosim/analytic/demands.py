@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from iosim.analytic.resources import HOLDERS, NOT_SERVING, DriveKey, Inventory, kind_of
+from iosim.analytic.resources import HOLDERS, NOT_SERVING, Inventory, kind_of
 from iosim.analytic.roles import certain_stages, loop_stages, own_stages, vcpu_stages
+from iosim.model.clones import DriveKey
 from iosim.model.scenario import VmTable
 from iosim.model.stages import Stage
 from iosim.results.result import Result

@@ -6,8 +6,9 @@ import numpy as np
 
 from iosim.analytic.demands import rows_by_drive
 from iosim.analytic.network import Network
-from iosim.analytic.resources import Inventory, vm_names
+from iosim.analytic.resources import Inventory
 from iosim.analytic.scenario_network import network_of
+from iosim.model.clones import disk_names, vm_names
 from iosim.model.scenario import VmTable
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result
@@ -26,7 +27,7 @@ def doubts(runs: Mapping[int, Result]) -> list[str]:
     """Return what is to be kept in mind of estimates from the run with the fewest VMs; *runs* by the number of VMs."""
     first, last = runs[min(runs)], runs[max(runs)]
     networks = {vms: network_of(result) for vms, result in runs.items()}
-    return [*_arrivals(first), *_together(last), *_changed(networks), *_constant(first, last)]
+    return [*_arrivals(first), *_together(last), *_pauses(first), *_changed(networks), *_constant(first, last)]
 
 
 def _arrivals(result: Result) -> list[str]:
@@ -37,7 +38,7 @@ def _arrivals(result: Result) -> list[str]:
     for table in result.scenario.vm:
         for number, drive in enumerate(table.drive):
             own = rows.get((vm_names(table)[0], number))
-            if drive.replay == "closed" or own is None or len(own) < 3:
+            if drive.replay != "open" or own is None or len(own) < 3:
                 continue
             gaps = np.diff(np.sort(arrival[own]))
             variation = float(gaps.var() / gaps.mean() ** 2) if gaps.any() else 0.0
@@ -55,11 +56,27 @@ def _arrivals(result: Result) -> list[str]:
     return found
 
 
+def _pauses(result: Result) -> list[str]:
+    """Name the drives whose guest has pauses of its own between two requests."""
+    return [
+        f"Between two requests of {table.name} drive {number} the guest pauses as it was recorded; the estimate has no "
+        "such pauses."
+        for table in result.scenario.vm
+        for number, drive in enumerate(table.drive)
+        if drive.replay == "ports"
+    ]
+
+
 def _together(result: Result) -> list[str]:
     """Name the tables whose VMs replay one trace at the same times."""
 
     def is_together(table: VmTable) -> bool:
-        return table.count > 1 and not table.offset and any(drive.replay == "open" for drive in table.drive)
+        return (
+            table.count > 1
+            and not table.offset
+            and not table.phase
+            and any(drive.replay == "open" for drive in table.drive)
+        )
 
     return [
         f"All VMs of {table.name} replay the same trace at the same times (offset is 0): they meet far more often than "
@@ -94,9 +111,9 @@ def _constant(first: Result, last: Result) -> list[str]:
     inventory, rows = Inventory(first.scenario), rows_by_drive(first.requests)
     column = first.requests["disk_service_ns"].to_numpy()
     busy = last.resources.set_index("resource")["utilisation"]
-    for disk in (f"disk/{disk.name}" for disk in first.scenario.host.disk):
+    for disk in (f"disk/{name}" for table in first.scenario.host.disk for name in disk_names(table)):
         own = [rows[drive] for drive in inventory.drives(disk) if drive in rows]
-        if not own or busy[disk] < _IN_DEMAND:
+        if not own or busy.get(disk, 0) < _IN_DEMAND:
             continue
         times = column[np.concatenate(own)]
         times = times[times > 0]

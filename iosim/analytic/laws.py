@@ -63,7 +63,7 @@ def check(result: Result) -> list[Violation]:
 
     * R >= sum of demands: the stages of each request are its latency, none is negative.
     * X = C / T: the summary's throughput is that of the requests.
-    * N <= customers: a drive with closed replay has one request at a time.
+    * N <= customers: a drive whose replay is not open has one request at a time.
     * U <= 1: no resource is busy for longer than its servers have time, which is X <= servers / demand.
     * U = X D: disks, vCPUs, loops and CPUs were busy for what the requests say.
     * N = X R: how many requests wait in the guest and are in the device, over time, is their latencies.
@@ -128,7 +128,7 @@ class _Checker:
 
     def closed(self) -> Iterator[Violation]:
         for (vm, number), rows in self._rows.items():
-            if self._inventory.tables[vm].drive[number].replay == "closed":
+            if self._inventory.tables[vm].drive[number].replay != "open":
                 early = int((self._arrival[rows[1:]] < self._done[rows[:-1]]).sum())
                 if early:
                     text = f"{early:,} requests came before the one in front was done"

@@ -2,10 +2,8 @@
 
 import re
 
+from iosim.model.clones import DriveKey, disk_names, disks_of_drives, vm_names
 from iosim.model.scenario import Scenario, VmTable
-
-DriveKey = tuple[str, int]
-"""Name of a VM and number of its drive."""
 
 KINDS = {
     "cpus": "the CPUs of the host",
@@ -52,11 +50,14 @@ _OF_A_VM = re.compile(
 
 
 def kind_of(resource: str, scenario: Scenario) -> str:
-    """Return the kind of a resource of the table `resources`, one of `KINDS`; names that no run gives are "ring"."""
+    """Return the kind of a resource of the table `resources`, one of `KINDS`; names that no run gives are "ring".
+
+    The disks of a table together have its name.
+    """
     if "/" not in resource:
         return resource if resource in ("cpus", "page_cache") else "cpu"
     owner, _, part = resource.partition("/")
-    if owner == "disk" and any(disk.name == part for disk in scenario.host.disk):
+    if owner == "disk" and any(part in (disk.name, *disk_names(disk)) for disk in scenario.host.disk):
         return "disk"
     found = _OF_A_VM.fullmatch(part)
     if found is None:
@@ -64,11 +65,6 @@ def kind_of(resource: str, scenario: Scenario) -> str:
     if part.startswith("iothread/"):
         return "pool" if found["pool"] else "iothread"
     return found["numbered"] or found["named"] or found["part"] or "ring"
-
-
-def vm_names(table: VmTable) -> list[str]:
-    """Return the names of the VMs of a [[vm]] table: web#0, web#1 ..., or just web for a single one."""
-    return [table.name] if table.count == 1 else [f"{table.name}#{k}" for k in range(table.count)]
 
 
 def iothread_of(table: VmTable, number: int) -> str | None:
@@ -92,6 +88,7 @@ class Inventory:
     def __init__(self, scenario: Scenario) -> None:
         self.tables = {name: table for table in scenario.vm for name in vm_names(table)}
         self._scenario = scenario
+        self._disks = disks_of_drives(scenario)
 
     def drives(self, resource: str) -> list[DriveKey]:
         """Return VM and number of each drive whose requests go through *resource*; none for a VM that is not there."""
@@ -101,8 +98,8 @@ class Inventory:
             return [
                 (vm, number)
                 for vm, table in self.tables.items()
-                for number, drive in enumerate(table.drive)
-                if kind != "disk" or drive.disk in (None, part)
+                for number in range(len(table.drive))
+                if kind != "disk" or self._disks[vm, number] == part
             ]
         table = self.tables.get(owner)
         if table is None:

@@ -4,10 +4,11 @@ import numpy as np
 
 from iosim.analytic.demands import Means, done_in_window, pooled, rows_by_drive, stage_means, window_ns
 from iosim.analytic.network import Centre, Customers, Gate, Network
-from iosim.analytic.resources import DriveKey, Inventory, gate_of, iothread_of, kind_of, vm_names
+from iosim.analytic.resources import Inventory, gate_of, iothread_of, kind_of
 from iosim.analytic.roles import certain_stages, loop_stages, own_stages, vcpu_stages
+from iosim.model.clones import DriveKey, disk_names, vm_names
 from iosim.model.errors import ResultError
-from iosim.model.scenario import DriveTable, LoadTable, Scenario, VmTable
+from iosim.model.scenario import DiskCommon, DriveTable, LoadTable, Scenario, VmTable
 from iosim.model.stages import Stage
 from iosim.results.result import Result
 
@@ -44,7 +45,7 @@ def _centres(scenario: Scenario) -> list[Centre]:
 
     With `host.cpus` a thread's work is done by the CPUs, and a thread is no centre of its own.
     """
-    disks = [Centre(f"disk/{disk.name}", disk.servers) for disk in scenario.host.disk]
+    disks = [Centre(name, disk.servers) for disk in scenario.host.disk for name in _centres_of(disk)]
     if scenario.host.cpus is not None:
         return [Centre(CPUS, scenario.host.cpus), *disks]
     threads = []
@@ -53,6 +54,10 @@ def _centres(scenario: Scenario) -> list[Centre]:
         threads.append(Centre(_vcpus_of(table), table.vcpus, table.name))
         threads += [Centre(loop, 1, table.name) for loop in loops]
     return [*threads, *disks]
+
+
+def _centres_of(disk: DiskCommon) -> list[str]:
+    return [f"disk/{name}" for name in disk_names(disk)]
 
 
 def _vcpus_of(table: VmTable) -> str:
@@ -97,9 +102,12 @@ class _Run:
         """Return the requests of a drive as customers; *means* are those of all its clones."""
         drive = table.drive[number]
         own, of_vcpu, of_loop = own_stages(table, number), vcpu_stages(table, number), loop_stages(table, number)
-        disk = f"disk/{drive.disk or self._scenario.host.disk[0].name}"
+        disks = next(_centres_of(disk) for disk in self._scenario.host.disk if drive.disk in (None, disk.name))
         service, least, beside, visits = {}, {}, {}, {}
-        service[disk], beside[disk] = self._on_disk(disk, means)
+        # The images of all VMs are spread over the disks of a table: on average each disk has its share of a request.
+        on_disk, beside_it = self._on_disks(disks, means)
+        for disk in disks:
+            service[disk], beside[disk], visits[disk] = on_disk / len(disks), beside_it / len(disks), 1 / len(disks)
         waits = {Stage.DISK_WAIT}
         if self._scenario.host.cpus is None:
             loop = _loop_of(table, number)
@@ -135,16 +143,16 @@ class _Run:
                 found[name] = Gate(name, int(slots), table.name)
         return list(found.values())
 
-    def _on_disk(self, disk: str, means: Means) -> tuple[float, float]:
-        """Return for how long a request of the drive keeps a server of the disk busy, and work beside it does.
+    def _on_disks(self, disks: list[str], means: Means) -> tuple[float, float]:
+        """Return for how long a request of the drive keeps a server of its disk busy, and work beside it does.
 
         Merged requests have the time of their operation each: then the disk's busy time says what a request costs.
         Write-back works for no request that waits for it.
         """
-        users = self._inventory.drives(disk)
+        users = [user for disk in disks for user in self._inventory.drives(disk)]
         everyone = pooled(self.means, users)
         n = max(1, sum(self._done.get(user, 0) for user in users))
-        busy = float(self._resources["busy_ns"][disk]) / n
+        busy = sum(float(self._resources["busy_ns"][disk]) for disk in disks) / n
         assert everyone is not None
         own, charged = means.stages_ns[Stage.DISK_SERVICE], everyone.stages_ns[Stage.DISK_SERVICE]
         ends = 2 / n
@@ -238,4 +246,4 @@ def _visits(drive: DriveTable) -> float:
     When it arrives (the guest that waits for its last request is running then), and when the disk is done. The threads
     that take it over in between find the CPU that has just been left. Assumed.
     """
-    return 1.0 if drive.replay == "closed" else 2.0
+    return 1.0 if drive.replay != "open" else 2.0

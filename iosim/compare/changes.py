@@ -54,6 +54,10 @@ def changes(runs: Sequence[Result]) -> list[Change]:
     their content has.
     """
     flat = [_flat(run) for run in runs]
+    if any(run.scenario.host.cost for run in runs):
+        # The checksums are of the costs as changed; the keys of host.cost say what that was.
+        for run, keys in zip(runs, flat, strict=True):
+            keys["host.profile"] = run.scenario.host.profile
     differing = {
         key for keys in flat for key in keys if any(key not in each or each[key] != keys[key] for each in flat)
     }

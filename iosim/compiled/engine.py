@@ -1,7 +1,6 @@
 """The compiled engine: the model's functions as native code, and a run of a machine with them."""
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -28,28 +27,12 @@ class Engine:
         self.globals("trap_handler", 1)[0] = ctypes.cast(self._trap, ctypes.c_void_p).value or 0
 
     def _trapped(self, code: int) -> None:
-        if code >= 1000:
-            what = self.catalogue.traps[code - 1000]
-        else:
-            what = layout.TRAP_MESSAGES.get(code, f"trap {code}")
-        self._stop(what)
+        traps = self.catalogue.traps
+        self._stop(traps[code - 1000] if code >= 1000 else layout.TRAP_MESSAGES.get(code, f"trap {code}"))
 
     def on_trap(self, stop: Callable[[str], None]) -> None:
         """Have *stop* called with what is wrong if native code ends itself; it must not return."""
         self._stop = stop
-
-    def note_place(self, words: Any) -> None:
-        """With checks, let the native code note the statement that it executes, in a file that outlives the process."""
-        if not self.catalogue.checks:
-            return
-        import mmap
-        import pickle
-
-        self._place = mmap.mmap(os.open("/tmp/engine/place", os.O_RDWR | os.O_CREAT), 4096)
-        self._place_words = np.frombuffer(self._place, dtype=np.int64)
-        words[16] = self._place_words.ctypes.data
-        with open("/tmp/engine/names", "wb") as file:
-            pickle.dump([f.qualified_name for f in self.catalogue.functions], file)
 
     def function(self, name: str, *kinds: Any) -> Any:
         """Return a function of the native code."""

@@ -69,8 +69,9 @@ def load(engine: "Engine", machine: Machine, collector: Collector) -> Image:
     words[layout.G_MARK_LIMIT] = image.kept["marks"].ctypes.data + image.kept["marks"].nbytes
     words[layout.G_ROOT] = image.word_of(machine.host)
     words[layout.G_CLASS_FLAGS] = image.kept["flags"].ctypes.data
+    image.keep("place", np.zeros(1, dtype=np.int64))
+    words[layout.G_PLACE] = image.kept["place"].ctypes.data
     words[layout.G_GC_MINIMUM] = engine.least_garbage
-    engine.note_place(words)
     engine.function("rt_memory_init")()
     dict_set, set_add = engine.function("rt_dict_set", 1, 1, 1), engine.function("rt_set_add", 1, 1)
     for table, entries in image.tables:

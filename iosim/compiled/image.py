@@ -366,7 +366,8 @@ class Image:
     def rows(self, word: int, width: int) -> npt.NDArray[np.int64]:
         """Return a list of tuples of *width* ints each."""
         first = (self._items(word) - self.base >> 3) + 1
-        return self.words[first[:, np.newaxis] + np.arange(width)] >> 1
+        found: npt.NDArray[np.int64] = self.words[first[:, np.newaxis] + np.arange(width)] >> 1
+        return found
 
     def _items(self, word: int) -> npt.NDArray[np.int64]:
         """Return the words of a list's items."""

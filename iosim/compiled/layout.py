@@ -123,7 +123,9 @@ G_MARK_TOP = 13
 G_MARK_OVERFLOW = 14
 G_COLLECTIONS = 15
 """Number of collections so far."""
-G_FIRST_OF_COMPILER = 16
+G_PLACE = 16
+"""Address at which code with checks notes the statement that it executes: a function's number << 20 | its line."""
+G_FIRST_OF_COMPILER = 17
 """Words from here up to G_GC_MINIMUM, and those behind the free lists, are the compiler's."""
 G_GC_MINIMUM = 63
 """Smallest threshold, set before rt_memory_init; 0 stands for GC_MINIMUM_BYTES, -1 for a collection at every event."""

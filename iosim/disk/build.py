@@ -6,10 +6,13 @@ from pathlib import Path
 from iosim.disk import hdd
 from iosim.disk.empirical import load_empirical
 from iosim.disk.fault import Fault
+from iosim.disk.geometry import Geometry, Zone
 from iosim.disk.hdd import Hdd, HddConfig
+from iosim.disk.mechanics import Mechanics
 from iosim.disk.model import ConstantDisk, DiskModel
 from iosim.disk.queue import Disk
 from iosim.disk.scheduler import CScan, Deadline, DeadlineConfig, Fifo, Scheduler
+from iosim.disk.segmented import CacheConfig, ReadAhead, SegmentedHdd
 from iosim.disk.ssd import MAX_MAPPED_PAGES, Ssd, SsdConfig, blocks_per_unit
 from iosim.disk.window import UNIT, Window, WindowedDisk
 from iosim.host import Host
@@ -17,6 +20,7 @@ from iosim.model.errors import ScenarioError
 from iosim.model.records import FLUSH, READ, WRITE
 from iosim.model.scenario import (
     ConstantDiskTable,
+    DisksimTable,
     DiskTable,
     EmpiricalDiskTable,
     FaultTable,
@@ -30,20 +34,24 @@ _OPS = {"read": READ, "write": WRITE, "flush": FLUSH}
 _ERRNO = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 
 
-def build_disk(host: Host, table: DiskTable, folder: Path) -> Disk:
-    """Return the disk that *table* describes; file names are relative to *folder*. Raises ScenarioError."""
-    model = _model(table, folder)
+def build_disk(host: Host, table: DiskTable, name: str, folder: Path) -> Disk:
+    """Return a disk called *name*, as *table* describes it; file names are relative to *folder*.
+
+    Raises ScenarioError.
+    """
+    model = disk_model(table, folder)
     sectors = None if table.capacity is None else table.capacity // SECTOR_BYTES
-    if isinstance(model, Hdd):
+    if isinstance(model, Hdd | SegmentedHdd):
         sectors = min(sectors or model.sectors, model.sectors)
     if table.window:
         windows = sorted((_window(window) for window in table.window), key=lambda window: window.start_ns)
         model = WindowedDisk(model, tuple(windows))
     faults = tuple(_fault(fault) for fault in table.fault)
-    return Disk(host, table.name, model, table.servers, _scheduler(table), table.queue_depth, sectors, faults)
+    return Disk(host, name, model, table.servers, _scheduler(table), table.queue_depth, sectors, faults)
 
 
-def _model(table: DiskTable, folder: Path) -> DiskModel:
+def disk_model(table: DiskTable, folder: Path) -> DiskModel:
+    """Return the service model of *table*; file names are relative to *folder*. Raises ScenarioError."""
     place = f"host.disk.{table.name}"
     if isinstance(table, ConstantDiskTable):
         return ConstantDisk(table.service, table.service if table.flush is None else table.flush)
@@ -51,6 +59,8 @@ def _model(table: DiskTable, folder: Path) -> DiskModel:
         return load_empirical(folder / table.table, table.flush, f"{place}.table")
     if isinstance(table, HddTable):
         return _hdd(table, place)
+    if isinstance(table, DisksimTable):
+        return SegmentedHdd(_mechanics(table), _cache(table))
     return Ssd(_ssd(table, place))
 
 
@@ -72,6 +82,44 @@ def _hdd(table: HddTable, place: str) -> Hdd:
     if rule := hdd.check(config):
         raise ScenarioError(f"{place}: {rule}")
     return Hdd(config)
+
+
+def _mechanics(table: DisksimTable) -> Mechanics:
+    zones = tuple(Zone(**{**zone.model_dump(), "slips": tuple(zone.slips)}) for zone in table.zone)
+    return Mechanics(
+        geometry=Geometry(table.heads, zones),
+        revolution_ns=60_000_000_000 // table.rpm,
+        seek=tuple(table.seek),
+        head_switch_ns=table.head_switch,
+        write_settle_ns=table.write_settle,
+    )
+
+
+def _cache(table: DisksimTable) -> CacheConfig:
+    return CacheConfig(
+        segments=table.segments - table.write_segment,
+        segment_sectors=table.segment_size // SECTOR_BYTES,
+        read_ahead=ReadAhead(table.read_ahead),
+        most_ahead=table.most_ahead // SECTOR_BYTES if table.most_ahead else 0,
+        read_hit_ns=table.read_hit,
+        read_miss_ns=table.read_miss,
+        write_ns=table.write,
+        write_sequential_ns=table.write[1] if table.write_sequential is None else table.write_sequential,
+        reconnect_ns=table.reconnect,
+        read_end_ns=table.read_end,
+        write_end_ns=table.write_end,
+        bus_sector_ns=SECTOR_BYTES * 1_000_000_000 // table.bus_rate,
+        write_back=table.write_back,
+        write_segment=table.write_segment,
+        hits_on_writes=table.hits_on_writes,
+        ahead_on_hit=table.ahead_on_hit,
+        read_before=table.read_before,
+        read_at_once=table.read_at_once,
+        write_at_once=table.write_at_once,
+        least_write_seek_ns=table.least_write_seek,
+        watermark=round(table.watermark * 1000),
+        least_buffered=table.least_buffered // SECTOR_BYTES,
+    )
 
 
 def _ssd(table: SsdTable, place: str) -> SsdConfig:

@@ -1,6 +1,7 @@
 """Counters and instants of a timeline: queues and utilisations from `series`, and what `events` has."""
 
 from iosim.exports.trace_events import COUNTER, INSTANT, Events, compact, text, us
+from iosim.model.clones import disk_names
 from iosim.results.result import Result
 
 _KINDS = {"queue": ("queue", 1), "utilisation": ("utilisation (%)", 100)}
@@ -16,7 +17,7 @@ def add_counters(result: Result, pids: dict[str, int], host: int, shown: tuple[i
     series = result.series
     series = series[(series["end_ns"] > shown[0]) & (series["start_ns"] < shown[1])]
     starts = series["start_ns"].tolist()
-    disks = {f"disk/{disk.name}" for disk in result.scenario.host.disk}
+    disks = {f"disk/{name}" for disk in result.scenario.host.disk for name in disk_names(disk)}
     for column in series.columns:
         kind, _, resource = str(column).partition(" ")
         if kind not in _KINDS or not series[column].any():

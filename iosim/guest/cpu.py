@@ -84,6 +84,14 @@ class Channel(Protocol):
         """Move bytes over the data port."""
 
 
+class Values(Protocol):
+    """What the accesses of a section write (`iosim.guest.command.Command`)."""
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The values, by their index."""
+
+
 class Kernel(Protocol):
     """The guest's operating system: what it does when nothing interrupts it, and on an interrupt."""
 
@@ -457,7 +465,7 @@ class GuestCpu:
         yield Submit(begin)
         yield More(back) if more else back
 
-    def section(self, section: Section, command: Command, channel: Channel, more: bool = False) -> Ops:
+    def section(self, section: Section, command: Values, channel: Channel, more: bool = False) -> Ops:
         """The accesses of *section*, their values taken from *command*.
 
         *more*, here and below: another access follows at once, without a look at anything that others change.
@@ -477,6 +485,17 @@ class GuestCpu:
                 segments.insert(0, Segment(Template(section.before.items), 1))
             run = section.run = Run(segments)
         yield More(run) if more else run
+
+    def repeated(self, access: BoundAccess, n: int, channel: Channel) -> Ops:
+        """The same access of the data port *n* times; the device does nothing but move the bytes."""
+        if self._templates is None:
+            for _ in range(n):
+                yield from self.exact_access(access)
+            return
+        kind = access.kind
+        begun = channel.data(n * kind.width * kind.items)
+        assert begun is None
+        yield Run([Segment(self._templates.round_trip(kind, access.path), n)])
 
     def poll(self, access: BoundAccess, channel: Channel, done: Callable[[int], bool], more: bool = False) -> Ops:
         """Read a register until *done* says so; returns the last value. The request is carried again from then on."""

@@ -34,6 +34,8 @@ class Transport(NamedTuple):
 class VirtioDrive:
     """A virtio-blk drive as the guest's block layer sees it; requests are split at *max_sectors*."""
 
+    channel: int | None = None
+
     def __init__(
         self,
         vm: str,

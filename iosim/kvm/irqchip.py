@@ -29,6 +29,8 @@ class IrqChip:
     def __init__(self, binder: Binder, ioctls_per_change: int) -> None:
         self.ioctls_per_change = ioctls_per_change
         self.vcpu: Any = None
+        self.masked: set[int] = set()
+        """Lines whose interrupts the guest does not want."""
         self._level: dict[int, int] = {}
         self._lower_path = binder.path(Op.IRQ_LINE, "kvm.irq_line", stage=Stage.QEMU_DISPATCH)
         self._raise_path = binder.path(Op.IRQ_LINE, "kvm.irq_line")
@@ -37,7 +39,7 @@ class IrqChip:
 
     def kvm_set_irq(self, gsi: int, level: int) -> bool:
         """Set the line and tell whether that is an edge."""
-        edge = level == 1 and self._level.get(gsi, 0) == 0
+        edge = level == 1 and self._level.get(gsi, 0) == 0 and gsi not in self.masked
         self._level[gsi] = level
         return edge
 
@@ -50,12 +52,15 @@ class IrqChip:
         for _ in range(self.ioctls_per_change):
             yield self._lower_path
 
-    def raise_line(self, gsi: int, request: Request | None, left: Callable[[], None]) -> Steps[None]:
+    def raise_line(self, gsi: int, request: Request | None, left: Callable[[], None]) -> Steps[bool]:
         """The ioctls of qemu_irq_raise for *request*; *left* is called when the interrupt is on its way.
+
+        Returns whether it is one: a line that is high already makes none.
 
         1. the first ioctl: kvm_set_irq; on an edge __apic_accept_irq and the kick;
         2. the second one, if there is one, finds the line high.
         """
+        edge = False
         for number in range(self.ioctls_per_change):
             if number and request is not None:
                 request.irq_line_ioctls += 1
@@ -70,3 +75,4 @@ class IrqChip:
                     if request is not None:
                         request.irqs += 1
                     self.vcpu.accept_irq(Irq(gsi, request))
+        return edge

@@ -7,6 +7,8 @@ from iosim.model.records import FLUSH, READ, WRITE
 LBA28_SECTORS = 1 << 28
 LBA28_MAX_COUNT = 256
 LBA48_MAX_COUNT = 65536
+MAX_MULT_SECTORS = 16
+"""Sectors per block of QEMU's drives, unless the guest sets fewer."""
 
 
 class Reg(IntEnum):

@@ -77,6 +77,12 @@ class Cost:
             return float(self.ns or 0)
         return float((self._array[:-1] + self._array[1:]).mean() / 2)
 
+    def scaled(self, factor: float) -> "Cost":
+        """Return this cost *factor* times as long, rounded to whole ns (each quantile of it, if it is drawn)."""
+        if self.ns is not None:
+            return Cost(self.key, round(self.ns * factor))
+        return Cost(self.key, None, _to_int(self.array.astype(np.float64) * factor))
+
     def quantile_ns(self, q: float) -> float:
         """Return the *q*-quantile in ns, 0 <= q <= 1."""
         if self._array is None:
@@ -104,12 +110,16 @@ class CostTables:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a profile: the cost, how it was written, what kind of evidence it is and where it comes from."""
+    """One figure of a profile: the cost, how it was written, what kind of evidence it is and where it comes from.
+
+    *uncertainty* are the factors between which the true cost is believed to be, if the profile says so.
+    """
 
     cost: Cost
     text: str
     kind: str
     source: str
+    uncertainty: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -227,10 +237,22 @@ def _figure(key: str, entry: dict[str, Any], cycles_per_us: int) -> Figure:
         if entry:
             raise ValueError("is included in another figure and has no value of its own")
         return Figure(Cost(key, 0), "0", kind, source)
+    uncertainty = _uncertainty(entry.pop("uncertainty", None))
     text, quantiles = _quantiles(entry, cycles_per_us)
     if isinstance(quantiles, int):
-        return Figure(Cost(key, quantiles), text, kind, source)
-    return Figure(Cost(key, None, quantiles), text, kind, source)
+        return Figure(Cost(key, quantiles), text, kind, source, uncertainty)
+    return Figure(Cost(key, None, quantiles), text, kind, source, uncertainty)
+
+
+def _uncertainty(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        raise ValueError(f"needs uncertainty = [low, high], two factors, got {shown(value)}")
+    low, high = value
+    if not 0 <= low <= 1 <= high <= 1000 or low == high:
+        raise ValueError(f"needs uncertainty = [low, high] from 0 to 1000 with 1 between them, got {shown(value)}")
+    return float(low), float(high)
 
 
 def _ns(value: object, cycles_per_us: int) -> float:
@@ -247,13 +269,13 @@ def _ns(value: object, cycles_per_us: int) -> float:
             ns = float(units.parse_ns(value))
         except ValueError as error:
             raise ValueError(f"{error}, got {shown(value)}") from None
-    if ns > _LONGEST_NS:
+    if ns > LONGEST_NS:
         raise ValueError(f"must be at most 1 h, got {shown(value)}")
     return ns
 
 
 _CYCLES = re.compile(r"\d{1,15}(?:\.\d+)?", re.ASCII)
-_LONGEST_NS = 3_600_000_000_000
+LONGEST_NS = 3_600_000_000_000
 _GRID = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+from iosim.model.ports import PortSequence
 from iosim.model.records import FLUSH, READ, WRITE
 
 OPS = (READ, WRITE, FLUSH)
@@ -18,7 +20,8 @@ class Trace:
 
     *times_ns*: int64, not falling. *ops*: uint8, index into `OPS`. *sectors_first*, *sectors_count*: int64, in units
     of 512 bytes; 0 and 0 for a flush. *path* and *sha256* say where it comes from, *lines* in which line of the file
-    each request stands (None for a trace that was not read from a file).
+    each request stands (None for a trace that was not read from a file). *ports* are the accesses that make the
+    requests, if these are what is replayed.
     """
 
     times_ns: npt.NDArray[np.int64]
@@ -28,6 +31,7 @@ class Trace:
     path: str
     sha256: str
     lines: npt.NDArray[np.int64] | None = None
+    ports: PortSequence | None = None
 
     def __len__(self) -> int:
         return len(self.times_ns)
@@ -37,12 +41,21 @@ class Trace:
         """The first sector behind every request, at least 1: the smallest drive that holds the trace."""
         return max(1, int((self.sectors_first + self.sectors_count).max(initial=1)))
 
-    def rows(self, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
-        """Yield (arrival in ns, op, sector, sectors) of each request, *offset_ns* later than recorded."""
+    def request(self, number: int) -> tuple[str, int, int]:
+        """Return (op, sector, sectors) of a request."""
+        return OPS[self.ops[number]], int(self.sectors_first[number]), int(self.sectors_count[number])
+
+    def rows(self, offset_ns: int, speed: Fraction = Fraction(1)) -> Iterator[tuple[int, str, int, int]]:
+        """Yield (arrival in ns, op, sector, sectors) of each request.
+
+        The arrival is the recorded time divided by *speed*, rounded down to a whole nanosecond, and *offset_ns* later.
+        """
+        faster, slower = speed.numerator, speed.denominator
         for at in range(0, len(self), 4096):
             part = slice(at, at + 4096)
             yield from zip(
-                (self.times_ns[part] + offset_ns).tolist(),
+                # Python's whole numbers: the product may be beyond an int64.
+                [offset_ns + ns * slower // faster for ns in self.times_ns[part].tolist()],
                 [OPS[op] for op in self.ops[part].tolist()],
                 self.sectors_first[part].tolist(),
                 self.sectors_count[part].tolist(),

@@ -325,14 +325,16 @@ class KvmCpu:
         """Hand the items of one KVM_EXIT_IO to the device, one by one (a batched rep ins has many)."""
         count = access.kind.items
         alone = 0
-        if count > 1 and self._item_template is not None:
+        found = self.ports.find(access.kind.port) if count > 1 and self._item_template is not None else None
+        if (
+            self._item_template is not None
+            and found is not None
+            and found[1] is Reg.DATA
+            and (count - 1) * access.kind.width <= found[0].bytes_within_block()
+        ):
             # All but the last item change nothing that another thread could see: they are one run.
-            found = self.ports.find(access.kind.port)
-            assert found is not None
-            bus, register = found
-            assert register is Reg.DATA
             alone = count - 1
-            submission = bus.data(alone * access.kind.width)
+            submission = found[0].data(alone * access.kind.width)
             assert submission is None
             segments = [Segment(self._item_template(access, False), 1)]
             if alone > 1:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from iosim.host import HostThread
 from iosim.kvm import Access, IrqChip
-from iosim.model.ata import Reg
+from iosim.model.ata import MAX_MULT_SECTORS, Reg
 from iosim.model.records import FLUSH, READ, WRITE, Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Path, Steps
@@ -25,9 +25,10 @@ ABORTED = 0x04
 """ABRT_ERR of the error register."""
 DISABLE_IRQ = 0x02
 """nIEN of the device control register."""
+SOFT_RESET = 0x04
+"""SRST of the device control register."""
 BM_DMAING, BM_ERROR, BM_INT = 0x01, 0x02, 0x04
 BM_CMD_START, BM_CMD_READ = 0x01, 0x08
-MAX_MULT_SECTORS = 16
 WIN2K_DELAY_NS = 1_000_000
 WIN2K_EVERY = 16
 
@@ -268,7 +269,8 @@ class IDEDrive:
         def submit(thread: HostThread) -> Steps[None]:
             yield self.bus.paths.dma_cb
             yield self.bus.paths.map_pages(n)
-            yield from self._submit(thread, (op, self.position, n), partial(self._ide_dma_done, write, n, stay_active))
+            done = partial(self._ide_dma_done, write, n, stay_active)
+            yield from self._submit(thread, (op, self.position, n), done, dma=True)
 
         return submit
 
@@ -295,13 +297,17 @@ class IDEDrive:
         self.status = READY | SEEK
         yield from self.bus.ide_set_irq()
 
-    def _submit(self, thread: HostThread, io: tuple[str, int, int], complete: CompletionFunc) -> Steps[None]:
+    def _submit(
+        self, thread: HostThread, io: tuple[str, int, int], complete: CompletionFunc, dma: bool = False
+    ) -> Steps[None]:
         assert self.backend is not None
         yield SYNC
         request = self.bus.request
         if request is None:
             return  # Another vCPU has ended the VM while this one was on its way.
-        self.bus.in_flight = True
+        self.bus.in_flight = self.bus.working = True
+        self.bus.working_by_dma = dma
+        self.bus.n_jobs += 1
         yield from self.backend.blk_aio_prwv(thread, request, io, complete)
 
 
@@ -319,16 +325,20 @@ def _dma(write: bool, lba48: bool) -> Callable[[IDEDrive], Submission | None]:
 
 COMMANDS: dict[int, Callable[[IDEDrive], Submission | None]] = {
     0x20: _read(1, False),
+    0x21: _read(1, False),
     0x24: _read(1, True),
     0xC4: _read(None, False),
     0x29: _read(None, True),
     0x30: _write(1, False),
+    0x31: _write(1, False),
     0x34: _write(1, True),
     0xC5: _write(None, False),
     0x39: _write(None, True),
     0xC8: _dma(False, False),
+    0xC9: _dma(False, False),
     0x25: _dma(False, True),
     0xCA: _dma(True, False),
+    0xCB: _dma(True, False),
     0x35: _dma(True, True),
     0xE7: IDEDrive.cmd_flush_cache,
     0xEA: IDEDrive.cmd_flush_cache,
@@ -395,8 +405,9 @@ class IDEBus:
 
     `request` is the guest's request that the channel works for, set by the guest when it issues it (the device knows
     no more than its registers; the account needs to know whose time it is). `in_flight` is true while the backend has
-    a job of it: then, and only then, other threads may change the channel's state. `retry` is what begins again when
-    the VM goes on (error_status): the request is held in the device meanwhile.
+    a job of it: then, and only then, other threads may change the channel's state. `working` says the same for
+    somebody who looks without the BQL: it changes when all costs before have been spent. `retry` is what begins again
+    when the VM goes on (error_status): the request is held in the device meanwhile.
     """
 
     def __init__(
@@ -418,6 +429,11 @@ class IDEBus:
         self.runstate = runstate
         self.control = 0
         self._delayed = 0
+        self.working_by_dma = False
+        self.n_jobs = 0
+        """How many the backend has got."""
+        self.on_unheard: Callable[[], None] | None = None
+        """Called when a command has come to its end without an interrupt."""
         self._irqchip = irqchip
         self._main_loop = main_loop
         self.reset()
@@ -427,7 +443,7 @@ class IDEBus:
         """The state of power-on. The guest's driver has set the control register when it found the channel."""
         self.request: Request | None = None
         self.retry: Callable[[], Submission | None] | None = None
-        self.in_flight = False
+        self.in_flight = self.working = False
         self.wants_irq = False
         self.unit = 0
         self.bm_status = 0
@@ -449,6 +465,8 @@ class IDEBus:
                 self._irqchip.kvm_set_irq(self.gsi, 0)
             return None if drive is None else drive.ide_exec_cmd(value)
         if register is Reg.CONTROL:
+            if value & ~self.control & SOFT_RESET and not self.in_flight:
+                self._soft_reset()
             self.control = value
         elif register is Reg.BM_COMMAND:
             return self.bmdma_cmd_writeb(value)
@@ -461,6 +479,14 @@ class IDEBus:
         else:
             self._task_file(register, value)
         return None
+
+    def _soft_reset(self) -> None:
+        """SRST: no command is under way any more, drive 0 is selected."""
+        self.unit = 0
+        self._dma = None
+        for drive in self.drives:
+            if drive is not None:
+                drive.ide_reset()
 
     def apply(self, effects: tuple[tuple[Reg, Any], ...], values: tuple[int, ...]) -> None:
         """Do what a coalesced section does (`iosim.guest.access.Section.effects`); none of it begins a submission."""
@@ -527,6 +553,25 @@ class IDEBus:
         drive = self.drives[self.unit]
         return None if drive is None else drive.data(n_bytes)
 
+    def bytes_within_block(self) -> int:
+        """Return how many bytes can be moved at least without coming to the end of a block."""
+        drive = self.drives[self.unit]
+        if drive is None or not drive.status & DRQ or drive.end_transfer is None:
+            return 1 << 62
+        return drive.data_left - 1
+
+    def ignores_command(self) -> bool:
+        """Tell whether the selected drive would ignore a command that is written now."""
+        drive = self.drives[self.unit]
+        return drive is None or bool(drive.status & (BUSY | DRQ))
+
+    def command_sectors(self, lba48: bool) -> int:
+        """Return how many sectors a command would ask for that is written now."""
+        drive = self.drives[self.unit]
+        if drive is None:
+            return 0
+        return (drive.regs[2] | (drive.hob[2] << 8 if lba48 else 0)) or (65536 if lba48 else 256)
+
     @property
     def failed(self) -> bool:
         """Whether the last command of the selected drive has ended with ERR in the status."""
@@ -561,7 +606,7 @@ class IDEBus:
                 self.wants_irq = False
                 yield SYNC
                 thread.request = None
-                yield from self.ide_set_irq()
+                yield from self.ide_set_irq(by_vcpu=True)
         if submission is not None:
             yield from submission(thread)
 
@@ -630,21 +675,30 @@ class IDEBus:
 
     # Interrupt
 
-    def ide_set_irq(self) -> Steps[None]:
-        """Raise INTRQ unless nIEN is set: bmdma_irq, then the ioctls. The job of the channel is over either way."""
+    def ide_set_irq(self, by_vcpu: bool = False) -> Steps[None]:
+        """Raise INTRQ unless nIEN is set: bmdma_irq, then the ioctls. The job of the channel is over either way.
+
+        *by_vcpu*: a command has ended within its own exit; otherwise the main loop raises it.
+        """
         request = self.request
         self.in_flight = False
+        heard = False
         if self.control & DISABLE_IRQ:
             yield SYNC
-            self._let_go(request)
-            return
-        yield self.paths.set_irq
-        self.bm_status |= BM_INT
-        yield from self._irqchip.raise_line(self.gsi, request, lambda: self._let_go(request))
+            self._let_go(request, by_vcpu)
+        else:
+            yield self.paths.set_irq
+            self.bm_status |= BM_INT
+            heard = yield from self._irqchip.raise_line(self.gsi, request, lambda: self._let_go(request, by_vcpu))
+        if not heard and self.on_unheard is not None:
+            yield SYNC
+            self.on_unheard()
 
-    def _let_go(self, request: Request | None) -> None:
+    def _let_go(self, request: Request | None, by_vcpu: bool) -> None:
         """The main loop is done with the request; the interrupt, or the guest's polling, carries it on."""
-        self._main_loop.put_down()
+        self.working = False
+        if not by_vcpu:
+            self._main_loop.put_down()
         if request is not None:
             request.wait_in(Stage.IRQ_DELIVERY, "vcpu")
 

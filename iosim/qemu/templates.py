@@ -105,6 +105,11 @@ class TemplateRecorder:
         """Return the template of an access: from the guest's instructions before it back into the guest."""
         return self._port_access(kind, guest_path)[0]
 
+    def mean_round_trip_ns(self, kind: AccessKind) -> float:
+        """Return the mean time of an access from the guest back into it, without the guest's own instructions."""
+        items = self.round_trip(kind, Path(())).items
+        return sum(item.cost.mean_ns for item in items if item.cost is not None)
+
     def submission(self, kind: AccessKind, guest_path: Path) -> tuple[Template, Template]:
         """Return front and back of an access that begins a submission: up to it, and from there into the guest."""
         _, front, back = self._port_access(kind, guest_path)

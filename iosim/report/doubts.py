@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from iosim.analytic.resources import kind_of
+from iosim.model.clones import disk_names
 from iosim.model.costs import shipped_profiles
 from iosim.model.units import human_time, three_digits
 from iosim.results.result import Result
@@ -56,7 +57,7 @@ def _busy(result: Result) -> list[str]:
 def _growing(result: Result) -> list[str]:
     """Compare the requests under way in the first and the last third of the arrivals, in open replay."""
     table = result.requests[~result.requests["warmup"]]
-    if table.empty or any(drive.replay == "closed" for vm in result.scenario.vm for drive in vm.drive):
+    if table.empty or any(drive.replay != "open" for vm in result.scenario.vm for drive in vm.drive):
         return []
     arrival, done = table["arrival_ns"].to_numpy(), table["done_ns"].to_numpy()
     if arrival.max() == arrival.min():
@@ -143,7 +144,8 @@ def _beginning(result: Result) -> list[str]:
 
 
 def _constant_disks(result: Result) -> list[str]:
-    names = [disk.name for disk in result.scenario.host.disk if disk.model == "constant"]
+    disks = (disk for disk in result.scenario.host.disk if disk.model == "constant")
+    names = [name for disk in disks for name in disk_names(disk)]
     if not names:
         return []
     who = f"Disk {names[0]} takes" if len(names) == 1 else f"{len(names):,} disks take"
@@ -161,6 +163,8 @@ def _costs(result: Result) -> list[str]:
             f"{assumed} of the {total} costs in {profile['name']} are assumed; "
             f"iosim profiles {profile['name']} says which."
         )
+    if result.scenario.host.cost:
+        found.append("Costs that host.cost changes are among the assumed ones.")
     if profile["name"] in shipped_profiles():
         found.append(f"The costs stand for this machine, not for yours: {profile['machine']}.")
     return found

@@ -16,7 +16,7 @@ from iosim.model.units import human_time, three_digits
 from iosim.report.bands import Band, bands
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
-from iosim.results.wording import percent, plural
+from iosim.results.wording import described_disk, percent, plural
 
 MEANINGS = {
     Stage.GUEST_QUEUE: "waiting in the guest for the device or the vCPU",
@@ -83,11 +83,12 @@ def _what(result: Result) -> list[str]:
     n_vms = sum(vm.count for vm in scenario.vm)
     kinds = Counter(_drive_kind(drive) for _, drive in drives)
     described = ", ".join(kind if len(kinds) == 1 else f"{n:,} {kind}" for kind, n in kinds.most_common())
-    disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk[:4])
+    disks = ", ".join(described_disk(disk) for disk in scenario.host.disk[:4])
     more = f" and {len(scenario.host.disk) - 4} more" if len(scenario.host.disk) > 4 else ""
     versions = " or ".join(sorted({f"QEMU {vm.qemu} on Linux {vm.kernel}" for vm in scenario.vm}))
     replay = {drive.replay for _, drive in drives}
     when = {"open": "at the recorded times", "closed": "each when the one before is done"}
+    when["ports"] = "access by access as the guest made them"
     how = when[replay.pop()] if len(replay) == 1 else "some at the recorded times, some one after the other"
     counts = summary["requests"]
     outcome = "All were done" if counts["done"] == counts["in"] > 0 else f"{counts['done']:,} were done"

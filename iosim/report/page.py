@@ -21,6 +21,7 @@ from iosim.model.units import human_time, three_digits
 from iosim.report import course, distribution, doubts, findings, flame, inputs, page_tables, request_tables
 from iosim.report.bands import Band, bands
 from iosim.report.lanes import timeline
+from iosim.report.port_table import port_accesses
 from iosim.results.pictures import COLOURS
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -81,6 +82,7 @@ def _content(result: Result, name: str) -> dict[str, Any]:
         "events": request_tables.events(result),
         "cache": request_tables.page_cache(result),
         "wear": request_tables.wear(result),
+        "ports": port_accesses(result),
         "inputs": inputs.inputs(result),
         "doubts": doubts.doubts(result),
     }
@@ -155,9 +157,13 @@ def write(folder: Path) -> Path:
 
 
 def write_all(
-    folders: list[Path], say: Callable[[str], object], errors: Console, complain: Callable[[str], int]
+    folders: list[Path],
+    say: Callable[[str], object],
+    errors: Console,
+    complain: Callable[[str], int],
+    write: Callable[[Path], Path] = write,
 ) -> int:
-    """Write the page of each result and return the worst exit status: 0, or what *complain* returned.
+    """Write the page of each result, by *write*, and return the worst exit status: 0, or what *complain* returned.
 
     One that fails does not stop the others: *complain* is called with what is wrong. On *errors*, if it is a terminal,
     the result at work is shown.

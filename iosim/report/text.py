@@ -12,6 +12,7 @@ from iosim.report import page_tables, request_tables
 from iosim.report.bands import bands
 from iosim.report.doubts import doubts
 from iosim.report.findings import story
+from iosim.report.port_table import port_accesses
 from iosim.report.table import Table as PageTable
 from iosim.results.result import Result, read
 from iosim.results.summary import counted
@@ -67,6 +68,7 @@ def tell(result: Result, console: Console) -> None:
         _events(result, console.width),
         _plain(request_tables.page_cache(result), console.width),
         _plain(request_tables.wear(result), console.width),
+        _plain(port_accesses(result), console.width),
         _doubts(result),
     )
 

@@ -78,7 +78,8 @@ class LevelData(NamedTuple):
 class RawResult:
     """Arrays and lists as the run left them.
 
-    `requests`: int64, one row per request of the traces, -1 if it never arrived.
+    `requests`: int64, one row per request of the traces, -1 if it never arrived. `replays`: what became of the port
+    accesses of each (VM, drive) that replays some.
     """
 
     scenario: Scenario
@@ -95,6 +96,7 @@ class RawResult:
     end_ns: int
     arrived: int
     page_cache: dict[str, int] | None
+    replays: dict[tuple[str, int], dict[str, int]]
 
     @classmethod
     def collect(
@@ -140,7 +142,7 @@ class RawResult:
                 levels.append(_level(f"{name}/iothread/{name_of_loop}/pool", 64, pool.busy, pool.queue))
             for index, (size, in_flight, queue) in vm.virtio_levels.items():
                 levels.append(_level(f"{name}/drive{index}", size, in_flight, queue))
-            used = sorted({drive.channel for drive in vm.drives if drive.device is None})
+            used = sorted({drive.channel for drive in vm.drives if drive.channel is not None})
             for channel in used:
                 levels.append(_level(f"{name}/channel{channel}", 1, vm.levels.busy(channel), vm.levels.queue(channel)))
             for index, backend in enumerate(vm.qemu.backends):
@@ -176,6 +178,7 @@ class RawResult:
             end_ns=end_ns,
             arrived=arrived,
             page_cache=page_cache,
+            replays={(vm.name, index): replay.counts for vm in machine.vms for index, replay in vm.replays.items()},
         )
 
 

@@ -1,6 +1,8 @@
 """Tables of a result for the terminal: what a person understands at a glance (iosim.report.text puts them together)."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from rich.cells import cell_len
@@ -12,7 +14,7 @@ from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
-from iosim.results.wording import common_unit, figure, percent, perf_time, plural
+from iosim.results.wording import common_unit, described_disk, figure, percent, perf_time, plural
 
 SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
 WIDE = 110
@@ -30,7 +32,7 @@ def headline(result: Result) -> Text:
     counts = summary["requests"]
     n_vms = sum(vm.count for vm in scenario.vm)
     n_drives = sum(vm.count * len(vm.drive) for vm in scenario.vm)
-    disks = ", ".join(f"{disk.name} ({disk.model})" for disk in scenario.host.disk)
+    disks = ", ".join(described_disk(disk) for disk in scenario.host.disk)
     text = Text()
     text.append(f"{plural(n_vms, 'VM')}, {plural(n_drives, 'drive')}, ")
     text.append(f"disk {disks}, costs of {summary['profile']['name']}, seed {scenario.run.seed}\n")
@@ -49,7 +51,31 @@ def headline(result: Result) -> Text:
             f"\nper request: {three_digits(per['exits'])} exits ({three_digits(per['userspace_exits'])} to QEMU), "
             f"{three_digits(per['irqs'])} interrupts, {three_digits(per['irq_line_ioctls'])} IRQ-line ioctls"
         )
+    text.append(_ports(summary["traces"]))
     return text
+
+
+_DIFFERENCES = {
+    "left_out": "left out",
+    "stalls": "waits that were not recorded",
+    "missed_interrupts": "interrupts that never came",
+    "ignored_commands": "ignored commands",
+    "aborted_commands": "aborted commands",
+    "incomplete_commands": "incomplete commands",
+}
+"""What may differ between recorded and replayed port accesses, by its key in the summary."""
+
+
+def _ports(traces: list[dict[str, Any]]) -> str:
+    """Return how many port accesses were replayed, and what was otherwise; nothing if none were."""
+    found = [trace["ports"] for trace in traces if "ports" in trace]
+    if not found:
+        return ""
+    total = Counter[str]()
+    for counts in found:
+        total.update(counts)
+    differences = "".join(f"; {text}: {total[key]:,}" for key, text in _DIFFERENCES.items() if total[key])
+    return f"\nport accesses: {total['accesses']:,} recorded{differences}"
 
 
 def _reasons(result: Result) -> str:

@@ -1,5 +1,6 @@
 """How numbers read in reports: shares, times of one table in one unit, three digits."""
 
+from iosim.model.scenario import DiskTable
 from iosim.model.units import three_digits
 
 BUSY = 0.9
@@ -10,6 +11,11 @@ def percent(share: float, decimals: int = 1) -> str:
     """Return *share* in percent; what is above 0 never reads as 0."""
     least = 10.0 ** -(decimals + 2)
     return f"<{least * 100:g}%" if 0 < share < least / 2 else f"{share:.{decimals}%}"
+
+
+def described_disk(disk: DiskTable) -> str:
+    """Return "nvme (ssd)" or "4 x nvme (ssd)"."""
+    return f"{disk.name} ({disk.model})" if disk.count == 1 else f"{disk.count:,} x {disk.name} ({disk.model})"
 
 
 def plural(n: int, what: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import pandas as pd
 
@@ -20,10 +21,13 @@ from iosim.model.scenario import Scenario
 from iosim.model.trace import Trace
 from iosim.results import result as results
 from iosim.results.result import Result
-from iosim.simulation import simulate
+from iosim.simulation import TraceReader, simulate, spent_costs
 from iosim.study.content import InputFile, environment
 from iosim.study.metrics import Measured, batches, latencies, measure
 from iosim.traces import ReadOptions, read_trace
+
+Kind: TypeAlias = Literal["replication", "pilot", "costs"]
+COST = "cost"
 
 _NAMES = {"code": "the hash of iosim's modules"}
 
@@ -37,7 +41,8 @@ class Job:
 
     *name* is for messages; *digest* says what its outcome depends on (`iosim.study.content`). *keep_in* is the folder
     for its whole result, None if only the metrics are wanted; file names of the kept scenario are relative to it, those
-    of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics.
+    of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics; one for the costs gives
+    which are spent, as metrics named `COST`.
     """
 
     name: str
@@ -47,7 +52,7 @@ class Job:
     environment: dict[str, str]
     folder: Path
     keep_in: Path | None = None
-    pilot: bool = False
+    kind: Kind = "replication"
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,21 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
         )
     begin = time.monotonic()
     try:
-        result = _simulated(job, locate)
+        if job.kind == "costs":
+            metrics, table, kept = _spent(job, locate), pd.DataFrame(), None
+        else:
+            result = _simulated(job, locate)
+            metrics = [] if job.kind == "pilot" else measure(result)
+            table = batches(result) if job.kind == "pilot" else latencies(result)
+            kept = None if job.keep_in is None else _packed(result, job)
     except (IosimError, FaultError) as error:
         raise type(error)(f"{job.name}: {error}") from None
-    metrics = [] if job.pilot else measure(result)
-    table = _parquet(batches(result) if job.pilot else latencies(result))
-    kept = None if job.keep_in is None else _packed(result, job)
-    return Outcome(metrics, table, kept, platform.node(), os.getpid(), time.monotonic() - begin)
+    return Outcome(metrics, _parquet(table), kept, platform.node(), os.getpid(), time.monotonic() - begin)
+
+
+def _spent(job: Job, locate: Locate) -> list[Measured]:
+    here, reader = _prepared(job, locate)
+    return [Measured(COST, key, 1.0) for key in spent_costs(here, Path(), reader)]
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -109,6 +122,18 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 def _simulated(job: Job, locate: Locate) -> Result:
     """Return the result of the scenario, with its files read from where they are here, under the names it has."""
+    here, reader = _prepared(job, locate)
+    result = simulate(here, Path(), reader=reader)
+    result.scenario = job.scenario
+    result.summary["scenario"] = job.scenario.model_dump(mode="json", exclude_none=True)
+    names = [drive.trace for vm in job.scenario.vm for drive in vm.drive]
+    for fact, name in zip(result.summary["traces"], names, strict=True):
+        fact["trace"] = name
+    return result
+
+
+def _prepared(job: Job, locate: Locate) -> tuple[Scenario, TraceReader]:
+    """Return the scenario with its files where they are here, and what reads its traces. Raises StudyError."""
     paths = {file.name: locate(file) for file in job.files}
     digests = {paths[file.name]: file.sha256 for file in job.files}
     for file in job.files:
@@ -120,13 +145,7 @@ def _simulated(job: Job, locate: Locate) -> Result:
         for key in ("window", "log"):
             data["run"].pop(key, None)
     here = scenario_file.check(data, "scenario")
-    result = simulate(here, Path(), reader=lambda path, options: _trace(path, options, digests[path]))
-    result.scenario = job.scenario
-    result.summary["scenario"] = job.scenario.model_dump(mode="json", exclude_none=True)
-    names = [drive.trace for vm in job.scenario.vm for drive in vm.drive]
-    for fact, name in zip(result.summary["traces"], names, strict=True):
-        fact["trace"] = name
-    return result
+    return here, lambda path, options: _trace(path, options, digests[path])
 
 
 def _not_traces(scenario: Scenario) -> Sequence[str]:

@@ -67,9 +67,7 @@ def measure(result: Result) -> list[Measured]:
     rows += _stages(table)
     rows += _resources(result.resources)
     rows += [Measured("page_cache", name, value) for name, value in (result.summary["page_cache"] or {}).items()]
-    for disk, wear in result.summary["wear"].items():
-        if wear["write_amplification"] is not None:
-            rows.append(Measured("write_amplification", f"disk/{disk}", wear["write_amplification"]))
+    rows += _wear(result.summary["wear"])
     return [Measured(row.metric, row.of, float(row.value)) for row in rows]
 
 
@@ -156,9 +154,18 @@ def _average(values: "pd.Series[float]") -> float:
     return math.fsum(values) / len(values)
 
 
+def _wear(disks: dict[str, dict[str, Any]]) -> Iterator[Measured]:
+    """Yield what is programmed for each page written, over the disks of a table together."""
+    for name in dict.fromkeys(disk.partition("#")[0] for disk in disks):
+        own = [counts for disk, counts in disks.items() if disk.partition("#")[0] == name]
+        if written := sum(counts["pages_written"] for counts in own):
+            programmed = sum(counts["pages_programmed"] for counts in own)
+            yield Measured("write_amplification", f"disk/{name}", programmed / written)
+
+
 def _resources(levels: pd.DataFrame) -> Iterator[Measured]:
-    """Yield use and queues of each resource, over the clones of a VM together."""
-    names = levels["resource"].str.replace(r"^([^/#]+)#\d+/", r"\1/", regex=True)
+    """Yield use and queues of each resource, over the clones of a VM, or the disks of a table, together."""
+    names = levels["resource"].str.replace(r"^([^/#]+|disk/[^/#]+)#\d+(?=/|$)", r"\1", regex=True)
     for resource, group in levels.groupby(names, sort=False):
         of = str(resource)
         yield Measured("utilisation", of, _average(group["utilisation"]))

@@ -19,7 +19,7 @@ from iosim.model.scenario import Scenario
 from iosim.simulation import check
 from iosim.study.content import Inputs, environment, run_digest
 from iosim.study.executors import Executor
-from iosim.study.job import Job
+from iosim.study.job import Job, Kind
 from iosim.study.metrics import BATCH, Measured
 from iosim.study.points import Point
 from iosim.study.statistics import mser
@@ -100,7 +100,10 @@ class Runner:
         """
         counts = [replications] * len(points) if isinstance(replications, int) else replications
         wanted = [(point, k) for point, n in zip(points, counts, strict=True) for k in range(n)]
-        jobs = [self._job(point, point.scenario.run.seed + k, f"replication {k}", str(k)) for point, k in wanted]
+        jobs = [
+            self._job(point, point.scenario.run.seed + k, f"replication {k}", "replication", str(k))
+            for point, k in wanted
+        ]
         finished = self._finish(jobs)
         return [
             Run(point, k, job.scenario.run.seed, job.digest, metrics, self.store)
@@ -116,11 +119,18 @@ class Runner:
         """
         wanted = [(point, k) for point in points for k in range(pilots)]
         jobs = [
-            self._job(point, (point.scenario.run.seed + PILOT_SEEDS + k) % _SEEDS, f"pilot {k}") for point, k in wanted
+            self._job(point, (point.scenario.run.seed + PILOT_SEEDS + k) % _SEEDS, f"pilot {k}", "pilot")
+            for point, k in wanted
         ]
         self._finish(jobs)
         tables = [self.store.table(job.digest) for job in jobs]
         return [_warmup(tables[at : at + pilots]) for at in range(0, len(tables), pilots)]
+
+    def find_costs(self, point: Point) -> list[str]:
+        """Return the keys of the costs that a run of *point* spends, in the order of the catalogue."""
+        seed = point.scenario.run.seed
+        [metrics] = self._finish([self._job(point, seed, "which costs are spent", "costs")])
+        return [row.of for row in metrics]
 
     def _finish(self, jobs: Sequence[Job]) -> list[list[Measured]]:
         """Return the metrics of each of *jobs*, in order, once all are finished."""
@@ -136,20 +146,19 @@ class Runner:
                 self.progress(len(finished), total)
         return [finished[_key(job)] for job in jobs]
 
-    def _job(self, point: Point, seed: int, name: str, keep_as: str | None = None) -> Job:
-        """Return the job of *point* with *seed*; a pilot run unless it has a name to be kept as."""
+    def _job(self, point: Point, seed: int, name: str, kind: Kind, keep_as: str | None = None) -> Job:
+        """Return the job of *point* with *seed*; a replication has a name to be kept as."""
         scenario = with_run(point.scenario, seed=seed)
         files = self.inputs.files(scenario, point.folder)
-        pilot = keep_as is None
         return Job(
             name=f"point {point.name}, {name}",
-            digest=run_digest(scenario, files, "pilot" if pilot else "replication"),
+            digest=run_digest(scenario, files, kind),
             scenario=scenario,
             files=files,
             environment=environment(),
             folder=point.folder.absolute(),
             keep_in=None if keep_as is None or self.keep_in is None else self.keep_in / point.name / keep_as,
-            pilot=pilot,
+            kind=kind,
         )
 
 

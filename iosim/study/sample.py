@@ -47,14 +47,14 @@ def _value(given: Any, place: str) -> Value:
     if not isinstance(given, dict):
         raise StudyError(f"{place} must be a list, or a table with low and high, got {shown(given)}")
     table = toml_file.check(RangeTable, given, place, StudyError)
-    low, high = _number(table.low, f"{place}.low"), _number(table.high, f"{place}.high")
-    if _kind(table.low) != _kind(table.high):
+    low, high = number_of(table.low, f"{place}.low"), number_of(table.high, f"{place}.high")
+    if kind_of_value(table.low) != kind_of_value(table.high):
         raise StudyError(f"{place} must have low and high of one kind, got {shown(table.low)} and {shown(table.high)}")
     if low >= high:
         raise StudyError(f"{place}.low must be below high, got {shown(table.low)} and {shown(table.high)}")
     if table.scale == "log" and low <= 0:
         raise StudyError(f"{place}.low must be above 0 with scale log, got {shown(table.low)}")
-    kind = _kind(table.low)
+    kind = kind_of_value(table.low)
     step = {"whole": 1, "size": units.SECTOR_BYTES}.get(kind, 0)
 
     def between(u: float) -> float:
@@ -63,23 +63,23 @@ def _value(given: Any, place: str) -> Value:
         return low + u * (high + step - low)
 
     def value(u: float) -> Any:
-        return _written(min(max(between(u), low), high), kind, low, high)
+        return written_value(min(max(between(u), low), high), kind, low, high)
 
     return value
 
 
-def _kind(value: Any) -> str:
+def kind_of_value(value: Any) -> str:
     """Return what a bound is: whole, number, time or size."""
     if isinstance(value, str):
         return "size" if value.rstrip().endswith("B") else "time"
     return "whole" if isinstance(value, int) else "number"
 
 
-def _number(value: Any, place: str) -> float:
+def number_of(value: Any, place: str) -> float:
     """Return a bound as a number: of ns, of bytes, or itself. Raises StudyError."""
     try:
         if isinstance(value, str):
-            return units.parse_bytes(value) if _kind(value) == "size" else units.parse_ns(value)
+            return units.parse_bytes(value) if kind_of_value(value) == "size" else units.parse_ns(value)
     except ValueError as error:
         raise StudyError(f"{place} {error}, got {shown(value)}") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e15:
@@ -87,7 +87,7 @@ def _number(value: Any, place: str) -> float:
     return value
 
 
-def _written(number: float, kind: str, low: float, high: float) -> Any:
+def written_value(number: float, kind: str, low: float, high: float) -> Any:
     """Return *number* as a scenario has it; times and fractions with four significant digits, but within the bounds."""
     if kind == "whole":
         return math.floor(number)

@@ -108,4 +108,7 @@ class Study(_Table):
 
 def load(path: Path) -> Study:
     """Return the study in the TOML file *path*; its scenario is not looked at yet. Raises StudyError."""
-    return toml_file.check(Study, toml_file.read(path, StudyError), str(path), StudyError)
+    data = toml_file.read(path, StudyError)
+    if "sensitivity" in data:
+        raise StudyError(f"{path}: [sensitivity] is for iosim sensitivity")
+    return toml_file.check(Study, data, str(path), StudyError)

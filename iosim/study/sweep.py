@@ -28,6 +28,7 @@ from iosim.study.terminal import show
 
 STUDY_VERSION = 1
 MARKER = "study.json"
+KINDS = {MARKER: "a sweep", "sensitivity.json": "a sensitivity study", "plan.json": "a plan"}
 
 
 def run(
@@ -47,7 +48,7 @@ def run(
     study = study_file.load(path)
     wanted = points(study, path, options)
     folder = Path("reports") / path.stem if out is None else out
-    check_folder(folder)
+    check_folder(folder, MARKER)
 
     def note(text: str) -> None:
         errors.print(Text(text), soft_wrap=True)
@@ -87,7 +88,7 @@ def run(
         facts = describe(study, wanted, runs, samples, warmups)
         write(folder, table, summary, facts)
     show(console, path.stem, study, summary, facts)
-    console.print(Text(f"Written to {folder}/"), soft_wrap=True)
+    console.print(Text(f"Written to {folder}/; iosim report {folder} makes a page of it"), soft_wrap=True)
 
 
 def progress_bar(errors: Console) -> Bar:
@@ -119,9 +120,15 @@ def executor(workers: int | None, scheduler: str | None, note: Callable[[str], N
     return Cluster(scheduler, note)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise OutputError unless *folder* can be made, is empty, or holds an earlier study, finished or not."""
+def check_folder(folder: Path, marker: str | None = None) -> None:
+    """Raise OutputError unless *folder* can be made, is empty, or holds an earlier study, finished or not.
+
+    *marker* is the file by which a finished study is known: one of another kind is not mixed with it.
+    """
     try:
+        for other in KINDS if marker in KINDS else ():
+            if other != marker and (folder / other).exists():
+                raise OutputError(f"{folder}: is the folder of {KINDS[other]}; choose another folder")
         if not folder.exists() or (folder / "store" / "lock").exists():
             return
         if not folder.is_dir():

@@ -163,6 +163,18 @@ def relative(figures: Figures, point: str, reference: str, metric: str) -> str:
     return text if np.isnan(half) else f"{text} ±{_rounded(half, decimals)}%"
 
 
+def signed(value: float, half: float) -> str:
+    """Return ``+12.3 ±0.4``: a difference and half the width of its interval, if it has one; 0 is ``0``."""
+    if np.isnan(value):
+        return "-"
+    if not value and not half:
+        return "0"
+    if np.isnan(half) or not half:
+        return ("-" if value < 0 else "+") + three_digits(abs(value))
+    decimals = _decimals(half)
+    return f"{value:+,.{decimals}f} ±{_rounded(half, decimals)}"
+
+
 def _rounded(half: float, decimals: int) -> str:
     """Return *half* with *decimals*; what is above 0 never reads as 0."""
     least = 10.0**-decimals

@@ -1,6 +1,6 @@
 """Port accesses of a guest: the canonical table, and the ATA requests that they make."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -53,6 +53,14 @@ class AccessTable:
 
     def __len__(self) -> int:
         return len(self.times_ns)
+
+    def __getitem__(self, rows: npt.NDArray[np.intp]) -> "AccessTable":
+        """Return the *rows*, by their indices."""
+        return AccessTable(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def rows(self) -> Iterator[Access]:
+        """Yield the accesses one by one."""
+        return map(Access._make, zip(*(getattr(self, column.name).tolist() for column in fields(self)), strict=True))
 
     @classmethod
     def of_rows(cls, rows: Sequence[Access]) -> "AccessTable":

@@ -16,10 +16,11 @@ from iosim.traces.source import Block
 from iosim.traces.table import TraceTable
 
 EMPTY = "has no requests (Q, D or I events)"
-_LINE = re.compile(
+LINE = re.compile(
     rb"\s*(\d+,\d+)\s+\d+\s+\d+\s+(\d{1,9})\.(\d{9})\s+\d+\s+([A-Za-z]{1,2})\s+([A-Z]+)"
     rb"(?: (\d{1,20}) \+ (\d{1,10})(?: \(\s*\d+\))?| (\d+ \(.*\)))? \[.*\]"
 )
+"""An event: device, seconds, nanoseconds, action, flags, first sector and sectors, or a SCSI command."""
 _NO_REQUEST = re.compile(rb"\s*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d{9}\s+\d+\s+([A-Za-z]{1,2})(?:\s.*)?")
 _BEGIN_OF_SUMMARY = re.compile(rb"(?:CPU\d+|Total) \(.*\):|Throughput \(R/W\): .*|Events \(.*\): \d+ entries")
 _SKIPS = re.compile(rb"Skips: (\d{1,18}) forward \((\d{1,18}) -\s+[\d.]+%\)")
@@ -63,7 +64,7 @@ class _Summary:
 
 def _add(block: Block, requests: BlockRequests, summary: _Summary, reading: Reading) -> None:
     for number, line in enumerate(block.text.replace(b"\r\n", b"\n").split(b"\n")[:-1], start=block.first):
-        match = _LINE.fullmatch(line)
+        match = LINE.fullmatch(line)
         if match is None:
             other = _NO_REQUEST.fullmatch(line)
             if other is not None and other[1].decode() not in KINDS:

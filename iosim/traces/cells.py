@@ -58,6 +58,16 @@ def choice(name: str, codes: dict[str, int], rule: str) -> Column:
     return Column(name, pa.string(), partial(_chosen, codes), partial(_one_choice, name, codes, rule))
 
 
+def optional(column: Column, missing: int) -> Column:
+    """Return *column* with cells that may be empty: these are *missing*."""
+    return Column(
+        column.name,
+        pa.string(),
+        partial(_or_missing, column, missing),
+        lambda cell: column.one(cell) if cell else missing,
+    )
+
+
 def text(name: str) -> Column:
     """Return a column of texts."""
     return Column(name, pa.string(), _texts, str, object)
@@ -79,6 +89,12 @@ def decimals(column: Any) -> Ints | None:
             return None
         parts.append(low)
     return np.concatenate(parts)
+
+
+def _or_missing(column: Column, missing: int, cells: Any) -> Ints | None:
+    empty: Any = pc.equal(cells, pa.scalar(""))
+    values = column.usual(pc.if_else(empty, "0", cells).cast(column.arrow))
+    return None if values is None else np.where(np.asarray(empty), missing, values)
 
 
 def _small(limit: int, column: Any) -> Ints | None:

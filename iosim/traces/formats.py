@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from iosim.model.errors import TraceError, shown
 from iosim.traces import (
+    access_requests,
     alibaba,
     blkparse,
     block_events,
@@ -23,6 +24,7 @@ from iosim.traces import (
     vscsi,
 )
 from iosim.traces.reading import Reading
+from iosim.traces.source import UTF16
 from iosim.traces.table import TraceTable
 
 
@@ -59,6 +61,7 @@ FORMATS = {
         Format("fio-iolog", fio_iolog.fits, fio_iolog.read),
         Format("fio-lat", fio_log.fits, fio_log.read_latencies),
         Format("fio-bw", fio_log.fits, fio_log.read_others),
+        Format("accesses", access_requests.fits, access_requests.read, strict=True, empty=access_requests.EMPTY),
         Format("msr", msr.fits, msr.read, from_first=True),
         Format("alibaba", alibaba.fits, alibaba.read, from_first=True),
         Format("tencent", tencent.fits, tencent.read, from_first=True),
@@ -114,6 +117,10 @@ def recognise(head: bytes, path: str, name: str | None = None) -> Format:
 
 
 def _unknown(head: bytes, path: str, name: str | None) -> str:
+    if head[:2] in UTF16:
+        return f"{path}: is UTF-16, not UTF-8"
+    if kernel_text.has_other_events(head):
+        return f"{path}: is a kernel trace without port accesses (kvm_pio) and without requests of block devices"
     first = head.split(b"\n", 1)[0]
     try:
         text = shown(first.decode("utf-8").strip())

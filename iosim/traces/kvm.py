@@ -8,12 +8,10 @@ several CPUs are put in order of time before anything is decoded.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 
 from iosim.model.errors import TraceError, shown
 from iosim.traces.accesses import DISK_PORTS, UNKNOWN, Access, AccessTable, Decoder
-from iosim.traces.kernel_text import LOST, Event, KernelText, kinds
-from iosim.traces.order import MOST_LATE
+from iosim.traces.kernel_text import LOST, Event, KernelText, in_order, kinds
 from iosim.traces.reading import Reading
 from iosim.traces.table import TraceTable
 
@@ -123,25 +121,8 @@ def accesses(reading: Reading) -> Iterator[list[Access] | None]:
     """Yield the port accesses of one guest in order of time; None stands for events that were lost."""
     text = KernelText(reading, _EVENTS)
     guest = _Guest(reading, text.names)
-    held: list[Event] = []
-    done_ns: int | None = None
-    for events in text.blocks():
-        held += events if done_ns is None else _since(done_ns, events, reading)
-        held.sort(key=attrgetter("at_ns"))
-        if len(held) > 2 * MOST_LATE:
-            done_ns = held[-MOST_LATE - 1].at_ns
-            yield from _decoded(held[:-MOST_LATE], guest, reading)
-            held = held[-MOST_LATE:]
-    yield from _decoded(held, guest, reading)
-
-
-def _since(done_ns: int, events: list[Event], reading: Reading) -> list[Event]:
-    """Return those of *events* that are not before *done_ns*; the others come too late and are refused."""
-    for event in events:
-        if event.at_ns < done_ns:
-            rule = f"time must not go back over {MOST_LATE:,} events"
-            reading.refuse(event.line, rule, f"{event.at_ns / 1000:.3f} us")
-    return [event for event in events if event.at_ns >= done_ns]
+    for events in in_order(text, reading):
+        yield from _decoded(events, guest, reading)
 
 
 def _decoded(events: list[Event], guest: _Guest, reading: Reading) -> Iterator[list[Access] | None]:

@@ -7,6 +7,7 @@ from iosim.model.errors import TraceError
 from iosim.model.trace import Trace
 from iosim.traces.formats import check_name, recognise
 from iosim.traces.order import checked, from_zero, in_order
+from iosim.traces.port_sequence import read_ports
 from iosim.traces.reading import Reading, ReadOptions
 from iosim.traces.source import Source
 from iosim.traces.table import TraceTable, as_trace
@@ -64,6 +65,8 @@ class TraceStream:
 
 def read_trace(path: str | Path, options: ReadOptions | None = None) -> Trace:
     """Return the whole trace in *path*, plain, .gz or .zst. Raises TraceError like `TraceStream`."""
+    if options is not None and options.ports is not None:
+        return read_ports(path, options)
     with TraceStream(path, options) as stream:
         table = TraceTable.joined(list(stream))
         return as_trace(table, str(path), stream.sha256)

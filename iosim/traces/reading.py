@@ -13,6 +13,22 @@ from iosim.traces.source import Source
 
 
 @dataclass(frozen=True)
+class PortDrive:
+    """The drive that a guest's port accesses are replayed on: its place, and what they may leave open.
+
+    *channel* and *unit* are its place. *multiple*: sectors per block until the recording sets them. *other_channel*:
+    whether the accesses of the other channel can be made, too, as there is no drive. *completion*: how the guest learns
+    that a command is complete.
+    """
+
+    channel: int
+    unit: int
+    multiple: int
+    other_channel: bool
+    completion: str
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """What a reader is asked for.
 
@@ -20,7 +36,8 @@ class ReadOptions:
     that the format has for it. *skip*: count what cannot be used instead of refusing the file. *sort*: put requests in
     order of time also where the format wants them in order. *clock_hz*: the rate of the clock that time stamps count,
     for a kernel trace whose clock has no known unit. *threads*: the threads or processes of the guest that is wanted,
-    in a kernel trace of several.
+    in a kernel trace of several. *ports*: the drive that port accesses are to be replayed on, which then are what is
+    read.
     """
 
     format: str | None = None
@@ -29,6 +46,7 @@ class ReadOptions:
     sort: bool = False
     clock_hz: Fraction | None = None
     threads: frozenset[int] = frozenset()
+    ports: PortDrive | None = None
 
 
 _MOST_NAMED = 16

@@ -24,8 +24,8 @@ _R, _W, _F = (OPS.index(op) for op in "RWF")
 
 
 @lru_cache(maxsize=1024)
-def _decoded(rwbs: str) -> tuple[str, bool, bool]:
-    """Return (operation, flush before, flush behind)."""
+def decoded(rwbs: str) -> tuple[str, bool, bool]:
+    """Return (operation, flush before, flush behind) of the flags *rwbs*."""
     before = len(rwbs) > 1 and rwbs[0] == "F"
     rest = rwbs[1:] if before else rwbs
     return rest[:1], before, "F" in rest[1:]
@@ -55,7 +55,7 @@ class BlockRequests:
                 reading.beside[f"event {kind}"] += 1
             return
         rows = self._rows.setdefault(device, {}).setdefault(kind, [])
-        operation, before, behind = _decoded(rwbs)
+        operation, before, behind = decoded(rwbs)
         if before:
             rows.append((at_ns, _F, 0, 0, line))
         if operation in ("R", "W") and sector > MAX_SECTOR:

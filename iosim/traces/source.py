@@ -21,7 +21,7 @@ HEAD_BYTES = 1 << 20
 LONGEST_LINE = 1 << 20
 BOM = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Block(NamedTuple):
@@ -127,8 +127,8 @@ class Source:
 
         Raises TraceError for what is no text: UTF-16, NUL bytes at the begin, a line of more than 1 MiB.
         """
-        if b"\0" in self.head or self.head[:2] in _UTF16:
-            kind = "UTF-16, not UTF-8" if self.head[:2] in _UTF16 else "not a text file"
+        if b"\0" in self.head or self.head[:2] in UTF16:
+            kind = "UTF-16, not UTF-8" if self.head[:2] in UTF16 else "not a text file"
             raise TraceError(f"{self.path}: is {kind}")
         first, rest = 1, b""
         for number, chunk in enumerate(self.chunks()):

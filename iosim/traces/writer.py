@@ -36,7 +36,11 @@ def write_trace(tables: Iterable[TraceTable], path: Path) -> None:
     """
     suffix = suffix_of(path)
     with replaced(path) as file:
-        _WRITERS[suffix](tables, file, path)
+        if suffix == ".parquet":
+            _parquet(tables, file, path)
+            return
+        with text_file(file, suffix) as text:
+            _csv(tables, text)
 
 
 @contextmanager
@@ -56,21 +60,25 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         beside.unlink(missing_ok=True)
 
 
-def _csv(tables: Iterable[TraceTable], file: Any, path: Path) -> None:
+@contextmanager
+def text_file(file: IO[bytes], suffix: str) -> Iterator[Any]:
+    """Give what packs text into *file* as *suffix* says. The gzip file has neither a name nor a time."""
+    if suffix == ".csv.gz":
+        with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=6) as packed:
+            yield packed
+    elif suffix == ".csv.zst":
+        unpacked: Any = file
+        with pa.CompressedOutputStream(unpacked, "zstd") as packed:
+            yield packed
+    else:
+        yield file
+
+
+def _csv(tables: Iterable[TraceTable], file: Any) -> None:
     file.write(f"{HEADER}\n".encode())
     options = csv.WriteOptions(include_header=False, quoting_style="none")
     for table in tables:
-        csv.write_csv(_columns(table, _decimal_us(table.times_ns)), file, options)
-
-
-def _csv_gz(tables: Iterable[TraceTable], file: IO[bytes], path: Path) -> None:
-    with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0, compresslevel=6) as packed:
-        _csv(tables, packed, path)
-
-
-def _csv_zst(tables: Iterable[TraceTable], file: Any, path: Path) -> None:
-    with pa.CompressedOutputStream(file, "zstd") as packed:
-        _csv(tables, packed, path)
+        csv.write_csv(_columns(table, decimal_us(table.times_ns)), file, options)
 
 
 def _parquet(tables: Iterable[TraceTable], file: IO[bytes], path: Path) -> None:
@@ -85,15 +93,12 @@ def _parquet(tables: Iterable[TraceTable], file: IO[bytes], path: Path) -> None:
             writer.write_table(_columns(table, pa.array(us)).cast(schema))
 
 
-_WRITERS = {".csv": _csv, ".csv.gz": _csv_gz, ".csv.zst": _csv_zst, ".parquet": _parquet}
-
-
 def _columns(table: TraceTable, time_us: Any) -> pa.Table:
     ops: Any = pa.DictionaryArray.from_arrays(pa.array(table.ops, pa.int8()), _OPS).cast(pa.string())
     return pa.table([time_us, ops, pa.array(table.sectors_first), pa.array(table.sectors_count)], names=COLUMNS)
 
 
-def _decimal_us(ns: "np.ndarray[Any, np.dtype[np.int64]]") -> Any:
+def decimal_us(ns: "np.ndarray[Any, np.dtype[np.int64]]") -> Any:
     """Return nanoseconds as decimals of microseconds, every digit."""
     words = np.empty((len(ns), 2), dtype=np.int64)
     words[:, 0] = ns

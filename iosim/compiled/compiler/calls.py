@@ -689,7 +689,7 @@ class Calls(Loops):
         return value
 
     def made(self, node: ast.Call, kind: str, empty: str, copy: str) -> Val:
-        """Return a container of an iterable's items; *empty* and *copy* are the functions of the library that make it."""
+        """Return a container of an iterable's items; *empty* and *copy* are the functions of the library for it."""
         if not node.args:
             return Val(self.call_runtime(empty), "W", Hint(kind))
         value = self.materialised(node.args[0])

@@ -215,9 +215,9 @@ class Inference:
                 return Hint(name)
             if name in ("min", "max", "abs", "sum") and node.args:
                 hints = [self.infer(each) for each in node.args]
-                if len(node.args) > 1 or name == "abs":
-                    if all(hint is not None and hint.kind in ("int", "bool") and not hint.optional for hint in hints):
-                        return INT
+                whole = all(hint is not None and hint.kind in ("int", "bool") and not hint.optional for hint in hints)
+                if whole and (len(node.args) > 1 or name == "abs"):
+                    return INT
             return None
         if isinstance(node.func, ast.Attribute):
             base = self.infer(node.func.value)
@@ -351,7 +351,8 @@ def infer_locals(code: "FunctionCode", node: ast.FunctionDef | ast.Lambda, names
 
     def hint_of(how: str, source: Any) -> Hint | None:
         if how == "value":
-            return code.infer(source)
+            value: Hint | None = code.infer(source)
+            return value
         if how == "hint":
             known: Hint | None = source
             return known
@@ -362,7 +363,8 @@ def infer_locals(code: "FunctionCode", node: ast.FunctionDef | ast.Lambda, names
         inner_how, inner, position = source
         whole = hint_of(inner_how, inner)
         if whole is not None and whole.kind == "tuple" and position < len(whole.of):
-            return whole.of[position]
+            part: Hint | None = whole.of[position]
+            return part
         if whole is not None and whole.info is not None and whole.info.is_named_tuple:
             return whole.info.hints.get(list(whole.info.attributes)[position])
         return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from iosim.compiled import layout
 from iosim.compiled.compiler.expressions import Expressions
 from iosim.compiled.compiler.hints import Hint, from_annotation
 from iosim.compiled.compiler.infer import assigned_names, infer_locals
@@ -14,7 +15,6 @@ from iosim.compiled.compiler.values import (
     DONE,
     FRAME_FIRST,
     FRAME_STATE,
-    G_PLACE,
     I64,
     RETURNED,
     CompileError,
@@ -118,7 +118,7 @@ class FunctionCode(Expressions):
             if method is None:
                 raise CompileError(f"line {statement.lineno}: {type(statement).__name__}")
             if self.program.checks:
-                place = self.builder.load(self.program.raw.globals.gep([I64(0), I64(G_PLACE)]))
+                place = self.builder.load(self.program.raw.globals.gep([I64(0), I64(layout.G_PLACE)]))
                 pointer = self.builder.inttoptr(place, I64.as_pointer())
                 self.builder.store(I64(self.info.number << 20 | statement.lineno), pointer)
             method(statement)
@@ -155,10 +155,11 @@ class FunctionCode(Expressions):
         if node.exc is None and self.caught:
             self.throw(self.builder.load(self.caught[-1].pointer()), node)
             return
-        if isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and self.info.is_generator:
-            if self.world.class_of(self.names.get(node.exc.func.id)) is not None:
-                self.throw(self.word(self.expression(node.exc)), node)
-                return
+        raised = node.exc.func if isinstance(node.exc, ast.Call) else None
+        known = isinstance(raised, ast.Name) and self.world.class_of(self.names.get(raised.id)) is not None
+        if known and self.info.is_generator and node.exc is not None:
+            self.throw(self.word(self.expression(node.exc)), node)
+            return
         self.trap(node, f"raise {ast.unparse(node.exc) if node.exc else ''}")
 
     def _do_Assign(self, node: ast.Assign) -> None:

@@ -38,8 +38,6 @@ class CompileError(Exception):
 
 G_RAISED = 17
 """The global word with the exception that a generator is resumed with, if it is one that may catch it."""
-G_PLACE = 16
-"""The global word with the address at which checked code notes where it is."""
 DONE = (1 << 62) - 1
 """The state of a generator that has ended."""
 

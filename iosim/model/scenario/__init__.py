@@ -9,8 +9,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from iosim.model.scenario.disk import (
+    MAX_DISKS,
     ConstantDiskTable,
     DiskCommon,
+    DisksimTable,
     DiskTable,
     EmpiricalDiskTable,
     FaultTable,
@@ -23,6 +25,7 @@ from iosim.model.scenario.fields import FileName, Name, Table, TraceFormat, tabl
 from iosim.model.scenario.host import HostTable, PageCacheTable
 from iosim.model.scenario.run import RunTable, SpanWindow
 from iosim.model.scenario.vm import MAX_VCPUS, BackgroundTable, EventTable, LoadTable, VmTable
+from iosim.model.scenario.zone import ZoneTable
 
 __all__ = [
     "MAX_VCPUS",
@@ -31,6 +34,7 @@ __all__ = [
     "ConstantDiskTable",
     "DiskCommon",
     "DiskTable",
+    "DisksimTable",
     "DriveTable",
     "EmpiricalDiskTable",
     "EventTable",
@@ -50,6 +54,7 @@ __all__ = [
     "TraceFormat",
     "VmTable",
     "WindowTable",
+    "ZoneTable",
 ]
 
 
@@ -65,6 +70,9 @@ class Scenario(Table):
         disks = [disk.name for disk in self.host.disk]
         if len(set(disks)) != len(disks):
             raise table_rule(f"host.disk has the name {max(disks, key=disks.count)} twice")
+        n_disks = sum(disk.count for disk in self.host.disk)
+        if n_disks > MAX_DISKS:
+            raise table_rule(f"host.disk must be at most {MAX_DISKS} disks, their counts together, got {n_disks}")
         vms = [vm.name for vm in self.vm]
         if len(set(vms)) != len(vms):
             raise table_rule(f"vm has the name {max(vms, key=vms.count)} twice")

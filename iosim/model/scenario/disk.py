@@ -7,6 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from iosim.model import units
 from iosim.model.scenario.fields import Count, FileName, Name, Size, Table, Time, table_rule
+from iosim.model.scenario.zone import SeekCurve, TimePair, ZoneTable, broken_rule
+
+MAX_DISKS = 1000
 
 
 class WindowTable(Table):
@@ -64,6 +67,7 @@ class DiskCommon(Table):
     """[[host.disk]]: what every model has."""
 
     name: Name
+    count: Annotated[int, Field(ge=1, le=MAX_DISKS)] = 1
     scheduler: Literal["none", "deadline", "c-scan"] = "none"
     queue_depth: Annotated[int, Field(ge=1, le=65536)] | None = None
     read_expire: Time = 500_000_000
@@ -134,6 +138,49 @@ class HddTable(DiskCommon):
         return value
 
 
+class DisksimTable(DiskCommon):
+    """model = "disksim": a rotating disk with the parameters that DiskSim describes drives with."""
+
+    model: Literal["disksim"]
+    rpm: Annotated[int, Field(ge=100, le=100_000)] = 7200
+    heads: Annotated[int, Field(ge=1, le=64)]
+    zone: Annotated[list[ZoneTable], Field(min_length=1, max_length=256)]
+    seek: SeekCurve
+    head_switch: Time = 800_000
+    write_settle: Time = 500_000
+    least_write_seek: Time = 0
+    bus_rate: Size = 150 * 1024 * 1024
+    segments: Annotated[int, Field(ge=1, le=1024)] = 8
+    segment_size: Size = 256 * 1024
+    read_ahead: Literal["none", "track", "cylinder", "segment", "next-track"] = "segment"
+    most_ahead: Literal[False] | Size = False
+    read_hit: TimePair = (100_000, 100_000)
+    read_miss: TimePair = (200_000, 200_000)
+    write: TimePair = (300_000, 300_000)
+    write_sequential: Time | None = None
+    reconnect: Time = 0
+    read_end: Time = 0
+    write_end: Time = 0
+    watermark: Annotated[float, Field(ge=0, le=1)] = 0.0
+    least_buffered: Size = units.SECTOR_BYTES
+    write_back: bool = True
+    write_segment: bool = False
+    hits_on_writes: bool = True
+    ahead_on_hit: bool = False
+    read_before: bool = False
+    read_at_once: bool = False
+    write_at_once: bool = False
+    servers: Annotated[int, Field(ge=1, le=1)] = 1
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "DisksimTable":
+        if rule := broken_rule(self.heads, self.zone, self.seek):
+            raise table_rule(rule)
+        if self.write_segment and self.segments < 2:
+            raise table_rule("segments must be at least 2 with write_segment, got 1")
+        return self
+
+
 class SsdTable(DiskCommon):
     """model = "ssd": parallel flash units."""
 
@@ -165,5 +212,5 @@ class SsdTable(DiskCommon):
 
 
 DiskTable: TypeAlias = Annotated[
-    ConstantDiskTable | EmpiricalDiskTable | HddTable | SsdTable, Field(discriminator="model")
+    ConstantDiskTable | EmpiricalDiskTable | HddTable | DisksimTable | SsdTable, Field(discriminator="model")
 ]

@@ -1,5 +1,6 @@
 """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -80,6 +81,10 @@ def _power_of_two(value: int) -> int:
     return value
 
 
+ACCESS_FORMATS = ("auto", "accesses", "qemu-log", "kvm", "perf-script", "trace-cmd", "ftrace")
+"""Formats that may hold the port accesses of a guest."""
+
+
 class DriveTable(Table):
     """[[vm.drive]]: an emulated disk and the requests that its guest makes of it."""
 
@@ -116,10 +121,17 @@ class DriveTable(Table):
     trace: FileName
     trace_format: TraceFormat = "auto"
     trace_device: str | None = None
-    replay: Literal["open", "closed"] = "open"
+    trace_speed: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 1.0
+    replay: Literal["open", "closed", "ports"] = "open"
+    completion: Literal["auto", "interrupt", "poll"] = "auto"
     rerror: Literal["report", "stop", "ignore"] = "report"
     werror: Literal["report", "stop", "ignore", "enospc"] = "enospc"
     retries: Annotated[int, Field(ge=0, le=1000)] = 5
+
+    @property
+    def speed(self) -> Fraction:
+        """The trace speed as the decimal number that the scenario has."""
+        return Fraction(str(self.trace_speed))
 
     @property
     def mode(self) -> Transfer:
@@ -139,6 +151,15 @@ class DriveTable(Table):
             raise table_rule(f"backing must be left out with preallocation {self.preallocation}")
         return self
 
+    @model_validator(mode="after")
+    def _only_recorded_times_have_a_speed(self) -> "DriveTable":
+        if self.trace_speed != 1 and self.replay != "open":
+            raise table_rule(
+                f"trace_speed must be 1 with replay {self.replay}, which follows no recorded times, "
+                f"got {self.trace_speed}"
+            )
+        return self
+
     @property
     def direct(self) -> bool:
         """Whether the image is opened with O_DIRECT."""
@@ -156,6 +177,16 @@ class DriveTable(Table):
         if isinstance(data, dict) and data.get("driver") in ("bare-poll", "bare-irq") and "max_sectors" not in data:
             return {**data, "max_sectors": LBA28_MAX_COUNT}
         return data
+
+    @model_validator(mode="after")
+    def _accesses_fit_the_drive(self) -> "DriveTable":
+        if self.replay == "ports":
+            if self.is_virtio:
+                raise table_rule("interface must be ide with replay ports, got 'virtio-blk'")
+            if self.trace_format not in ACCESS_FORMATS:
+                formats = ", ".join(ACCESS_FORMATS)
+                raise table_rule(f"trace_format must be one of {formats} with replay ports, got {self.trace_format!r}")
+        return self
 
     @property
     def is_virtio(self) -> bool:

@@ -55,6 +55,7 @@ TraceFormat: TypeAlias = Literal[
     "fio-iolog",
     "fio-lat",
     "fio-bw",
+    "accesses",
     "msr",
     "alibaba",
     "tencent",

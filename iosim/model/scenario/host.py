@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from iosim.model.scenario.disk import DiskTable
+from iosim.model.scenario.costs import CostChanges
+from iosim.model.scenario.disk import MAX_DISKS, DiskTable
 from iosim.model.scenario.fields import FileName, Size, Table, Time, rule
 
 MAX_CPUS = 1024
@@ -57,7 +58,8 @@ class HostTable(Table):
     cpus: Annotated[int, Field(ge=1, le=MAX_CPUS)] | None = None
     slice: Time = 3_000_000
     profile: FileName = "vmx-2013"
-    disk: Annotated[list[DiskTable], Field(min_length=1, max_length=1000)]
+    cost: CostChanges | None = None
+    disk: Annotated[list[DiskTable], Field(min_length=1, max_length=MAX_DISKS)]
     page_cache: PageCacheTable | None = None
 
     @field_validator("slice")

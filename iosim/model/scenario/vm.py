@@ -123,6 +123,14 @@ class VmTable(Table):
         return self
 
     @model_validator(mode="after")
+    def _a_replayed_channel_has_one_drive(self) -> "VmTable":
+        channels = [position >> 1 for position in self.positions()]
+        for number, (drive, channel) in enumerate(zip(self.drive, channels, strict=True)):
+            if drive.replay == "ports" and channels.count(channel) > 1:
+                raise table_rule(f"drive.{number} must be the only drive of its channel with replay ports")
+        return self
+
+    @model_validator(mode="after")
     def _a_reset_guest_boots(self) -> "VmTable":
         if self.boot is None and any(event.kind == "reset" for event in self.event):
             raise table_rule("boot is required with an event of kind reset")

@@ -1,0 +1,1 @@
+"""Models of the host's disks from recordings of their service times, and how far such a model is from a recording."""

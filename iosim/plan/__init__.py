@@ -1,0 +1,1 @@
+"""Capacity plans: the load that just meets the targets, what breaks first there, and what change buys most."""
