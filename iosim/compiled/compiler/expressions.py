@@ -191,18 +191,18 @@ class Expressions(Calls):
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
             x, y = self.integer(left), self.integer(right)
-            simple = {
-                ast.Add: b.add,
-                ast.Sub: b.sub,
-                ast.Mult: b.mul,
-                ast.BitAnd: b.and_,
-                ast.BitOr: b.or_,
-                ast.BitXor: b.xor,
-                ast.LShift: b.shl,
-                ast.RShift: b.ashr,
+            checked = {
+                ast.Add: b.sadd_with_overflow,
+                ast.Sub: b.ssub_with_overflow,
+                ast.Mult: b.smul_with_overflow,
             }
+            if type(operator) in checked:
+                return Val(self.without_overflow(checked[type(operator)](x, y)), "I", INT)
+            simple = {ast.BitAnd: b.and_, ast.BitOr: b.or_, ast.BitXor: b.xor}
             if type(operator) in simple:
                 return Val(simple[type(operator)](x, y), "I", INT)
+            if isinstance(operator, ast.LShift | ast.RShift):
+                return Val(self.shift(operator, x, y, node), "I", INT)
             if isinstance(operator, ast.FloorDiv):
                 return Val(self.floor_divide(x, y, node), "I", INT)
             if isinstance(operator, ast.Mod):
@@ -235,6 +235,20 @@ class Expressions(Calls):
         elif is_int(left.hint) and is_int(right.hint) and not isinstance(operator, ast.Div | ast.Pow):
             hint = INT
         return self.from_word(word, hint)
+
+    def shift(self, operator: ast.operator, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
+        """Return a raw integer shifted by *y* bits."""
+        b = self.builder
+        if isinstance(operator, ast.RShift):
+            if not isinstance(y, ir.Constant):
+                self.trap_unless(b.icmp_signed(">=", y, I64(0)), node, "a negative shift")
+                y = b.select(b.icmp_signed("<", y, I64(63)), y, I64(63))
+            return b.ashr(x, y)
+        if not isinstance(y, ir.Constant):
+            self.trap_unless(b.icmp_unsigned("<", y, I64(63)), node, "a shift by less than 0 or more than 62 bits")
+        shifted = b.shl(x, y)
+        self.trap_unless(b.icmp_signed("==", b.ashr(shifted, y), x), node, "an integer does not fit 63 bits")
+        return shifted
 
     def floor_divide(self, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
         """Return the quotient of two raw integers, rounded down."""
