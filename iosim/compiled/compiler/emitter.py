@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, INT, Hint
 from iosim.compiled.compiler.infer import Inference
+from iosim.compiled.compiler.narrowing import Known, facts
 from iosim.compiled.compiler.values import (
     DONE,
     DOUBLE,
@@ -47,6 +48,7 @@ class Emitter(Inference, ABC):
         self.info = info
         self.names = info.module.names
         self.slots: dict[str, Slot] = {}
+        self.known = Known()
         self.loops: list[tuple[ir.Block, ir.Block]] = []
         self.stop_handlers: list[tuple[ir.Block, Slot]] = []
         self.builder: Any
@@ -244,6 +246,7 @@ class Emitter(Inference, ABC):
     def condition(self, test: ast.expr, then: ir.Block, otherwise: ir.Block) -> None:
         """Branch on the truth of an expression."""
         if isinstance(test, ast.BoolOp):
+            before = self.known.copy()
             for part in test.values[:-1]:
                 following = self.block("next")
                 if isinstance(test.op, ast.And):
@@ -251,12 +254,18 @@ class Emitter(Inference, ABC):
                 else:
                     self.condition(part, then, following)
                 self.builder.position_at_end(following)
+                self.learn(part, isinstance(test.op, ast.And))
             self.condition(test.values[-1], then, otherwise)
+            self.known = before.without(test)
             return
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             self.condition(test.operand, otherwise, then)
             return
         self.builder.cbranch(self.truth(self.expression(test)), then, otherwise)
+
+    def learn(self, test: ast.expr, truth: bool) -> None:
+        """Here *test* has come out as *truth*."""
+        self.known.hints.update(facts(self, test, truth))
 
     @staticmethod
     def constant_condition(test: ast.expr) -> bool | None:

@@ -96,7 +96,7 @@ class Expressions(Calls):
         """Return the value of a name."""
         if name in self.slots:
             slot = self.slots[name]
-            return self.from_word(self.builder.load(slot.pointer()), slot.hint)
+            return self.from_word(self.builder.load(slot.pointer()), self.known.hints.get(name, slot.hint))
         if name in self.captured:
             position = list(self.captured).index(name)
             return self.from_word(self.load(self.environment, 2 + position), self.captured[name])
@@ -279,6 +279,7 @@ class Expressions(Calls):
     def _get_BoolOp(self, node: ast.BoolOp) -> Val:
         b = self.builder
         hint = self.infer(node)
+        before = self.known.copy()
         end = self.block("endbool")
         results: list[tuple[ir.Value, ir.Block]] = []
         for position, part in enumerate(node.values):
@@ -297,7 +298,9 @@ class Expressions(Calls):
             else:
                 b.cbranch(truth, end, following)
             b.position_at_end(following)
+            self.learn(part, isinstance(node.op, ast.And))
         b.position_at_end(end)
+        self.known = before.without(node)
         phi = b.phi(I64)
         for word, block in results:
             phi.add_incoming(word, block)
@@ -308,8 +311,11 @@ class Expressions(Calls):
         self.condition(node.test, then, otherwise)
         words, blocks, hints, kinds = [], [], [], []
         values = []
-        for block, part in ((then, node.body), (otherwise, node.orelse)):
+        before = self.known.copy()
+        for block, part, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
             self.builder.position_at_end(block)
+            self.known = before.copy()
+            self.learn(node.test, truth)
             value = self.expression(part)
             values.append(value)
             kinds.append(value.kind)
@@ -318,6 +324,7 @@ class Expressions(Calls):
             blocks.append(self.builder.block)
             self.builder.branch(end)
         self.builder.position_at_end(end)
+        self.known = before.without(node)
         phi = self.builder.phi(I64)
         for word, block in zip(words, blocks, strict=True):
             phi.add_incoming(word, block)
@@ -524,8 +531,10 @@ class Expressions(Calls):
         """Generate the loops of a comprehension, with *run* innermost."""
         first, rest = generators[0], generators[1:]
         saved = {}
+        before = self.known.copy()
         for name in (n.id for n in ast.walk(first.target) if isinstance(n, ast.Name)):
             saved[name] = self.slots.get(name)
+            self.known.forget(name)
         after = self.block("endcomp")
 
         def inside() -> None:
@@ -542,6 +551,7 @@ class Expressions(Calls):
         # The source is evaluated before its targets exist.
         self.iterate(first.iter, NewBind(self, first.target, hint), inside, after, after)
         self.builder.position_at_end(after)
+        self.known = before
         for name, slot in saved.items():
             if slot is not None:
                 self.slots[name] = slot
