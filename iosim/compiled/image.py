@@ -8,6 +8,7 @@ import types
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -306,7 +307,8 @@ class Image:
         name = obj.gi_code.co_qualname
         if name == "Trace.rows":
             trace = locals_["self"]
-            arguments = [trace.times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
+            times_ns = _faster(trace.times_ns, locals_["speed"])
+            arguments = [times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
             entry: FunctionEntry | None = self.catalogue.named("iosim.compiled.twins.requests", "rows")
         else:
             entry = self.catalogue.generator_of(obj)
@@ -431,3 +433,12 @@ class Image:
         names, function = self._remake[number]
         attributes = self.catalogue.classes[number - layout.FIRST_USER_CLASS].attributes
         return function(*[self.decode(self._view[at + attributes[name]]) for name in names])
+
+
+def _faster(times_ns: npt.NDArray[np.int64], speed: Fraction) -> npt.NDArray[np.int64]:
+    """Return times divided by *speed*, rounded down."""
+    if speed == 1:
+        return times_ns
+    # Python's whole numbers: the product may be beyond an int64.
+    exact = (ns * speed.denominator // speed.numerator for ns in map(int, times_ns))
+    return np.fromiter(exact, dtype=np.int64, count=len(times_ns))

@@ -16,6 +16,22 @@ def rows(times_ns: Any, ops: Any, first: Any, count: Any, offset_ns: int) -> Ite
         yield times_ns[at] + offset_ns, OPS[ops[at]], first[at], count[at]
 
 
+class Trace:
+    """The requests of a trace by number."""
+
+    def __init__(self, ops: Any, first: Any, count: Any) -> None:
+        self.ops = ops
+        self.sectors_first = first
+        self.sectors_count = count
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def request(self, number: int) -> tuple[str, int, int]:
+        """Return (op, sector, sectors) of a request."""
+        return OPS[self.ops[number]], self.sectors_first[number], self.sectors_count[number]
+
+
 class Collector:
     """One row of integers per request, in the order in which they end, and the logs that are wanted.
 
