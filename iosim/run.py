@@ -48,8 +48,11 @@ class Collector:
         self.live: dict[tuple[str, int, int], Request] = {}
         self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
         self.stop: Callable[[], None] | None = None
+        n_drives = 1 + max((drive for _, drive in counts), default=0)
+        self._places = np.zeros((len(self.vm_number), n_drives), dtype=np.int64)
+        for (vm, drive), first in self.first.items():
+            self._places[self.vm_number[vm], drive] = first
         self._buffer: list[tuple[int, ...]] = []
-        self._slots: list[int] = []
         self.warmup_ns = scenario.run.warmup
         self.n_slowest = scenario.run.slowest
         self.window = scenario.run.window
@@ -116,7 +119,6 @@ class Collector:
         request.settle(self._sums)
         drive = request.drive
         slot = self.first[drive.vm, drive.index] + request.number
-        self._slots.append(slot)
         warmup = request.arrival_ns < self.warmup_ns
         self._buffer.append(
             (
@@ -168,8 +170,12 @@ class Collector:
 
     def _flush(self) -> None:
         if self._buffer:
-            self.array[self._slots] = np.array(self._buffer, dtype=np.int64)
-            self._buffer, self._slots = [], []
+            self.take(np.array(self._buffer, dtype=np.int64))
+            self._buffer = []
+
+    def take(self, rows: npt.NDArray[np.int64]) -> None:
+        """Take *rows* of `INT_COLUMNS`, in any order."""
+        self.array[self._places[rows[:, 0], rows[:, 1]] + rows[:, 2]] = rows
 
 
 def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
