@@ -18,6 +18,7 @@ from iosim.compiled import layout
 from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
 from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
 from iosim.model.errors import EngineError
+from iosim.model.trace import divided
 
 _MASK = (1 << 64) - 1
 _MAP_NORESERVE = 0x4000
@@ -306,7 +307,8 @@ class Image:
         name = obj.gi_code.co_qualname
         if name == "Trace.rows":
             trace = locals_["self"]
-            arguments = [trace.times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
+            times_ns = divided(trace.times_ns, locals_["speed"])
+            arguments = [times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
             entry: FunctionEntry | None = self.catalogue.named("iosim.compiled.twins.requests", "rows")
         else:
             entry = self.catalogue.generator_of(obj)

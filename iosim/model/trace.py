@@ -50,14 +50,24 @@ class Trace:
 
         The arrival is the recorded time divided by *speed*, rounded down to a whole nanosecond, and *offset_ns* later.
         """
-        faster, slower = speed.numerator, speed.denominator
         for at in range(0, len(self), 4096):
             part = slice(at, at + 4096)
             yield from zip(
-                # Python's whole numbers: the product may be beyond an int64.
-                [offset_ns + ns * slower // faster for ns in self.times_ns[part].tolist()],
+                [offset_ns + ns for ns in divided(self.times_ns[part], speed).tolist()],
                 [OPS[op] for op in self.ops[part].tolist()],
                 self.sectors_first[part].tolist(),
                 self.sectors_count[part].tolist(),
                 strict=True,
             )
+
+
+def divided(times_ns: npt.NDArray[np.int64], speed: Fraction) -> npt.NDArray[np.int64]:
+    """Return *times_ns* divided by *speed*, rounded down to whole nanoseconds, all of them below 2^62."""
+    faster, slower = speed.numerator, speed.denominator
+    if faster == slower:
+        return times_ns
+    if faster * slower < 1 << 62:
+        whole, rest = np.divmod(times_ns, faster)
+        return whole * slower + rest * slower // faster
+    # Python's whole numbers: the product may be beyond an int64.
+    return np.array([ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)
