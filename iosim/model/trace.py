@@ -67,7 +67,6 @@ def divided(times_ns: npt.NDArray[np.int64], speed: Fraction) -> npt.NDArray[np.
     if faster == slower:
         return times_ns
     if faster * slower < 1 << 62:
-        whole, rest = np.divmod(times_ns, faster)
-        return whole * slower + rest * slower // faster
+        return times_ns // faster * slower + times_ns % faster * slower // faster
     # Python's whole numbers: the product may be beyond an int64.
     return np.array([ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)
