@@ -1,5 +1,6 @@
 """One run with the compiled engine: the machine goes into native memory, runs, and what it recorded comes back."""
 
+import ctypes
 import threading
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ _LATE_NS = 1 << 60
 """36 years: a run that is stopped later has met the end of the clock, 2^62 ns."""
 _SHOW_S = 0.1
 """Seconds between two calls of the collector's `progress`."""
+_PATIENCE_S = 2.0
+"""Seconds that an interrupted run has to come to the end of its slice."""
 
 KNOWN_UNUSED = {
     *("Alarm._defused", "Alarm._ok", "Alarm._value", "Alarm.env"),
@@ -93,6 +96,8 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     """Run events until the run is over, in a thread of its own: this one shows progress, and can be interrupted.
 
     Native code that ends itself does so by never going on: its thread waits for ever, and this one raises the error.
+    A run that is interrupted is given up at the end of a slice of events. If that does not come soon, because the model
+    goes in circles, its thread is left alone until the process ends: the engine must not be used again.
     """
     host, account = image.word_of(machine.host), image.word_of(collector)
     run_host, settle = engine.function("run_host", 1, 1), engine.function("settle", 1, 1)
@@ -141,7 +146,11 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
                 collector.progress(image.read(collector, "ended"), collector.total)
     except BaseException:
         given_up.set()
-        done.wait()
+        try:
+            done.wait(_PATIENCE_S)
+        finally:
+            if not done.is_set():
+                _keep_for_ever(engine, image)
         raise
     finally:
         engine.on_ask(_nothing)  # Which has no hold of the image.
@@ -154,3 +163,9 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     worker.join()
     if failed:
         raise failed[0]
+
+
+def _keep_for_ever(engine: "Engine", image: Image) -> None:
+    """Keep code and memory that a thread is running in, also while Python ends."""
+    for each in (engine, image):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
