@@ -127,6 +127,7 @@ def converters() -> dict[type, Callable[[Any], Any]]:
     """Return what turns objects of the SimPy engine into their twins, by class."""
     return {
         simpy_environment.Host: _host,
+        simpy_environment.Alarm: lambda original: environment.Alarm(None),
         Timeline: _timeline,
         Level: _level,
         Cost: _cost,
@@ -140,7 +141,7 @@ def _host(original: Any) -> environment.Host:
     twin.cpus = original.cpus
     for at, place, _, event in sorted(original._queue, key=lambda entry: entry[:3]):
         alarm = environment.Alarm(twin)
-        alarm.callbacks = [callback.__self__._generator for callback in event.callbacks]
+        alarm.sleeper = event.callbacks[0].__self__._generator
         twin.n_events += 1
         twin.queue.append((int(at), place, twin.n_events, alarm))
     return twin
