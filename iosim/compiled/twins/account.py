@@ -45,10 +45,10 @@ class Account(account.Account):
             self.tracer.whole_run(run, begin_ns)
         if run.hold_ns:
             assert self.bql is not None
-            pattern: Any = self._holds.get(run)
+            pattern: Any = run.pattern
             if pattern is None:
                 pattern = hold_pattern(run.segments)
-                self._holds[run] = pattern
+                run.pattern = pattern
             self.bql.held.add_pattern(pattern, begin_ns)
         for op, offset, kind in run.actions:
             self._did(op, begin_ns + offset, kind)
