@@ -61,6 +61,9 @@ class Program:
         self.checks = checks
         self.module = ir.Module("iosim")
         self.trap_function = self._make_trap()
+        answer = ir.FunctionType(I64, [I64, I64]).as_pointer()
+        self.ask_handler = ir.GlobalVariable(self.module, answer, "ask_handler")
+        self.ask_handler.initializer = ir.Constant(answer, None)
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.missing: set[str] = set()
@@ -827,6 +830,15 @@ class Program:
         b.store(top, word_pointer(b, got, FRAME_PARENT))
         b.branch(loop)
         b.position_at_end(empty)
+        header = b.load(value_pointer(b, got))
+        is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
+        is_empty = b.and_(is_tuple, b.icmp_signed("==", b.lshr(header, I64(layout.SIZE_SHIFT)), I64(1)))
+        nothing, something = function.append_basic_block("passed"), function.append_basic_block("something")
+        b.cbranch(is_empty, nothing, something)
+        b.position_at_end(something)
+        b.call(self.trap_function, [I64(self.trap(None, 0, "yield from what is no generator"))])
+        b.unreachable()
+        b.position_at_end(nothing)
         b.branch(loop)
         # An exception has left the frame `gone`; or (throw) it is to be raised where the frame `at` waits.
         b.position_at_end(unwind)
@@ -859,7 +871,7 @@ class Program:
             (parent, got, up),
             (got, I64(0), is_frame),
             (got, I64(0), called_new),
-            (top, I64(0), empty),
+            (top, I64(0), nothing),
             (at, I64(0), catching),
         ):
             top.add_incoming(value, block)
