@@ -1,12 +1,12 @@
 """The engines: the SimPy processes, which are the reference, and the same functions as native code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from iosim.machine import Machine
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.run import Collector, simulate_with_simpy
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ EXACT_EXITS = 20
 """How many times as long a request takes with `run.exact_exits`, about."""
 
 
-def choose(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> str:
+def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> str:
     """Return the engine that runs *scenario*: that of `run.engine`, and for `auto` the one that is done sooner.
 
     *traces* are by (number of the VM's table, number of the drive).
