@@ -19,6 +19,7 @@ from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, Trace
 from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
 from iosim.results.sampling import FunctionSums
+from iosim.results.sums import RequestSums
 
 Progress = Callable[[int, int], None]
 """Called now and then with (requests ended, requests in all)."""
@@ -30,10 +31,17 @@ _PROGRESS_EVERY = 64
 class Collector:
     """One row per request, in the order of VM, drive and request; the logs of the slowest requests, sums of others.
 
-    Rows are buffered as tuples and moved into one int64 array (requests x columns) in blocks.
+    Rows are buffered as tuples and moved in blocks into `array`, int64 (requests x columns), or with *rows* false into
+    `sums`.
     """
 
-    def __init__(self, counts: dict[tuple[str, int], list[int]], scenario: Scenario, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        counts: dict[tuple[str, int], list[int]],
+        scenario: Scenario,
+        progress: Progress | None,
+        rows: bool = True,
+    ) -> None:
         self.first: dict[tuple[str, int], int] = {}
         self.vm_number: dict[str, int] = {}
         total = 0
@@ -46,10 +54,14 @@ class Collector:
         self.hopeless = 0
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
-        self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.array: npt.NDArray[np.int64] = np.full((total if rows else 0, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.sums = None if rows else RequestSums()
         self.stop: Callable[[], None] | None = None
+        n_drives = 1 + max((drive for _, drive in counts), default=0)
+        self._places = np.zeros((len(self.vm_number), n_drives), dtype=np.int64)
+        for (vm, drive), first in self.first.items():
+            self._places[self.vm_number[vm], drive] = first
         self._buffer: list[tuple[int, ...]] = []
-        self._slots: list[int] = []
         self.warmup_ns = scenario.run.warmup
         self.n_slowest = scenario.run.slowest
         self.window = scenario.run.window
@@ -116,7 +128,6 @@ class Collector:
         request.settle(self._sums)
         drive = request.drive
         slot = self.first[drive.vm, drive.index] + request.number
-        self._slots.append(slot)
         warmup = request.arrival_ns < self.warmup_ns
         self._buffer.append(
             (
@@ -168,8 +179,15 @@ class Collector:
 
     def _flush(self) -> None:
         if self._buffer:
-            self.array[self._slots] = np.array(self._buffer, dtype=np.int64)
-            self._buffer, self._slots = [], []
+            self.take(np.array(self._buffer, dtype=np.int64))
+            self._buffer = []
+
+    def take(self, rows: npt.NDArray[np.int64]) -> None:
+        """Take *rows* of `INT_COLUMNS`, in any order."""
+        if self.sums is not None:
+            self.sums.add(rows)
+        else:
+            self.array[self._places[rows[:, 0], rows[:, 1]] + rows[:, 2]] = rows
 
 
 def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
@@ -186,21 +204,31 @@ def run_machine(
     folder: FilePath,
     progress: Progress | None = None,
     execute: Callable[[Machine, Collector], int] = simulate_with_simpy,
+    rows: bool = True,
 ) -> RawResult:
-    """Simulate *scenario* and return what was recorded.
+    """Simulate *scenario* and return what was recorded; of requests only sums with *rows* false.
 
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
     relative to; *execute* is the engine: it brings the machine and its collector to the end of the run, and returns
     when that is.
     """
-    collector = Collector(_counts(scenario, traces), scenario, progress)
+    collector = Collector(_counts(scenario, traces), scenario, progress, rows)
     machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
     begin(machine, collector, scenario)
     end_ns = execute(machine, collector)
+    if collector.sums is not None:
+        collector.sums.finish()
     return RawResult.collect(
-        machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
+        machine,
+        scenario,
+        collector.array,
+        collector.sums,
+        collector.kept(),
+        collector.functions.result(),
+        end_ns,
+        collector.arrived,
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from iosim import engines
 from iosim.analytic import laws
 from iosim.model.ata import MAX_MULT_SECTORS
@@ -16,10 +18,12 @@ from iosim.model.scenario import Scenario, VmTable
 from iosim.model.trace import Trace
 from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
-from iosim.results.functions import functions
-from iosim.results.result import Result
+from iosim.results.functions import functions, functions_of_sums
+from iosim.results.result import Result, SummaryResult
 from iosim.results.spans import spans
+from iosim.results.statistics import Statistics
 from iosim.results.summary import summarise
+from iosim.results.sums import series_of_sums
 from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import ReadOptions, read_trace
 from iosim.traces.reading import PortDrive
@@ -35,8 +39,9 @@ def simulate(
     progress: Progress | None = None,
     reader: TraceReader = read_trace,
     say: engines.Say | None = None,
+    rows: bool = True,
 ) -> Result:
-    """Run *scenario* and return its result.
+    """Run *scenario* and return its result; one without requests, but with their statistics, with *rows* false.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
     with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError,
@@ -46,10 +51,11 @@ def simulate(
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     try:
-        result = run_and_tabulate(scenario, profile, traces, folder, progress, say)
+        result = run_and_tabulate(scenario, profile, traces, folder, progress, say, rows)
     except OverflowError:
         raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
-    laws.require(result)
+    if rows:
+        laws.require(result)
     return result
 
 
@@ -116,11 +122,14 @@ def run_and_tabulate(
     folder: Path = Path(),
     progress: Progress | None = None,
     say: engines.Say | None = None,
+    rows: bool = True,
 ) -> Result:
     """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
     engine = engines.choose(scenario, traces)
-    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say))
-    requests = tables.requests(raw)
+    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say), rows)
+    sums = raw.sums
+    requests = tables.requests(raw) if sums is None else pd.DataFrame()
+    found = Statistics.of(requests if sums is None else sums)
     span_table, n_spanned = spans(raw.logs)
     facts = []
     for at, vm in enumerate(scenario.vm):
@@ -144,19 +153,21 @@ def run_and_tabulate(
         "sha256": profile.checksum(),
         "costs_ns": profile.means_ns(),
     }
-    return Result(
+    kind = Result if sums is None else SummaryResult
+    return kind(
         scenario=scenario,
         requests=requests,
         exits=tables.exits(raw),
         resources=tables.resources(raw),
-        functions=functions(raw.functions, requests),
+        functions=(
+            functions(raw.functions, requests) if sums is None else functions_of_sums(raw.functions, sums, raw.vm_names)
+        ),
         spans=span_table,
-        series=tables.series(raw, requests),
+        series=tables.series(raw, requests) if sums is None else series_of_sums(raw, sums),
         events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(
-            scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine
-        ),
+        summary=summarise(scenario, found, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
+        found=found,
     )
 
 

@@ -1,6 +1,5 @@
 """One run with the compiled engine: the machine goes into native memory, runs, and what it recorded comes back."""
 
-import ctypes
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import numpy as np
 from iosim.compiled import layout
 from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
 from iosim.compiled.image import Image
+from iosim.compiled.twins.requests import FILL, WIDTH
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
 from iosim.run import Collector
@@ -87,6 +87,10 @@ def load(engine: "Engine", machine: Machine, collector: Collector) -> Image:
     return image
 
 
+def _nothing(what: int, number: int) -> int:
+    return 0
+
+
 def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Collector) -> None:
     """Run events until the run is over, in a thread of its own: this one shows progress, and can be interrupted.
 
@@ -101,6 +105,23 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     given_up = threading.Event()
     done = threading.Event()
     stopped: list[str] = []
+    block = image.raw(image.word_in(collector, "rows")).reshape(-1, WIDTH)
+    failed: list[BaseException] = []
+
+    def answer(what: int, number: int) -> int:
+        try:
+            if what == FILL:
+                pieces, memory = image.traces[number]
+                piece = next(pieces, None)
+                if piece is None:
+                    return 0
+                memory[: piece.size] = piece.ravel()
+                return len(piece)
+            collector.take(block[:number])
+        except BaseException as error:  # It goes on in the thread that waits for the run.
+            failed.append(error)
+            given_up.set()
+        return 0
 
     def work() -> None:
         while not given_up.is_set():
@@ -115,6 +136,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
         threading.Event().wait()
 
     engine.on_trap(stop)
+    engine.on_ask(answer)
     worker = threading.Thread(target=work, name="iosim-compiled", daemon=True)
     worker.start()
     try:
@@ -127,8 +149,10 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
             done.wait(_PATIENCE_S)
         finally:
             if not done.is_set():
-                _keep_for_ever(engine, image)
+                engine.leave_alone(image)
         raise
+    finally:
+        engine.on_ask(_nothing)  # Which has no hold of the image.
     if stopped:
         if image.read(machine.host, "now_ns") > _LATE_NS:
             raise EngineError(
@@ -136,9 +160,5 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
             )
         raise FaultError(f"the compiled engine has stopped: {stopped[0]}")
     worker.join()
-
-
-def _keep_for_ever(engine: "Engine", image: Image) -> None:
-    """Keep code and memory that a thread is running in, also while Python ends."""
-    for each in (engine, image):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+    if failed:
+        raise failed[0]

@@ -172,6 +172,7 @@ def _collector(original: Any) -> requests.Collector:
     twin.first, twin.vm_number = original.first, original.vm_number
     twin.total, twin.warmup_ns = original.total, original.warmup_ns
     twin.stop = original.stop
+    twin.rows = np.zeros(requests.ROWS * requests.WIDTH, dtype=np.int64)
     twin.n_slowest = original.n_slowest
     if original.window is not None:
         twin.window_begin_ns, twin.window_end_ns = original.window.start, original.window.end
@@ -212,10 +213,7 @@ def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, buckets: dic
 
 
 def give_back_collector(image: Image, collector: collecting.Collector) -> None:
-    """Give *collector* what its twin has collected."""
-    slots = image.integers(image.word_in(collector, "slots"))
-    rows = image.integers(image.word_in(collector, "rows"))
-    collector.array[slots] = rows.reshape(len(slots), collector.array.shape[1])
+    """Give *collector* what its twin has collected beside the rows."""
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
     for vm, drive, op, entries in image.read(collector, "sampled"):

@@ -46,27 +46,26 @@ class Trace:
         return OPS[self.ops[number]], int(self.sectors_first[number]), int(self.sectors_count[number])
 
     def rows(self, offset_ns: int, speed: Fraction = Fraction(1)) -> Iterator[tuple[int, str, int, int]]:
-        """Yield (arrival in ns, op, sector, sectors) of each request.
+        """Yield (arrival in ns, op, sector, sectors) of each request; arrivals are those of `pieces`."""
+        for piece in self.pieces(offset_ns, speed, 4096):
+            for arrival_ns, op, sector, sectors in piece.tolist():
+                yield arrival_ns, OPS[op], sector, sectors
+
+    def pieces(self, offset_ns: int, speed: Fraction, n: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield up to *n* requests at a time: one row each of arrival in ns, number of the op, sector, sectors.
 
         The arrival is the recorded time divided by *speed*, rounded down to a whole nanosecond, and *offset_ns* later.
         """
-        for at in range(0, len(self), 4096):
-            part = slice(at, at + 4096)
-            yield from zip(
-                [offset_ns + ns for ns in divided(self.times_ns[part], speed).tolist()],
-                [OPS[op] for op in self.ops[part].tolist()],
-                self.sectors_first[part].tolist(),
-                self.sectors_count[part].tolist(),
-                strict=True,
-            )
+        for at in range(0, len(self), n):
+            part = slice(at, at + n)
+            times = arrivals(self.times_ns[part], offset_ns, speed)
+            yield np.column_stack([times, self.ops[part], self.sectors_first[part], self.sectors_count[part]])
 
 
-def divided(times_ns: npt.NDArray[np.int64], speed: Fraction) -> npt.NDArray[np.int64]:
-    """Return *times_ns* divided by *speed*, rounded down to whole nanoseconds, all of them below 2^62."""
+def arrivals(times_ns: npt.NDArray[np.int64], offset_ns: int, speed: Fraction) -> npt.NDArray[np.int64]:
+    """Return recorded times divided by *speed*, rounded down, and *offset_ns* later."""
+    if speed == 1:
+        return times_ns + offset_ns
     faster, slower = speed.numerator, speed.denominator
-    if faster == slower:
-        return times_ns
-    if faster * slower < 1 << 62:
-        return times_ns // faster * slower + times_ns % faster * slower // faster
     # Python's whole numbers: the product may be beyond an int64.
-    return np.array([ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)
+    return np.array([offset_ns + ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)

@@ -20,6 +20,10 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
         native.is_process: _is_process,
         native.resume: _resume,
         native.collect_garbage: _collect_garbage,
+        native.put: _put,
+        native.get: _get,
+        native.put_all: _put_all,
+        native.ask: _ask,
         native.is_below: _is_below,
         draws.identity: _identity,
         draws.draw: _draw,
@@ -46,6 +50,33 @@ def _resume(code: "Emitter", arguments: list[Val]) -> Val:
 def _collect_garbage(code: "Emitter", arguments: list[Val]) -> Val:
     code.call_runtime("rt_maybe_gc")
     return Val(I64(0), "W")
+
+
+def _put(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    block, at, value = arguments
+    place = b.add(code.word(block), b.shl(code.integer(at), I64(3)))
+    code.store(place, 1, code.integer(value))
+    return Val(I64(0), "W")
+
+
+def _get(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    block, at = arguments
+    place = b.add(code.word(block), b.shl(code.integer(at), I64(3)))
+    return Val(code.load(place, 1), "I", INT)
+
+
+def _put_all(code: "Emitter", arguments: list[Val]) -> Val:
+    block, at, values = arguments
+    code.call_runtime("rt_put_all", code.word(block), code.integer(at), code.word(values))
+    return Val(I64(0), "W")
+
+
+def _ask(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    handler = b.load(code.program.ask_handler)
+    return Val(b.call(handler, [code.integer(each) for each in arguments]), "I", INT)
 
 
 def _is_below(code: "Emitter", arguments: list[Val]) -> Val:

@@ -61,6 +61,9 @@ class Program:
         self.checks = checks
         self.module = ir.Module("iosim")
         self.trap_function = self._make_trap()
+        answer = ir.FunctionType(I64, [I64, I64]).as_pointer()
+        self.ask_handler = ir.GlobalVariable(self.module, answer, "ask_handler")
+        self.ask_handler.initializer = ir.Constant(answer, None)
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.missing: set[str] = set()
