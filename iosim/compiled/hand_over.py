@@ -75,8 +75,9 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
     original._histogram = None
     if twin.count:
         histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        for bucket, n in twin.buckets.items():
-            histogram.counts[bucket] = n
+        for bucket, n in enumerate(twin.counts):
+            if n:
+                histogram.counts[bucket] = n
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
@@ -127,6 +128,7 @@ def converters() -> dict[type, Callable[[Any], Any]]:
     """Return what turns objects of the SimPy engine into their twins, by class."""
     return {
         simpy_environment.Host: _host,
+        simpy_environment.Alarm: lambda original: environment.Alarm(None),
         Timeline: _timeline,
         Level: _level,
         Cost: _cost,
@@ -140,7 +142,7 @@ def _host(original: Any) -> environment.Host:
     twin.cpus = original.cpus
     for at, place, _, event in sorted(original._queue, key=lambda entry: entry[:3]):
         alarm = environment.Alarm(twin)
-        alarm.callbacks = [callback.__self__._generator for callback in event.callbacks]
+        alarm.sleeper = event.callbacks[0].__self__._generator
         twin.n_events += 1
         twin.queue.append((int(at), place, twin.n_events, alarm))
     return twin
@@ -195,7 +197,7 @@ def remade() -> dict[type, tuple[tuple[str, ...], Callable[..., Any]]]:
         AccessKind: (AccessKind._fields, AccessKind),
         Item: (Item._fields, _item),
         costs.Cost: (("key", "ns"), Cost),
-        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "buckets"), _durations),
+        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "counts"), _durations),
         PageCounts: (tuple(PageCounts.__dataclass_fields__), PageCounts),
     }
 
@@ -204,9 +206,9 @@ def _item(op: int, stage: int, function: str, cost: Cost | None, mode: int) -> I
     return Item(Op(op), Stage(stage), function, cost, Mode(mode))
 
 
-def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, buckets: dict[int, int]) -> Durations:
+def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list[int]) -> Durations:
     twin = durations.Durations()
-    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.buckets = count, total_ns, min_ns, max_ns, buckets
+    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.counts = count, total_ns, min_ns, max_ns, counts
     original = Durations()
     _give_back_durations(twin, original)
     return original

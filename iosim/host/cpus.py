@@ -162,7 +162,7 @@ class Cpus:
             return
         self._armed_ns = at
         alarm = Alarm(self._host)
-        alarm.callbacks = [self._tick]
+        alarm.call(self._tick)
         self._host.set_alarm(alarm, at, SCHEDULER_THREAD)
 
     def _without_a_promise(self) -> "Iterable[HostThread]":
