@@ -61,6 +61,9 @@ class Program:
         self.checks = checks
         self.module = ir.Module("iosim")
         self.trap_function = self._make_trap()
+        answer = ir.FunctionType(I64, [I64, I64]).as_pointer()
+        self.ask_handler = ir.GlobalVariable(self.module, answer, "ask_handler")
+        self.ask_handler.initializer = ir.Constant(answer, None)
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.missing: set[str] = set()
@@ -814,6 +817,10 @@ class Program:
         b.position_at_end(waits)
         b.ret(result)
         b.position_at_end(nothing)
+        is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
+        is_empty = b.and_(is_tuple, b.icmp_signed("==", b.lshr(header, I64(layout.SIZE_SHIFT)), I64(1)))
+        with b.if_then(b.not_(is_empty)):
+            b.call(self.trap_function, [I64(self.trap(None, 0, "yield from what is no generator"))])
         b.ret(ir.Constant(STEP, [I64(0), I64(RETURNED)]))
 
     def _fill_resuming(

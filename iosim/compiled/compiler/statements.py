@@ -226,7 +226,7 @@ class FunctionCode(Expressions):
     def augmented(self, node: ast.AugAssign, old: Val) -> Val:
         """Return the new value of an augmented assignment."""
         if isinstance(node.op, ast.Add) and old.hint is not None and old.hint.kind == "list":
-            added = self.expression(node.value)
+            added = self.materialised(node.value)
             self.call_runtime("rt_list_extend", self.word(old), self.word(added))
             return old
         if old.hint is not None and old.hint.kind == "set":
