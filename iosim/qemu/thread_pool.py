@@ -118,7 +118,7 @@ class ThreadPool:
         yield from self.do_spawn_thread()
 
     def thread_pool_completion_bh(self) -> Steps[None]:
-        """Behind a SYNC: complete every element that is done, the most recent submission first, anew after each callback.
+        """Behind a SYNC: complete every element that is done, the most recent submission first, anew after each call.
 
         What is done while a callback runs is found as well; 7.2 cancels the bottom half that was scheduled for it.
         (event_notifier_ready in 1.6, an eventfd's handler.)
