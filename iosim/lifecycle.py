@@ -81,7 +81,7 @@ class Lifecycle:
         self._account = account
         self._threads = threads
         self._boot_thread = boot_thread
-        self._under_way: dict[tuple[int, int], Request] = {}
+        self._under_way: dict[Request, Request] = {}
         self._coming_back = False
         self._why_ended = ""
         self._n_hopeless = 0
@@ -103,13 +103,13 @@ class Lifecycle:
         if self._guest.dead:
             self._fail(request, "down")
         else:
-            self._under_way[request.drive.index, request.number] = request
+            self._under_way[request] = request
             self._guest.arrive(request)
             self._count_hopeless()
 
     def ended(self, request: Request) -> None:
         """The guest has completed a request, well or not."""
-        self._under_way.pop((request.drive.index, request.number), None)
+        self._under_way.pop(request, None)
         self._count_hopeless()
         self._account.request_ended(request)
 
@@ -124,8 +124,8 @@ class Lifecycle:
         self.ended(request)
 
     def stream_begun(self, feeder: Feeder) -> None:
-        """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
-        if self._guest.dead and not self._comes_back():
+        """A stream of closed replay has begun: if the guest will never run again, nothing follows its first request."""
+        if self.is_over:
             self._account.never_arrive(feeder.never_arrive())
 
     def _stopped(self) -> None:

@@ -68,6 +68,16 @@ def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = op
     build_machine(scenario, profile, traces, folder)
 
 
+def engine_of(scenario: Scenario, folder: Path, reader: TraceReader) -> str:
+    """Return the engine that `simulate` would choose for a scenario that `check` has passed."""
+    traces = {
+        (at, index): reader(folder / drive.trace, trace_options(vm, index))
+        for at, vm in enumerate(scenario.vm)
+        for index, drive in enumerate(vm.drive)
+    }
+    return engines.choose(scenario, traces)
+
+
 def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = open_trace) -> list[str]:
     """Return the keys of the costs that a run of *scenario* spends, in the order of the catalogue.
 

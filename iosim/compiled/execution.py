@@ -25,6 +25,8 @@ _LATE_NS = 1 << 60
 """36 years: a run that is stopped later has met the end of the clock, 2^62 ns."""
 _SHOW_S = 0.1
 """Seconds between two calls of the collector's `progress`."""
+_PATIENCE_S = 2.0
+"""Seconds that an interrupted run has to come to the end of its slice."""
 
 KNOWN_UNUSED = {
     *("Alarm._defused", "Alarm._ok", "Alarm._value", "Alarm.env"),
@@ -93,6 +95,8 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     """Run events until the run is over, in a thread of its own: this one shows progress, and can be interrupted.
 
     Native code that ends itself does so by never going on: its thread waits for ever, and this one raises the error.
+    A run that is interrupted is given up at the end of a slice of events. If that does not come soon, because the model
+    goes in circles, its thread is left alone until the process ends: the engine must not be used again.
     """
     host, account = image.word_of(machine.host), image.word_of(collector)
     run_host, settle = engine.function("run_host", 1, 1), engine.function("settle", 1, 1)
@@ -141,7 +145,11 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
                 collector.progress(image.read(collector, "ended"), collector.total)
     except BaseException:
         given_up.set()
-        done.wait()
+        try:
+            done.wait(_PATIENCE_S)
+        finally:
+            if not done.is_set():
+                engine.leave_alone(image)
         raise
     finally:
         engine.on_ask(_nothing)  # Which has no hold of the image.

@@ -19,6 +19,7 @@ from iosim.machine import Machine
 from iosim.model.costs import Cost
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
+from iosim.model.trace import Trace
 from iosim.results.raw import KeptLog
 from iosim.results.sampling import ALL, WHAT
 
@@ -26,7 +27,7 @@ from iosim.results.sampling import ALL, WHAT
 def twin_of_cost(original: Cost) -> costs.Cost:
     """Return the twin of a cost."""
     table = None if original.ns is not None else original.array.tolist()
-    return costs.Cost(original.key, original.ns, table, original.what)
+    return costs.Cost(original.key, original.ns, table, original.what, original.place)
 
 
 def twin_of_timeline(original: Timeline) -> levels.Timeline:
@@ -75,8 +76,9 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
     original._histogram = None
     if twin.count:
         histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        for bucket, n in twin.buckets.items():
-            histogram.counts[bucket] = n
+        for bucket, n in enumerate(twin.counts):
+            if n:
+                histogram.counts[bucket] = n
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
@@ -127,10 +129,12 @@ def converters() -> dict[type, Callable[[Any], Any]]:
     """Return what turns objects of the SimPy engine into their twins, by class."""
     return {
         simpy_environment.Host: _host,
+        simpy_environment.Alarm: lambda original: environment.Alarm(None),
         Timeline: _timeline,
         Level: _level,
         Cost: _cost,
         collecting.Collector: _collector,
+        Trace: _trace,
     }
 
 
@@ -140,7 +144,7 @@ def _host(original: Any) -> environment.Host:
     twin.cpus = original.cpus
     for at, place, _, event in sorted(original._queue, key=lambda entry: entry[:3]):
         alarm = environment.Alarm(twin)
-        alarm.callbacks = [callback.__self__._generator for callback in event.callbacks]
+        alarm.sleeper = event.callbacks[0].__self__._generator
         twin.n_events += 1
         twin.queue.append((int(at), place, twin.n_events, alarm))
     return twin
@@ -162,9 +166,13 @@ def _level(original: Any) -> levels.Level:
 
 
 def _cost(original: Any) -> costs.Cost:
-    twin = costs.Cost(original.key, original.ns, None, original.what)
+    twin = costs.Cost(original.key, original.ns, None, original.what, original.place)
     twin._table = original._array
     return twin
+
+
+def _trace(original: Any) -> requests.Trace:
+    return requests.Trace(original.ops, original.sectors_first, original.sectors_count)
 
 
 def _collector(original: Any) -> requests.Collector:
@@ -195,7 +203,7 @@ def remade() -> dict[type, tuple[tuple[str, ...], Callable[..., Any]]]:
         AccessKind: (AccessKind._fields, AccessKind),
         Item: (Item._fields, _item),
         costs.Cost: (("key", "ns"), Cost),
-        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "buckets"), _durations),
+        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "counts"), _durations),
         PageCounts: (tuple(PageCounts.__dataclass_fields__), PageCounts),
     }
 
@@ -204,9 +212,9 @@ def _item(op: int, stage: int, function: str, cost: Cost | None, mode: int) -> I
     return Item(Op(op), Stage(stage), function, cost, Mode(mode))
 
 
-def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, buckets: dict[int, int]) -> Durations:
+def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list[int]) -> Durations:
     twin = durations.Durations()
-    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.buckets = count, total_ns, min_ns, max_ns, buckets
+    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.counts = count, total_ns, min_ns, max_ns, counts
     original = Durations()
     _give_back_durations(twin, original)
     return original
@@ -242,6 +250,8 @@ def give_back_machine(image: Image, machine: Machine) -> None:
         for vcpu in vm.qemu.vcpus:
             times = image.read(vcpu.account, "times")
             vcpu.account.times = {(reason, bool(userspace)): each for (reason, userspace), each in times.items()}
+        for replay in vm.replays.values():
+            replay.counts = image.read(replay, "counts")
         if vm.log is not None:
             rows = image.rows(image.word_in(vm.log, "rows"), 8).tolist()
             vm.log.rows = [(*row[:5], bool(row[5]), *row[6:]) for row in rows]

@@ -33,7 +33,8 @@ class HostFile:
         self._fallocate = binder.path("worker.fallocate_enter", back)
         self._return = binder.path("worker.syscall_return")
         self._synced = binder.path(("worker.syscall_return", "handle_aiocb_flush"))
-        self._paths: dict[tuple[str, int], Path] = {}
+        self._reads: dict[int, Path] = {}
+        self._writes: dict[int, Path] = {}
 
     def pwrite(self, thread: HostThread, request: Request, sector: int, sectors: int) -> Steps[int]:
         """Write to the disk from the caller's pages."""
@@ -73,7 +74,7 @@ class HostFile:
 
     def _direct_io(self, thread: HostThread, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
         """One page is pinned per 4 KiB, then the disk works."""
-        yield self._path("worker.pread_enter" if op == READ else "worker.pwrite_enter", "worker.page", pages(sectors))
+        yield self._read_path(pages(sectors)) if op == READ else self._write_path(pages(sectors))
         return (yield from self._transfer(thread, self.job(request, op, sector, sectors)))
 
     def _transfer(self, thread: HostThread, job: DiskJob) -> Steps[int]:
@@ -81,12 +82,19 @@ class HostFile:
         yield self._synced if job.op == FLUSH else self._return
         return ret
 
-    def _path(self, call: str, page: str, n: int) -> Path:
-        """Return the path through *call* and *n* times *page*. Made once."""
-        key = (call, n)
-        if key not in self._paths:
-            self._paths[key] = self._binder.path(call, *[page] * n)
-        return self._paths[key]
+    def _read_path(self, n: int) -> Path:
+        """Return the path into a pread of *n* pages. Made once."""
+        path = self._reads.get(n)
+        if path is None:
+            path = self._reads[n] = self._binder.path("worker.pread_enter", *["worker.page"] * n)
+        return path
+
+    def _write_path(self, n: int) -> Path:
+        """Return the path into a pwrite of *n* pages. Made once."""
+        path = self._writes.get(n)
+        if path is None:
+            path = self._writes[n] = self._binder.path("worker.pwrite_enter", *["worker.page"] * n)
+        return path
 
 
 class BufferedFile(HostFile):

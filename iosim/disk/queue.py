@@ -82,6 +82,8 @@ class Disk:
         self._n_arrived = 0
         self._n_busy = 0
         self._what = draws.name_hash(f"disk.{name}")
+        self._place = draws.place(self._what)
+        self._carrier = f"disk {name}"
         self.busy = Level(host.timeline, f"disk {name}:busy")
         self.queue = Level(host.timeline, f"disk {name}:queue")
 
@@ -171,12 +173,12 @@ class Disk:
         now = self._host.now_ns
         self._n_busy += 1
         self.busy.set(now, self._n_busy)
-        job.wait_in(Stage.DISK_SERVICE, f"disk {self.name}")
+        job.wait_in(Stage.DISK_SERVICE, self._carrier)
         if self._faults is not None:
             job.ret = self._faults.ret(job, now)
         number = 0
         if self.model.draws:
             assert job.subject is not None
-            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._what)) >> 32
+            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._place)) >> 32
         service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
         return now + service_ns

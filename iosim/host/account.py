@@ -62,7 +62,7 @@ class Account(ABC):
         self.delivering = False
         self.tracer: Tracer | None = None
         self.bql: Mutex | None = None
-        self._holds: dict[Run | Template, Pattern] = {}
+        self._holds: dict[Template, Pattern] = {}
 
     @abstractmethod
     def _took_mutex(self, at_ns: int) -> None:
@@ -144,10 +144,9 @@ class Account(ABC):
             self.tracer.whole_run(run, begin_ns)
         if run.hold_ns:
             assert self.bql is not None
-            pattern = self._holds.get(run)
-            if pattern is None:
-                pattern = self._holds[run] = hold_pattern(run.segments)
-            self.bql.held.add_pattern(pattern, begin_ns)
+            if run.pattern is None:
+                run.pattern = hold_pattern(run.segments)
+            self.bql.held.add_pattern(run.pattern, begin_ns)
         for op, offset, kind in run.actions:
             self._did(op, begin_ns + offset, kind)
 

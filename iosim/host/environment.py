@@ -4,7 +4,7 @@ Of the pending events the one with the smallest (time, thread) runs next, wake-u
 The numbers of the threads are given when a machine is wired (`iosim.machine`).
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from heapq import heappop, heappush
 from typing import Any
 
@@ -23,6 +23,20 @@ class Alarm(simpy.Event):
         self._value = None
         self._ok = True
         self._defused = False
+
+    def renew(self) -> None:
+        """It has gone off, and is to be slept on again."""
+        self.callbacks = []
+
+    def call(self, function: Callable[[Any], None]) -> None:
+        """Have *function* called, with the alarm, when it goes off."""
+        self.callbacks.append(function)
+
+    def successor(self) -> "Alarm":
+        """Return a new alarm for who sleeps on this one, which is void from here on."""
+        alarm = Alarm(self.env)  # type: ignore[arg-type]
+        alarm.callbacks, self.callbacks = self.callbacks, None  # type: ignore[assignment]
+        return alarm
 
 
 class Host(simpy.Environment):

@@ -237,8 +237,7 @@ class HostThread(Account):
             item, start, end = self._item
             self._charge(item, start, now)
             self._paused = end - now
-        alarm, self._alarm = self._alarm, Alarm(self.host)
-        self._alarm.callbacks, alarm.callbacks = alarm.callbacks, None  # type: ignore[assignment]
+        self._alarm = self._alarm.successor()
         self._alarm_twice = False
         self._stop_running()
         return True
@@ -697,8 +696,9 @@ class HostThread(Account):
 
     def _access(self, progress: Progress) -> Process:
         """Execute the rest of one access item by item; the item under way, if any, has just been slept through."""
-        costs = progress.costs()
-        items = progress.template.items
+        template = progress.template
+        items = template.items
+        costs = progress.costs() if template.variable else None
         position = progress.item - 1
         while position + 1 < len(items):
             position += 1
@@ -707,11 +707,12 @@ class HostThread(Account):
                 progress.item = position + 1
                 if item.op is Op.ENTRY and self.tracer is not None and self.tracer.moved():
                     return (yield from self._relaunch(progress, position))
-                outcome = yield from self._act(item.op, progress)
-                if outcome is not None:
-                    return outcome
+                if item.op is Op.LOCK:
+                    assert self.bql is not None
+                    yield from self._lock(self.bql)
+                elif self._act(item.op, progress):
+                    return Outcome(End.AT_CHECK, progress)
                 continue
-            cost = costs[position] if progress.left_ns is None else progress.left_ns
             left = 0
             if progress.item_start_ns is not None:
                 progress.item_start_ns = None
@@ -720,13 +721,18 @@ class HostThread(Account):
                 progress.item = position
                 return Outcome(End.KICKED, progress)
             elif item.mode is not Mode.GUEST:
-                last, path = progress.template.stretch(position)
+                last, path = template.stretch(position)
                 progress.item = last
-                yield from self._spend(path, costs[position:last])
+                yield from self._spend(path, None if costs is None else costs[position:last])
                 position = last - 1
                 continue
-            elif cost:
-                left = yield from self._spend_item(item, cost)
+            else:
+                assert item.cost is not None
+                cost = (item.cost.ns or 0) if costs is None else costs[position]
+                if progress.left_ns is not None:
+                    cost = progress.left_ns
+                if cost:
+                    left = yield from self._spend_item(item, cost)
             if self.kicked and item.mode is Mode.GUEST:
                 progress.item = position
                 progress.left_ns = left
@@ -753,24 +759,20 @@ class HostThread(Account):
             return Outcome(End.POLLED, progress)
         return Outcome(End.RELAUNCHED, progress.begin_rest())
 
-    def _act(self, op: Op, progress: Progress) -> Process:
-        """Do what an item without time does. Result: an `Outcome` if the run has to be left here."""
-        now = self.host.now_ns
-        if op is Op.LOCK:
-            assert self.bql is not None
-            yield from self._lock(self.bql)
-        elif op is Op.UNLOCK:
+    def _act(self, op: Op, progress: Progress) -> bool:
+        """Do what an item without time does; tell whether the run has to be left here, something being pending."""
+        if op is Op.UNLOCK:
             assert self.bql is not None
             self.bql.release()
         elif op is Op.DEVICE:
             if progress.run.poll is not None:
                 progress.poll_value = progress.run.poll()
-        else:
-            self._trace(op, now, progress.template.kind)
+        elif op is Op.CHECK:
             assert self.tracer is not None
-            if op is Op.CHECK and self.tracer.pending():
-                return Outcome(End.AT_CHECK, progress)
-        return None
+            return self.tracer.pending()
+        else:
+            self._trace(op, self.host.now_ns, progress.template.kind)
+        return False
 
     # Sleep
 
@@ -781,7 +783,7 @@ class HostThread(Account):
             self._alarm_twice = False
             alarm = self._alarm = Alarm(self.host)
         else:
-            alarm.callbacks = []
+            alarm.renew()
         return alarm
 
     def _sleep_until(self, at_ns: int) -> Alarm:
@@ -789,7 +791,7 @@ class HostThread(Account):
         if self._alarm_twice:
             alarm = self._sleep()
         else:
-            alarm.callbacks = []
+            alarm.renew()
         self.host.set_alarm(alarm, at_ns, self.index)
         return alarm
 

@@ -2,7 +2,7 @@
 
 from enum import Enum, IntEnum
 
-from iosim.model.records import FLUSH, READ, WRITE
+from iosim.model.records import FLUSH, READ
 
 LBA28_SECTORS = 1 << 28
 LBA28_MAX_COUNT = 256
@@ -53,15 +53,9 @@ def lba_28_ok(sector: int, sectors: int) -> bool:
     return sector + sectors < LBA28_SECTORS and sectors <= LBA28_MAX_COUNT
 
 
-_COMMANDS = {
-    # (transfer, multiple, ext): (read, write); ata_rw_cmds of drivers/ata/libata-core.c
-    (Transfer.PIO, True, False): (0xC4, 0xC5),
-    (Transfer.PIO, True, True): (0x29, 0x39),
-    (Transfer.PIO, False, False): (0x20, 0x30),
-    (Transfer.PIO, False, True): (0x24, 0x34),
-    (Transfer.DMA, False, False): (0xC8, 0xCA),
-    (Transfer.DMA, False, True): (0x25, 0x35),
-}
+_COMMANDS_28 = (0xC4, 0xC5, 0x20, 0x30, 0xC8, 0xCA)
+_COMMANDS_EXT = (0x29, 0x39, 0x24, 0x34, 0x25, 0x35)
+"""Read and write: PIO in blocks, PIO sector by sector, DMA (ata_rw_cmds of drivers/ata/libata-core.c)."""
 
 
 def command(op: str, transfer: Transfer, multiple: int, ext: bool) -> int:
@@ -71,5 +65,9 @@ def command(op: str, transfer: Transfer, multiple: int, ext: bool) -> int:
     """
     if op == FLUSH:
         return 0xEA if ext else 0xE7
-    read, write = _COMMANDS[transfer, transfer is Transfer.PIO and multiple > 1, ext]
-    return {READ: read, WRITE: write}[op]
+    codes = _COMMANDS_EXT if ext else _COMMANDS_28
+    if transfer is Transfer.DMA:
+        return codes[4 if op == READ else 5]
+    if multiple > 1:
+        return codes[0 if op == READ else 1]
+    return codes[2 if op == READ else 3]

@@ -34,6 +34,9 @@ WAITING_FUNCTION: dict[Stage, str] = {
 """Where a request waits while no thread runs for it: the function that stands behind it in a call chain."""
 
 
+_NO_TIME = [0] * N_STAGES
+
+
 class Request(Subject):
     """One request of a guest, from its arrival in the guest's block layer until the driver completes it.
 
@@ -87,7 +90,7 @@ class Request(Subject):
         self.waiting = Stage.GUEST_QUEUE
         self.carrier = ""
         self.waits_at = ""
-        self.stages = [0] * N_STAGES
+        self.stages: list[int] = _NO_TIME[:]
         self.status = UNFINISHED
         self.error = NO_ERROR
         self.exits = 0

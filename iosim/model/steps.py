@@ -271,7 +271,8 @@ class Run:
     `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `actions` are what the
     others do without time: (op, ns from the begin, access), for constant costs. *poll* is given for a loop that reads
     a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells what a
-    read finds that was broken off. `plan` is where who executes the run keeps how its drawn costs lie.
+    read finds that was broken off. `plan` and `pattern` are where who executes the run keeps how its drawn
+    costs lie, and when it holds the mutex.
     """
 
     __slots__ = (
@@ -281,6 +282,7 @@ class Run:
         "exits",
         "hold_ns",
         "irq_lines",
+        "pattern",
         "plan",
         "poll",
         "segments",
@@ -292,9 +294,10 @@ class Run:
     )
 
     def __init__(self, segments: Sequence[Segment], poll: Callable[[], int] | None = None) -> None:
-        self.segments = tuple(segments)
+        self.segments: tuple[Segment, ...] = tuple(segments)
         self.poll = poll
         self.plan: Any = None
+        self.pattern: Any = None
         self.tails: dict[int, Run] = {}
         self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
@@ -325,7 +328,7 @@ class Run:
                 ]
             start += template.const_ns * n
         self.const_ns = start
-        self.actions = tuple(actions)
+        self.actions: tuple[tuple[Op, int, AccessKind | None], ...] = tuple(actions)
 
     def tail(self, segment: int) -> "Run":
         """Return the run of what remains from *segment* on. Made once."""

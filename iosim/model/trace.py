@@ -117,14 +117,16 @@ class Trace(AnyTrace):
         """Yield up to *n* requests at a time (`AnyTrace.pieces`)."""
         for at in range(0, len(self), n):
             part = slice(at, at + n)
-            times = arrivals(self.times_ns[part], offset_ns, speed)
+            times = divided(self.times_ns[part], speed) + offset_ns
             yield np.column_stack([times, self.ops[part], self.sectors_first[part], self.sectors_count[part]])
 
 
-def arrivals(times_ns: npt.NDArray[np.int64], offset_ns: int, speed: Fraction) -> npt.NDArray[np.int64]:
-    """Return recorded times divided by *speed*, rounded down, and *offset_ns* later."""
-    if speed == 1:
-        return times_ns + offset_ns
+def divided(times_ns: npt.NDArray[np.int64], speed: Fraction) -> npt.NDArray[np.int64]:
+    """Return *times_ns* divided by *speed*, rounded down to whole nanoseconds, all of them below 2^62."""
     faster, slower = speed.numerator, speed.denominator
+    if faster == slower:
+        return times_ns
+    if faster * slower < 1 << 62:
+        return times_ns // faster * slower + times_ns % faster * slower // faster
     # Python's whole numbers: the product may be beyond an int64.
-    return np.array([offset_ns + ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)
+    return np.array([ns * slower // faster for ns in times_ns.tolist()], dtype=np.int64)

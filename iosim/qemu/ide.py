@@ -61,8 +61,8 @@ class IDEDrive:
         """The state of power-on. SET MULTIPLE MODE, which the guest's start sends again, is kept."""
         self.status = READY | SEEK
         self.error = 0
-        self.regs = [0] * 8
-        self.hob = [0] * 8
+        self.regs: list[int] = [0] * 8
+        self.hob: list[int] = [0] * 8
         self.lba48 = False
         self.nsector = 0
         self.position = 0
@@ -366,10 +366,15 @@ class IDEPaths:
         self.set_irq = binder.path("main_loop.ide_set_irq")
         self.timer = binder.path("main_loop.timer")
         self._access: dict[tuple[Reg, bool, int], Path] = {}
+        self._mapped: dict[int, Path] = {}
 
     def map_pages(self, sectors: int) -> Path:
         """Return the cost of mapping the guest's pages of a transfer."""
-        return self._binder.repeated("qemu.dma_map_page", -(-sectors // 8))
+        n = -(-sectors // 8)
+        path = self._mapped.get(n)
+        if path is None:
+            path = self._mapped[n] = self._binder.repeated("qemu.dma_map_page", n)
+        return path
 
     def access(self, register: Reg, write: bool, width: int) -> Path:
         """Return the way from the address space down to the register's function."""

@@ -58,7 +58,7 @@ class MainLoop:
         self._n_timers = 0
         self._polls = False
         self._waker: Subject = thread.own_subject
-        self._lock_wait = (0, 0, 0)
+        self._lock_wait: tuple[int, int, int] = (0, 0, 0)
         self._wake = binder.path("main_loop.wake")
         self._poll = binder.path("main_loop.poll")
         self._dispatch = binder.path("main_loop.dispatch")

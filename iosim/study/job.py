@@ -42,7 +42,7 @@ class Job:
     *name* is for messages; *digest* says what its outcome depends on (`iosim.study.content`). *keep_in* is the folder
     for its whole result, None if only the metrics are wanted; file names of the kept scenario are relative to it, those
     of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics; one for the costs gives
-    which are spent, as metrics named `COST`.
+    which are spent, as metrics named `COST`. *engine* is the one that was chosen where the study was read.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Job:
     folder: Path
     keep_in: Path | None = None
     kind: Kind = "replication"
+    engine: str = "simpy"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ def _prepared(job: Job, locate: Locate) -> tuple[Scenario, TraceReader]:
         data["run"]["slowest"] = 0
         for key in ("window", "log"):
             data["run"].pop(key, None)
+    if job.engine == "simpy":
+        data["run"]["engine"] = "simpy"
     here = scenario_file.check(data, "scenario")
     return here, lambda path, options: _trace(path, options, digests[path])
 

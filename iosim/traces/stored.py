@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from iosim.model.trace import OPS, AnyTrace, arrivals
+from iosim.model.trace import OPS, AnyTrace, divided
 from iosim.traces.table import TraceTable
 
 BATCH_ROWS = 1 << 14
@@ -102,7 +102,7 @@ class StoredTrace(AnyTrace):
             for at in range(0, BATCH_ROWS, n):
                 table = self._batch(number)[at : at + n]
                 if len(table):
-                    times = arrivals(table.times_ns, offset_ns, speed)
+                    times = divided(table.times_ns, speed) + offset_ns
                     yield np.column_stack([times, table.ops, table.sectors_first, table.sectors_count])
 
     def _store(self, table: TraceTable) -> None:

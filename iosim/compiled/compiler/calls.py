@@ -74,6 +74,10 @@ NO_RESULT = {
 }
 
 
+TAKES_KEYWORDS = {"min", "max", "sorted", "dict"}
+"""Built-in functions whose keywords are understood."""
+
+
 class Calls(Loops):
     """Generates the code of calls."""
 
@@ -106,6 +110,8 @@ class Calls(Loops):
         method: Callable[[ast.Call, dict[str, ast.expr]], Val] | None = getattr(self, f"_call_{name}", None)
         if method is None:
             raise CompileError(f"line {node.lineno}: {name}()")
+        if keywords and name not in TAKES_KEYWORDS:
+            raise CompileError(f"line {node.lineno}: keywords of {name}()")
         return method(node, keywords)
 
     def call_live(self, live: Any, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
@@ -140,6 +146,8 @@ class Calls(Loops):
             return self._call_deque(node, keywords)
         if name == "partial":
             return self.make_partial(node, keywords)
+        if keywords:
+            raise CompileError(f"line {node.lineno}: keywords of {ast.unparse(node.func)}()")
         words = [self.word(self.expression(each)) for each in node.args]
         result = self.call_runtime(name, *words)
         return self.from_word(result, INT if name.startswith("rt_bisect") else self.pop_hint(node))
@@ -489,6 +497,8 @@ class Calls(Loops):
             for each in node.args[1:]:
                 result = self.two(name, result, self.expression(each))
             return result
+        if len(node.args) > 1 or set(keywords) - {"key", "default"}:
+            raise CompileError(f"line {node.lineno}: keywords of {name}()")
         return self.extreme_of(name, node, keywords)
 
     def extreme_of(self, name: str, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
@@ -613,6 +623,8 @@ class Calls(Loops):
             self.builder.position_at_end(after)
             return Val(self.builder.load(result.pointer()), "W")
         if isinstance(source, ast.Call) and isinstance(source.func, ast.Name) and source.func.id == "iter":
+            if len(node.args) > 1:
+                raise CompileError(f"line {node.lineno}: default of next(iter())")
             return self.first_of(source.args[0], node)
         generator = self.expression(source)
         if len(node.args) == 1:

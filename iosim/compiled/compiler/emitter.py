@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, INT, Hint
 from iosim.compiled.compiler.infer import Inference
+from iosim.compiled.compiler.narrowing import Known, facts
 from iosim.compiled.compiler.values import (
     DONE,
     DOUBLE,
@@ -24,6 +25,7 @@ from iosim.compiled.compiler.values import (
     word_pointer,
 )
 from iosim.compiled.compiler.world import FunctionInfo
+from iosim.compiled.layout import TRAP_OVERFLOW
 
 if TYPE_CHECKING:
     from iosim.compiled.compiler.program import Program
@@ -46,6 +48,7 @@ class Emitter(Inference, ABC):
         self.info = info
         self.names = info.module.names
         self.slots: dict[str, Slot] = {}
+        self.known = Known()
         self.loops: list[tuple[ir.Block, ir.Block]] = []
         self.stop_handlers: list[tuple[ir.Block, Slot]] = []
         self.builder: Any
@@ -66,6 +69,7 @@ class Emitter(Inference, ABC):
             for each in ast.walk(info.node)
         )
         self.caught: list[Slot] = []
+        self._overflow: ir.Block | None = None
 
     def new_slot(self, name: str, hint: Hint | None) -> Slot:
         """Return a new local variable."""
@@ -102,8 +106,10 @@ class Emitter(Inference, ABC):
         if val.kind == "W":
             return val.value
         if val.kind == "I":
-            shifted = self.builder.shl(val.value, I64(1), flags=("nsw",))
-            return self.builder.or_(shifted, I64(1))
+            if isinstance(val.value, ir.Constant):
+                return I64(tag(val.value.constant))
+            doubled = self.without_overflow(self.builder.sadd_with_overflow(val.value, val.value))
+            return self.builder.or_(doubled, I64(1))
         if val.kind == "B":
             return self.builder.select(val.value, I64(3), I64(1))
         bits = self.builder.bitcast(val.value, I64)
@@ -113,6 +119,9 @@ class Emitter(Inference, ABC):
         """Return the value of a word of which *hint* is known."""
         if hint is not None and not hint.optional:
             if hint.kind == "int":
+                if self.program.checks:
+                    odd = self.builder.trunc(word, I1)
+                    self.trap_unless(odd, self.info.node, "a value is not an int of 63 bits")
                 return Val(self.builder.ashr(word, I64(1)), "I", INT)
             if hint.kind == "bool":
                 return Val(self.builder.icmp_signed("==", word, I64(3)), "B", BOOL)
@@ -184,6 +193,18 @@ class Emitter(Inference, ABC):
         self.trap(node, what)
         self.builder.position_at_end(good)
 
+    def without_overflow(self, pair: ir.Value) -> ir.Value:
+        """Return the result of arithmetic that LLVM gives with a bit for overflow, which ends the program."""
+        if self._overflow is None:
+            self._overflow = self.block("overflow")
+            builder = ir.IRBuilder(self._overflow)
+            builder.call(self.program.trap_function, [I64(TRAP_OVERFLOW)])
+            builder.unreachable()
+        good = self.block("fits")
+        self.builder.cbranch(self.builder.extract_value(pair, 1), self._overflow, good)
+        self.builder.position_at_end(good)
+        return self.builder.extract_value(pair, 0)
+
     def block(self, name: str) -> ir.Block:
         """Return a new block."""
         return self.builder.function.append_basic_block(name)
@@ -225,6 +246,7 @@ class Emitter(Inference, ABC):
     def condition(self, test: ast.expr, then: ir.Block, otherwise: ir.Block) -> None:
         """Branch on the truth of an expression."""
         if isinstance(test, ast.BoolOp):
+            before = self.known.copy()
             for part in test.values[:-1]:
                 following = self.block("next")
                 if isinstance(test.op, ast.And):
@@ -232,12 +254,18 @@ class Emitter(Inference, ABC):
                 else:
                     self.condition(part, then, following)
                 self.builder.position_at_end(following)
+                self.learn(part, isinstance(test.op, ast.And))
             self.condition(test.values[-1], then, otherwise)
+            self.known = before.without(test)
             return
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             self.condition(test.operand, otherwise, then)
             return
         self.builder.cbranch(self.truth(self.expression(test)), then, otherwise)
+
+    def learn(self, test: ast.expr, truth: bool) -> None:
+        """Here *test* has come out as *truth*."""
+        self.known.hints.update(facts(self, test, truth))
 
     @staticmethod
     def constant_condition(test: ast.expr) -> bool | None:

@@ -96,7 +96,7 @@ class Expressions(Calls):
         """Return the value of a name."""
         if name in self.slots:
             slot = self.slots[name]
-            return self.from_word(self.builder.load(slot.pointer()), slot.hint)
+            return self.from_word(self.builder.load(slot.pointer()), self.known.hints.get(name, slot.hint))
         if name in self.captured:
             position = list(self.captured).index(name)
             return self.from_word(self.load(self.environment, 2 + position), self.captured[name])
@@ -191,18 +191,18 @@ class Expressions(Calls):
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
             x, y = self.integer(left), self.integer(right)
-            simple = {
-                ast.Add: b.add,
-                ast.Sub: b.sub,
-                ast.Mult: b.mul,
-                ast.BitAnd: b.and_,
-                ast.BitOr: b.or_,
-                ast.BitXor: b.xor,
-                ast.LShift: b.shl,
-                ast.RShift: b.ashr,
+            checked = {
+                ast.Add: b.sadd_with_overflow,
+                ast.Sub: b.ssub_with_overflow,
+                ast.Mult: b.smul_with_overflow,
             }
+            if type(operator) in checked:
+                return Val(self.without_overflow(checked[type(operator)](x, y)), "I", INT)
+            simple = {ast.BitAnd: b.and_, ast.BitOr: b.or_, ast.BitXor: b.xor}
             if type(operator) in simple:
                 return Val(simple[type(operator)](x, y), "I", INT)
+            if isinstance(operator, ast.LShift | ast.RShift):
+                return Val(self.shift(operator, x, y, node), "I", INT)
             if isinstance(operator, ast.FloorDiv):
                 return Val(self.floor_divide(x, y, node), "I", INT)
             if isinstance(operator, ast.Mod):
@@ -236,6 +236,20 @@ class Expressions(Calls):
             hint = INT
         return self.from_word(word, hint)
 
+    def shift(self, operator: ast.operator, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
+        """Return a raw integer shifted by *y* bits."""
+        b = self.builder
+        if isinstance(operator, ast.RShift):
+            if not isinstance(y, ir.Constant):
+                self.trap_unless(b.icmp_signed(">=", y, I64(0)), node, "a negative shift")
+                y = b.select(b.icmp_signed("<", y, I64(63)), y, I64(63))
+            return b.ashr(x, y)
+        if not isinstance(y, ir.Constant):
+            self.trap_unless(b.icmp_unsigned("<", y, I64(63)), node, "a shift by less than 0 or more than 62 bits")
+        shifted = b.shl(x, y)
+        self.trap_unless(b.icmp_signed("==", b.ashr(shifted, y), x), node, "an integer does not fit 63 bits")
+        return shifted
+
     def floor_divide(self, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
         """Return the quotient of two raw integers, rounded down."""
         b = self.builder
@@ -265,6 +279,7 @@ class Expressions(Calls):
     def _get_BoolOp(self, node: ast.BoolOp) -> Val:
         b = self.builder
         hint = self.infer(node)
+        before = self.known.copy()
         end = self.block("endbool")
         results: list[tuple[ir.Value, ir.Block]] = []
         for position, part in enumerate(node.values):
@@ -283,7 +298,9 @@ class Expressions(Calls):
             else:
                 b.cbranch(truth, end, following)
             b.position_at_end(following)
+            self.learn(part, isinstance(node.op, ast.And))
         b.position_at_end(end)
+        self.known = before.without(node)
         phi = b.phi(I64)
         for word, block in results:
             phi.add_incoming(word, block)
@@ -294,8 +311,11 @@ class Expressions(Calls):
         self.condition(node.test, then, otherwise)
         words, blocks, hints, kinds = [], [], [], []
         values = []
-        for block, part in ((then, node.body), (otherwise, node.orelse)):
+        before = self.known.copy()
+        for block, part, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
             self.builder.position_at_end(block)
+            self.known = before.copy()
+            self.learn(node.test, truth)
             value = self.expression(part)
             values.append(value)
             kinds.append(value.kind)
@@ -304,6 +324,7 @@ class Expressions(Calls):
             blocks.append(self.builder.block)
             self.builder.branch(end)
         self.builder.position_at_end(end)
+        self.known = before.without(node)
         phi = self.builder.phi(I64)
         for word, block in zip(words, blocks, strict=True):
             phi.add_incoming(word, block)
@@ -510,8 +531,10 @@ class Expressions(Calls):
         """Generate the loops of a comprehension, with *run* innermost."""
         first, rest = generators[0], generators[1:]
         saved = {}
+        before = self.known.copy()
         for name in (n.id for n in ast.walk(first.target) if isinstance(n, ast.Name)):
             saved[name] = self.slots.get(name)
+            self.known.forget(name)
         after = self.block("endcomp")
 
         def inside() -> None:
@@ -528,6 +551,7 @@ class Expressions(Calls):
         # The source is evaluated before its targets exist.
         self.iterate(first.iter, NewBind(self, first.target, hint), inside, after, after)
         self.builder.position_at_end(after)
+        self.known = before
         for name, slot in saved.items():
             if slot is not None:
                 self.slots[name] = slot

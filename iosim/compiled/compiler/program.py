@@ -830,6 +830,15 @@ class Program:
         b.store(top, word_pointer(b, got, FRAME_PARENT))
         b.branch(loop)
         b.position_at_end(empty)
+        header = b.load(value_pointer(b, got))
+        is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
+        is_empty = b.and_(is_tuple, b.icmp_signed("==", b.lshr(header, I64(layout.SIZE_SHIFT)), I64(1)))
+        nothing, something = function.append_basic_block("passed"), function.append_basic_block("something")
+        b.cbranch(is_empty, nothing, something)
+        b.position_at_end(something)
+        b.call(self.trap_function, [I64(self.trap(None, 0, "yield from what is no generator"))])
+        b.unreachable()
+        b.position_at_end(nothing)
         b.branch(loop)
         # An exception has left the frame `gone`; or (throw) it is to be raised where the frame `at` waits.
         b.position_at_end(unwind)
@@ -862,7 +871,7 @@ class Program:
             (parent, got, up),
             (got, I64(0), is_frame),
             (got, I64(0), called_new),
-            (top, I64(0), empty),
+            (top, I64(0), nothing),
             (at, I64(0), catching),
         ):
             top.add_incoming(value, block)

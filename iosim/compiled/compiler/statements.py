@@ -147,9 +147,9 @@ class FunctionCode(Expressions):
         test = node.test
         trivial = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
         trivial |= isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
-        if trivial:
-            return
-        self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
+        if not trivial:
+            self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
+        self.learn(test, True)
 
     def _do_Raise(self, node: ast.Raise) -> None:
         if node.exc is None and self.caught:
@@ -175,6 +175,15 @@ class FunctionCode(Expressions):
         value = self.expression(node.value, self.wanted(node.targets[0]))
         for target_ in node.targets:
             self.assign(target_, value)
+        self._note_type(node)
+
+    def _note_type(self, node: ast.Assign) -> None:
+        """`kind = type(step)`: tests of one say something about the other."""
+        target, call = node.targets[0], node.value
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "type":
+            return
+        if isinstance(target, ast.Name) and isinstance(call.args[0], ast.Name):
+            self.known.types[target.id] = call.args[0].id
 
     def wanted(self, target: ast.expr) -> Hint | None:
         """Return what is assigned to a target, as far as it is known."""
@@ -204,7 +213,7 @@ class FunctionCode(Expressions):
     def augmented(self, node: ast.AugAssign, old: Val) -> Val:
         """Return the new value of an augmented assignment."""
         if isinstance(node.op, ast.Add) and old.hint is not None and old.hint.kind == "list":
-            added = self.expression(node.value)
+            added = self.materialised(node.value)
             self.call_runtime("rt_list_extend", self.word(old), self.word(added))
             return old
         if old.hint is not None and old.hint.kind == "set":
@@ -215,6 +224,8 @@ class FunctionCode(Expressions):
         """Assign to a target of any kind."""
         if isinstance(target, ast.Name):
             self.builder.store(self.word(value), self.slots[target.id].pointer())
+            self.known.forget(target.id)
+            self.known.assign(target.id, self.slots[target.id].hint, value.hint)
         elif isinstance(target, ast.Attribute):
             self.set_attribute(self.expression(target.value), target.attr, value, target)
         elif isinstance(target, ast.Subscript):
@@ -272,17 +283,22 @@ class FunctionCode(Expressions):
             return
         then, otherwise, end = self.block("then"), self.block("else"), self.block("endif")
         self.condition(node.test, then, otherwise)
-        self.builder.position_at_end(then)
-        self.body(node.body)
-        if not self.builder.block.is_terminated:
-            self.builder.branch(end)
-        self.builder.position_at_end(otherwise)
-        self.body(node.orelse)
-        if not self.builder.block.is_terminated:
-            self.builder.branch(end)
+        before = self.known.copy()
+        ways = []
+        for block, statements, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
+            self.builder.position_at_end(block)
+            self.known = before.copy()
+            self.learn(node.test, truth)
+            self.body(statements)
+            if not self.builder.block.is_terminated:
+                self.builder.branch(end)
+                ways.append(self.known)
         self.builder.position_at_end(end)
+        self.known = ways[0].common(ways[-1]) if ways else before
 
     def _do_While(self, node: ast.While) -> None:
+        self.known = self.known.without(node)
+        around = self.known.copy()
         head, inside, after = self.block("while"), self.block("do"), self.block("done")
         otherwise = self.block("whileelse") if node.orelse else after
         self.builder.branch(head)
@@ -292,9 +308,11 @@ class FunctionCode(Expressions):
         else:
             self.condition(node.test, inside, otherwise)
         self.builder.position_at_end(inside)
+        self.learn(node.test, True)
         self.loops.append((head, after))
         self.body(node.body)
         self.loops.pop()
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(head)
         if node.orelse:
@@ -324,11 +342,14 @@ class FunctionCode(Expressions):
     def _do_For(self, node: ast.For) -> None:
         after = self.block("endfor")
         otherwise = self.block("forelse") if node.orelse else after
+        self.known = self.known.without(node)
+        around = self.known.copy()
 
         def run() -> None:
             self.body(node.body)
 
         self.iterate(node.iter, Bind(self, node.target), run, otherwise, after)
+        self.known = around
         if node.orelse:
             self.builder.position_at_end(otherwise)
             self.body(node.orelse)
@@ -347,6 +368,8 @@ class FunctionCode(Expressions):
         if not (isinstance(handler.type, ast.Name) and handler.type.id == "StopIteration"):
             raise CompileError(f"line {node.lineno}: except {ast.unparse(handler.type) if handler.type else ''}")
         stopped, after = self.block("stopped"), self.block("endtry")
+        self.known = self.known.without(node)
+        around = self.known.copy()
         slot = self.hidden()
         self.stop_handlers.append((stopped, slot))
         if handler.name is not None:
@@ -357,7 +380,9 @@ class FunctionCode(Expressions):
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(stopped)
+        self.known = around.copy()
         self.body(handler.body)
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)
@@ -369,6 +394,8 @@ class FunctionCode(Expressions):
         assert isinstance(handler.type, ast.Name)
         self.info.catches = True
         caught, after = self.block("caught"), self.block("endtry")
+        self.known = self.known.without(node)
+        around = self.known.copy()
         info = self.world.class_of(self.names[handler.type.id])
         slot = self.hidden(Hint("object", (), info))
         self.handlers.append((caught, slot))
@@ -379,9 +406,11 @@ class FunctionCode(Expressions):
         self.builder.position_at_end(caught)
         if handler.name is not None:
             self.slots[handler.name] = slot
+        self.known = around.copy()
         self.caught.append(slot)
         self.body(handler.body)
         self.caught.pop()
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from iosim.compiled.twins.drawing import DrawPlan
 from iosim.compiled.twins.runs import from_access, hold_pattern, holds
 from iosim.host import account
 from iosim.model.steps import Op, Run, Segment, Template
@@ -45,26 +46,24 @@ class Account(account.Account):
             self.tracer.whole_run(run, begin_ns)
         if run.hold_ns:
             assert self.bql is not None
-            pattern: Any = self._holds.get(run)
+            pattern: Any = run.pattern
             if pattern is None:
                 pattern = hold_pattern(run.segments)
-                self._holds[run] = pattern
+                run.pattern = pattern
             self.bql.held.add_pattern(pattern, begin_ns)
         for op, offset, kind in run.actions:
             self._did(op, begin_ns + offset, kind)
 
     def _settle_drawn(self, progress: Any, begin_ns: int) -> None:
         run: Run = progress.run
-        plan = progress.plan
+        plan: Any = progress.plan
         drawn: Any = progress.drawn
         assert plan is not None
         assert drawn is not None
         end: int = begin_ns + progress.remaining_ns()
         request = self.request
+        hold_ns: int = plan.spent(drawn, None if request is None else request.stages)
         if request is not None:
-            sums: list[int] = plan.stage_sums(drawn)
-            for stage in range(len(sums)):
-                request.stages[stage] += sums[stage]
             request.mark_ns = end
             if request.log is not None:
                 request.log.append((begin_ns, self.name, run, drawn))
@@ -77,17 +76,30 @@ class Account(account.Account):
         if not run.takes_lock:
             return
         assert self.bql is not None
-        if self.bql.held.add_within(begin_ns, end, plan.hold_ns(drawn)):
-            return
+        if not self.bql.held.add_within(begin_ns, end, hold_ns):
+            self._hold_drawn(plan, drawn, begin_ns)
+
+    def _hold_drawn(self, plan: DrawPlan, drawn: list[int], begin_ns: int) -> None:
+        assert self.bql is not None
+        held: Any = self.bql.held
         start = begin_ns
-        draws = progress.draws
-        for index, first, n, total in progress.parts():
-            template = run.segments[index].template
-            part = None if draws is None else draws[index]
-            if part is not None:
-                part = from_access(template, part, first)
-            self._hold(template, part, n, start)
-            start += total
+        at = 0
+        for segment in plan.segments:
+            width = len(segment.columns)
+            for _ in range(segment.n):
+                end: int = start + segment.access_const_ns
+                area: int = segment.hold_const_ns
+                for index in range(width):
+                    ns: int = drawn[at + index]
+                    end += ns
+                    if segment.columns[index].in_hold:
+                        area += ns
+                template: Template = segment.template
+                if template.holds and not held.add_within(start, end, area):
+                    taken, released = holds(template, drawn[at : at + width], 1, start)
+                    held.add_many(taken, released)
+                start = end
+                at += width
 
     def _settle_until(self, progress: Any, begin_ns: int, segment: int, access: int, item: int) -> None:
         start = begin_ns

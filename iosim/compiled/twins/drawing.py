@@ -3,7 +3,8 @@
 from typing import Any
 
 from iosim.compiled.twins.costs import sample
-from iosim.model.draws import Number64, Subject
+from iosim.compiled.twins.durations import Durations
+from iosim.model.draws import Subject
 from iosim.model.stages import N_STAGES
 from iosim.model.steps import Item, Run, Template
 
@@ -11,32 +12,59 @@ from iosim.model.steps import Item, Run, Template
 class Column:
     """A variable item of a segment: its cost at access a is number `first` + a x `step` of the run's draws for it.
 
-    `slot` is the number of the cost among those of the run. `in_exit`: part of the time of an exit; `in_hold`: the
-    mutex is held.
+    `slot` is the number of the cost among those of the run. `in_hold`: the mutex is held.
     """
 
-    __slots__ = ("cost", "first", "in_exit", "in_hold", "slot", "stage", "step")
+    __slots__ = ("cost", "first", "in_hold", "slot", "stage", "step")
 
-    def __init__(self, item: Item, slot: int, first: int, in_exit: bool, in_hold: bool) -> None:
+    def __init__(self, item: Item, slot: int, first: int, in_hold: bool) -> None:
         self.cost: Any = item.cost
         self.stage = int(item.stage)
         self.slot = slot
         self.first = first
         self.step = 0
-        self.in_exit = in_exit
         self.in_hold = in_hold
 
 
 class SegmentPlan:
-    """The columns of one segment; `first_exit` is the number of its first exit among those of the run."""
+    """The columns of one segment.
 
-    __slots__ = ("columns", "const_ns", "first_exit", "n", "whole")
+    Each access has one exit if there are `exits`: `exit_const_ns` and the columns from `exit_from` to before `exit_to`.
+    """
 
-    def __init__(self, template: Template, n: int, first_exit: int) -> None:
+    __slots__ = (
+        "access_const_ns",
+        "columns",
+        "const_ns",
+        "exit_const_ns",
+        "exit_from",
+        "exit_to",
+        "exits",
+        "hold_const_ns",
+        "n",
+        "template",
+        "userspace",
+        "whole",
+    )
+
+    def __init__(self, template: Template, n: int) -> None:
         self.n = n
+        self.template = template
         self.whole = template.whole
+        self.access_const_ns = template.const_ns
         self.const_ns = template.const_ns * n
-        self.first_exit = first_exit
+        self.hold_const_ns = template.hold_ns
+        left, entered = template.exit_range
+        self.exits = entered > 0
+        self.userspace = template.userspace_exits > 0
+        self.exit_const_ns = template.between(left, entered)
+        self.exit_from = 0
+        self.exit_to = 0
+        for column in range(len(template.variable)):
+            if template.variable[column] < left:
+                self.exit_from = column + 1
+            if template.variable[column] < entered:
+                self.exit_to = column + 1
         self.columns: list[Column] = []
 
 
@@ -47,30 +75,25 @@ class DrawPlan:
     """
 
     def __init__(self, run: Run) -> None:
-        self.userspace: list[bool] = []
-        self._segments: list[SegmentPlan] = []
-        self._whats: list[Number64] = []
+        self.segments: list[SegmentPlan] = []
+        self._places: list[int] = []
         self._counts: list[int] = []
-        self._slots: dict[Number64, int] = {}
-        self._exit_const: list[int] = []
+        self._slots: dict[int, int] = {}
         self._stages_const = [0] * N_STAGES
         self._hold_const = 0
         self._last_part = -1
+        self._n_draws = 0
         for index in range(len(run.segments)):
             template, n = run.segments[index]
             if not template.whole:
                 self._last_part = index
             self._add(template, n)
-        self.all_userspace = all(self.userspace)
+        self._blank = [0] * self._n_draws
 
     def _add(self, template: Template, n: int) -> None:
         """Add *n* accesses of *template* behind the others."""
-        segment = SegmentPlan(template, n, len(self._exit_const))
-        self._segments.append(segment)
-        left, entered = template.exit_range
-        if entered:
-            self._exit_const += [template.between(left, entered)] * n
-            self.userspace += [template.userspace_exits > 0] * n
+        segment = SegmentPlan(template, n)
+        self.segments.append(segment)
         self._hold_const += template.hold_ns * n
         held = [False] * len(template.items)
         for lock, unlock in template.holds:
@@ -84,52 +107,62 @@ class DrawPlan:
             if item.cost.ns is not None:
                 self._stages_const[item.stage] += item.cost.ns * n
                 continue
-            slot = self._slot(item.cost.what)
+            slot = self._slot(item.cost.place)
             nth = per_access.get(slot, 0)
             per_access[slot] = nth + 1
-            in_exit = left <= at and at < entered
-            segment.columns.append(Column(item, slot, self._counts[slot] + nth, in_exit, held[at]))
+            segment.columns.append(Column(item, slot, self._counts[slot] + nth, held[at]))
         for column in segment.columns:
             column.step = per_access[column.slot]
         for slot, times in per_access.items():
             self._counts[slot] += times * n
+        self._n_draws += n * len(segment.columns)
 
-    def _slot(self, what: Number64) -> int:
-        """Return the number of the cost that is drawn by *what*."""
-        slot = self._slots.get(what)
+    def _slot(self, place: int) -> int:
+        """Return the number of the cost whose draws are counted at *place*."""
+        slot = self._slots.get(place)
         if slot is None:
-            slot = len(self._whats)
-            self._slots[what] = slot
-            self._whats.append(what)
+            slot = len(self._places)
+            self._slots[place] = slot
+            self._places.append(place)
             self._counts.append(0)
         return slot
 
     def draw(self, subject: Subject) -> list[int]:
         """Return the costs in ns of all drawn items, under the numbers that exit-by-exit execution gives them."""
         first: list[int] = []
-        for slot in range(len(self._whats)):
-            first.append(subject.take(self._whats[slot], self._counts[slot]))
+        for slot in range(len(self._places)):
+            first.append(subject.take(self._places[slot], self._counts[slot]))
         identity = subject.identity
-        drawn: list[int] = []
-        for segment in self._segments:
-            for access in range(segment.n):
-                for column in segment.columns:
-                    k = first[column.slot] + column.first + column.step * access
-                    drawn.append(sample(column.cost, identity, k))
+        drawn: list[int] = self._blank[:]
+        begin = 0
+        for segment in self.segments:
+            columns = segment.columns
+            width = len(columns)
+            for index in range(width):
+                column = columns[index]
+                cost = column.cost
+                k: int = first[column.slot] + column.first
+                step: int = column.step
+                at = begin + index
+                for _ in range(segment.n):
+                    drawn[at] = sample(cost, identity, k)
+                    k += step
+                    at += width
+            begin += segment.n * width
         return drawn
 
     def tail(self, drawn: list[int], segment: int) -> list[int]:
         """Return the part of *drawn* that belongs to *segment* and those behind it."""
         at = 0
         for index in range(segment):
-            at += self._segments[index].n * len(self._segments[index].columns)
+            at += self.segments[index].n * len(self.segments[index].columns)
         return drawn[at:]
 
     def by_segment(self, drawn: list[int]) -> list[list[int] | None]:
         """Return the costs of each segment, access by access; None where nothing is drawn."""
         result: list[list[int] | None] = []
         at = 0
-        for segment in self._segments:
+        for segment in self.segments:
             size = segment.n * len(segment.columns)
             result.append(drawn[at : at + size] if segment.columns else None)
             at += size
@@ -141,7 +174,7 @@ class DrawPlan:
         begin = 0
         at = 0
         for index in range(self._last_part + 1):
-            segment = self._segments[index]
+            segment = self.segments[index]
             size = segment.n * len(segment.columns)
             costs = drawn[at : at + size]
             if not segment.whole:
@@ -150,37 +183,48 @@ class DrawPlan:
             at += size
         return result
 
-    def stage_sums(self, drawn: list[int]) -> list[int]:
-        """Return the ns per stage of the whole run, constant costs included."""
-        sums = self._stages_const[:]
-        at = 0
-        for segment in self._segments:
-            for _ in range(segment.n):
-                for column in segment.columns:
-                    sums[column.stage] += drawn[at]
-                    at += 1
-        return sums
-
-    def exit_ns(self, drawn: list[int]) -> list[int]:
-        """Return the time of each exit, from kvm_exit to kvm_entry."""
-        sums = self._exit_const[:]
-        at = 0
-        for segment in self._segments:
-            for access in range(segment.n):
-                for column in segment.columns:
-                    if column.in_exit:
-                        sums[segment.first_exit + access] += drawn[at]
-                    at += 1
-        return sums
-
-    def hold_ns(self, drawn: list[int]) -> int:
-        """Return how long the mutex is held in all."""
+    def spent(self, drawn: list[int], stages: list[int] | None) -> int:
+        """Add the ns per stage of the whole run to *stages*, if given; return how long the mutex is held in all."""
+        if stages is not None:
+            for stage in range(N_STAGES):
+                stages[stage] += self._stages_const[stage]
         held = self._hold_const
-        at = 0
-        for segment in self._segments:
-            for _ in range(segment.n):
-                for column in segment.columns:
-                    if column.in_hold:
-                        held += drawn[at]
-                    at += 1
+        begin = 0
+        for segment in self.segments:
+            columns = segment.columns
+            width = len(columns)
+            for index in range(width):
+                column = columns[index]
+                total = 0
+                at = begin + index
+                for _ in range(segment.n):
+                    total += drawn[at]
+                    at += width
+                if stages is not None:
+                    stages[column.stage] += total
+                if column.in_hold:
+                    held += total
+            begin += segment.n * width
         return held
+
+    def add_exits(self, drawn: list[int], userspace: Durations, others: Durations) -> None:
+        """Add the time of each exit, from kvm_exit to kvm_entry: of returns to userspace, and of all others."""
+        begin = 0
+        for segment in self.segments:
+            width = len(segment.columns)
+            if segment.exits:
+                durations = userspace if segment.userspace else others
+                low = begin + segment.exit_from
+                high = begin + segment.exit_to
+                for _ in range(segment.n):
+                    ns: int = segment.exit_const_ns
+                    for at in range(low, high):
+                        ns += drawn[at]
+                    durations.add(ns, 1)
+                    low += width
+                    high += width
+            begin += segment.n * width
+
+    def has_exits(self, userspace: bool) -> bool:
+        """Tell whether the run has exits to userspace, or others."""
+        return any(segment.exits and segment.userspace == userspace for segment in self.segments)

@@ -8,7 +8,7 @@ _HALF_MAGNITUDE = 10
 
 
 class Durations:
-    """Durations in ns: `count`, `total_ns`, `min_ns`, `max_ns`, and `buckets`: how many are in each bucket (by index).
+    """Durations in ns: `count`, `total_ns`, `min_ns`, `max_ns`, and `counts`: how many are in each bucket.
 
     There are at most 43008 buckets.
     """
@@ -18,7 +18,7 @@ class Durations:
         self.total_ns = 0
         self.min_ns = 0
         self.max_ns = 0
-        self.buckets: dict[int, int] = {}
+        self.counts: list[int] = []
 
     def add(self, ns: int, n: int) -> None:
         """Add *n* durations of *ns* each."""
@@ -29,7 +29,10 @@ class Durations:
         self.count += n
         self.total_ns += ns * n
         index = bucket_of(min(ns, LONGEST_NS))
-        self.buckets[index] = self.buckets.get(index, 0) + n
+        counts = self.counts
+        while index >= len(counts):
+            counts.append(0)
+        counts[index] += n
 
     def add_array(self, ns: list[int]) -> None:
         """Add each of *ns*."""

@@ -11,12 +11,29 @@ URGENT, NORMAL = 0, 1
 
 
 class Alarm:
-    """What a thread sleeps on. `callbacks` are who is told when it goes off, None once it has."""
+    """What a thread sleeps on. `sleeper` is told when it goes off: a process or a function; `void` once it has."""
 
-    __slots__ = ("callbacks",)
+    __slots__ = ("sleeper", "void")
 
-    def __init__(self, host: "Host") -> None:
-        self.callbacks: list[Any] | None = []
+    def __init__(self, host: "Host | None") -> None:
+        self.sleeper: Any = None
+        self.void = False
+
+    def renew(self) -> None:
+        """It has gone off, and is to be slept on again."""
+        self.sleeper = None
+        self.void = False
+
+    def call(self, function: Any) -> None:
+        """Have *function* called, with the alarm, when it goes off."""
+        self.sleeper = function
+
+    def successor(self) -> "Alarm":
+        """Return a new alarm for who sleeps on this one, which is void from here on."""
+        alarm = Alarm(None)
+        alarm.sleeper = self.sleeper
+        self.void = True
+        return alarm
 
 
 class Host:
@@ -35,7 +52,7 @@ class Host:
     def start(self, process: Any) -> None:
         """Have *process* begin at the present instant."""
         alarm = Alarm(self)
-        alarm.callbacks = [process]
+        alarm.sleeper = process
         self.set_alarm(alarm, self.now_ns, URGENT)
 
     def set_alarm(self, alarm: Alarm, at_ns: int, thread: int) -> None:
@@ -48,7 +65,7 @@ class Host:
         queue = self.queue
         while queue and queue[0][0] <= to_ns:
             head = queue[0]
-            if head[3].callbacks is not None:
+            if not head[3].void:
                 if head[0] < to_ns or head[1] < thread:
                     return False
                 break
@@ -63,15 +80,18 @@ class Host:
         self.set_alarm(Alarm(self), -1, -1)
 
     def run(self, n: int) -> bool:
-        """Run up to *n* events in order; tell whether the run is over: none is left, or `stop` was called."""
+        """Run up to *n* events in order; tell whether the run is over: none is left, or `stop` was called.
+
+        A process goes on until it sleeps on another alarm.
+        """
         queue = self.queue
         for _ in range(n):
             if not queue:
                 return True
             collect_garbage()
-            at, thread, _, alarm = heappop(queue)
-            callbacks = alarm.callbacks
-            if callbacks is None:
+            event: tuple[int, int, int, Alarm] = heappop(queue)
+            at, thread, _, alarm = event
+            if alarm.void:
                 continue
             if self.stopped:
                 return True
@@ -80,19 +100,16 @@ class Host:
                 self.turn = thread
             elif thread > self.turn:
                 self.turn = thread
-            alarm.callbacks = None
-            for callback in callbacks:
-                self._call(callback, alarm)
+            alarm.void = True
+            sleeper = alarm.sleeper
+            if sleeper is None:
+                continue
+            if not is_process(sleeper):
+                sleeper(alarm)
+                continue
+            following: Alarm | None = resume(sleeper)
+            if following is None:
+                self.set_alarm(Alarm(self), self.now_ns, NORMAL)
+            else:
+                following.sleeper = sleeper
         return False
-
-    def _call(self, callback: Any, alarm: Alarm) -> None:
-        """Go on with a process until it sleeps on another alarm, or call a function."""
-        if not is_process(callback):
-            callback(alarm)
-            return
-        following: Alarm | None = resume(callback)
-        if following is None:
-            self.set_alarm(Alarm(self), self.now_ns, NORMAL)
-        else:
-            assert following.callbacks is not None
-            following.callbacks.append(callback)

@@ -16,9 +16,10 @@ class ExitAccount(exits.ExitAccount):
 
     def drawn_run(self, plan: Any, drawn: Any) -> None:
         """All round trips of a run with the drawn costs *drawn*. Not if port accesses are logged."""
-        ns: list[int] = plan.exit_ns(drawn)
-        for index in range(len(ns)):
-            self._durations(_IO, plan.userspace[index]).add(ns[index], 1)
+        spare = Durations()
+        userspace = self._durations(_IO, True) if plan.has_exits(True) else spare
+        others = self._durations(_IO, False) if plan.has_exits(False) else spare
+        plan.add_exits(drawn, userspace, others)
 
     def round_trips(self, template: Template, drawn: Any, n: int, start_ns: int) -> None:
         """*n* round trips of *template*; with constant costs *drawn* is None."""

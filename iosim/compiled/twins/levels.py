@@ -64,7 +64,7 @@ class Level:
         self.since_ns = 0
         self.highest = 0
         self.area = 0
-        self._bins = [0] * MAX_BINS
+        self._bins: list[int] = [0] * MAX_BINS
         self._at = 0
         self._from_ns = 0
         self._until_ns = 0

@@ -13,10 +13,12 @@ class Request(records.Request):
         """Add up `parts`, at the request's end."""
         if not self.parts:
             return
-        stages, exits, userspace_exits, irq_lines = sums.of(tuple(self.parts))
+        added: list[int]
+        added, exits, userspace_exits, irq_lines = sums.of(tuple(self.parts))
         self.parts = []
-        for stage in range(len(stages)):
-            self.stages[stage] += stages[stage]
+        stages = self.stages
+        for stage in range(len(added)):
+            stages[stage] += added[stage]
         self.exits += exits
         self.userspace_exits += userspace_exits
         self.irq_line_ioctls += irq_lines

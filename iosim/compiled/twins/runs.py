@@ -14,6 +14,7 @@ class Progress:
 
     __slots__ = (
         "_draws",
+        "_whole_ns",
         "access",
         "drawn",
         "item",
@@ -29,6 +30,7 @@ class Progress:
     def __init__(self, run: Run, subject: Subject, drawn: list[int] | None = None) -> None:
         self.run = run
         self.subject = subject
+        self._whole_ns = -1
         self.segment = 0
         self.access = 0
         self.item = 0
@@ -93,9 +95,9 @@ class Progress:
     def remaining_ns(self) -> int:
         """Return how long the accesses from here on take, undisturbed."""
         if self.segment == 0 and self.access == 0:
-            if self.drawn is None:
-                return self.run.const_ns
-            return self.run.const_ns + sum(self.drawn)
+            if self._whole_ns < 0:
+                self._whole_ns = self.run.const_ns if self.drawn is None else self.run.const_ns + sum(self.drawn)
+            return self._whole_ns
         remaining = 0
         for _, _, _, total in self.parts():
             remaining += total
@@ -195,7 +197,7 @@ def _give_back(subject: Subject, template: Template, item: int, n: int) -> None:
     for position in template.variable:
         cost = template.items[position].cost
         if position >= item and cost is not None:
-            counts[cost.what] -= n
+            counts[cost.place] -= n
 
 
 def from_access(template: Template, drawn: list[int], first: int) -> list[int]:
