@@ -169,7 +169,7 @@ def run_and_tabulate(
         events=tables.events(raw),
         accesses=tables.accesses(raw),
         summary=summarise(scenario, found, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
-        found=found,
+        found=None if sums is None else found,
     )
 
 
