@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from iosim import engines
 from tests.commandline import run, write_inputs
 from tests.plans import write_path
 from tests.studies import SMALL, STUDY, journal, tables, write_study
@@ -20,6 +21,12 @@ from tests.studies import SMALL, STUDY, journal, tables, write_study
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 120
 MANY = "time_us,op,sector,sectors\n" + "".join(f"{10 * n},W,{n},1\n" for n in range(20_000))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Native code is in the cache, and no test is the first to say that it is made."""
+    engines.prepare()
 
 
 @contextmanager

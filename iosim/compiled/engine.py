@@ -38,6 +38,17 @@ class Engine:
         """Have *stop* called with what is wrong if native code ends itself; it must not return."""
         self._stop = stop
 
+    def leave_alone(self, *kept: object) -> None:
+        """A thread may go on for ever: its code and what else is *kept* stay, also while Python ends.
+
+        What it asks for from now on is not Python's business: the C function pause() puts it to sleep.
+        """
+        pause = ctypes.cast(ctypes.CDLL(None).pause, ctypes.c_void_p).value or 0
+        for handler in ("ask_handler", "trap_handler"):
+            self.globals(handler, 1)[0] = pause
+        for each in (self, *kept):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+
     def function(self, name: str, *kinds: Any) -> Any:
         """Return a function of the native code."""
         address = self._jit.get_function_address(name)

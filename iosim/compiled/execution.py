@@ -1,6 +1,5 @@
 """One run with the compiled engine: the machine goes into native memory, runs, and what it recorded comes back."""
 
-import ctypes
 import threading
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,10 @@ _SHOW_S = 0.1
 _PATIENCE_S = 2.0
 """Seconds that an interrupted run has to come to the end of its slice."""
 
-KNOWN_UNUSED = {"numpy._ArrayFunctionDispatcher", "numpy.ufunc", "re.Pattern"}
+KNOWN_UNUSED = {
+    *("Alarm._defused", "Alarm._ok", "Alarm._value", "Alarm.env"),
+    *("numpy._ArrayFunctionDispatcher", "numpy.ufunc", "re.Pattern"),
+}
 """What machines reach that no compiled function uses."""
 
 
@@ -147,7 +149,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
             done.wait(_PATIENCE_S)
         finally:
             if not done.is_set():
-                _keep_for_ever(engine, image)
+                engine.leave_alone(image)
         raise
     finally:
         engine.on_ask(_nothing)  # Which has no hold of the image.
@@ -160,9 +162,3 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     worker.join()
     if failed:
         raise failed[0]
-
-
-def _keep_for_ever(engine: "Engine", image: Image) -> None:
-    """Keep code and memory that a thread is running in, also while Python ends."""
-    for each in (engine, image):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))

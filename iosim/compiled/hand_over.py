@@ -27,7 +27,7 @@ from iosim.results.sampling import ALL, WHAT
 def twin_of_cost(original: Cost) -> costs.Cost:
     """Return the twin of a cost."""
     table = None if original.ns is not None else original.array.tolist()
-    return costs.Cost(original.key, original.ns, table, original.what)
+    return costs.Cost(original.key, original.ns, table, original.what, original.place)
 
 
 def twin_of_timeline(original: Timeline) -> levels.Timeline:
@@ -166,7 +166,7 @@ def _level(original: Any) -> levels.Level:
 
 
 def _cost(original: Any) -> costs.Cost:
-    twin = costs.Cost(original.key, original.ns, None, original.what)
+    twin = costs.Cost(original.key, original.ns, None, original.what, original.place)
     twin._table = original._array
     return twin
 
