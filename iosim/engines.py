@@ -3,13 +3,13 @@
 import functools
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError, IosimError
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.run import Collector, simulate_with_simpy
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ EXACT_EXITS = 20
 """How many times as long a request takes with `run.exact_exits`, at least."""
 
 
-def choose(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> str:
+def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> str:
     """Return the engine that runs *scenario*: that of `run.engine`, and for `auto` the one that is done sooner.
 
     *traces* are by (number of the VM's table, number of the drive). Where the compiled engine would be sooner and
@@ -50,7 +50,7 @@ def choose(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> str:
     return "simpy"
 
 
-def _is_large(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> bool:
+def _is_large(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> bool:
     requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
     if scenario.run.exact_exits:
         requests *= EXACT_EXITS

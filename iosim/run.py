@@ -1,7 +1,7 @@
 """Running a scenario: the machine is built, runs to its end, and what came of it is collected."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path as FilePath
 
@@ -16,7 +16,7 @@ from iosim.model.draws import Subject
 from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
-from iosim.model.trace import OPS, Trace
+from iosim.model.trace import OPS, AnyTrace
 from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
 from iosim.results.sampling import FunctionSums
 from iosim.results.sums import RequestSums
@@ -200,7 +200,7 @@ def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
 def run_machine(
     scenario: Scenario,
     profile: Profile,
-    traces: dict[tuple[int, int], Trace],
+    traces: Mapping[tuple[int, int], AnyTrace],
     folder: FilePath,
     progress: Progress | None = None,
     execute: Callable[[Machine, Collector], int] = simulate_with_simpy,
@@ -263,10 +263,10 @@ def settle(machine: Machine, collector: Collector) -> None:
     machine.host.timeline.fold()
 
 
-def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tuple[str, int], list[int]]:
+def _counts(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> dict[tuple[str, int], list[int]]:
     """Return how many requests of each of `OPS` each drive's trace has."""
     return {
-        (name, index): np.bincount(traces[at, index].ops, minlength=len(OPS)).tolist()
+        (name, index): traces[at, index].by_op()
         for at, table in enumerate(scenario.vm)
         for name in vm_names(table)
         for index in range(len(table.drive))
@@ -274,7 +274,7 @@ def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tu
 
 
 def build_machine(
-    scenario: Scenario, profile: Profile, traces: dict[tuple[int, int], Trace], folder: FilePath
+    scenario: Scenario, profile: Profile, traces: Mapping[tuple[int, int], AnyTrace], folder: FilePath
 ) -> Machine:
     """Return the machine that `run_machine` would run, with nobody to collect its requests. Raises ScenarioError."""
     return Machine(scenario, profile, traces, folder, Collector({}, scenario, None))

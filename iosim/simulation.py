@@ -1,6 +1,6 @@
 """From a scenario to its result: inputs read and checked, the machine run, tables built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from iosim.model.cost_watch import watched
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario, VmTable
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
 from iosim.results.functions import functions, functions_of_sums
@@ -25,19 +25,21 @@ from iosim.results.statistics import Statistics
 from iosim.results.summary import summarise
 from iosim.results.sums import series_of_sums
 from iosim.run import Progress, build_machine, run_machine
-from iosim.traces import ReadOptions, read_trace
+from iosim.traces import ReadOptions, open_trace
 from iosim.traces.reading import PortDrive
 from iosim.traces.table import check_size
 
-TraceReader = Callable[[Path, ReadOptions], Trace]
+TraceReader = Callable[[Path, ReadOptions], AnyTrace]
 """Path of a trace file, and what is asked of it -> trace. Raises TraceError."""
+Traces = Mapping[tuple[int, int], AnyTrace]
+"""The trace of each drive, by number of the VM's table and number of the drive."""
 
 
 def simulate(
     scenario: Scenario,
     folder: str | Path = ".",
     progress: Progress | None = None,
-    reader: TraceReader = read_trace,
+    reader: TraceReader = open_trace,
     say: engines.Say | None = None,
     rows: bool = True,
 ) -> Result:
@@ -59,7 +61,7 @@ def simulate(
     return result
 
 
-def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> None:
+def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = open_trace) -> None:
     """Raise what `simulate` would raise before its first event: every file is read, the machine built and dropped."""
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
@@ -76,7 +78,7 @@ def engine_of(scenario: Scenario, folder: Path, reader: TraceReader) -> str:
     return engines.choose(scenario, traces)
 
 
-def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> list[str]:
+def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = open_trace) -> list[str]:
     """Return the keys of the costs that a run of *scenario* spends, in the order of the catalogue.
 
     Raises as `simulate` does.
@@ -88,7 +90,7 @@ def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReade
     return [key for key in profile.figures if key in spent]
 
 
-def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, dict[tuple[int, int], Trace]]:
+def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, Traces]:
     profile = costs_of(scenario, folder)
     check_background(scenario)
     return profile, read_traces(scenario, folder, reader)
@@ -118,7 +120,7 @@ def check_background(scenario: Scenario) -> None:
 def run_and_tabulate(
     scenario: Scenario,
     profile: Profile,
-    traces: dict[tuple[int, int], Trace],
+    traces: Traces,
     folder: Path = Path(),
     progress: Progress | None = None,
     say: engines.Say | None = None,
@@ -167,7 +169,7 @@ def run_and_tabulate(
         events=tables.events(raw),
         accesses=tables.accesses(raw),
         summary=summarise(scenario, found, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
-        found=found,
+        found=None if sums is None else found,
     )
 
 
@@ -185,14 +187,16 @@ def trace_options(vm: VmTable, index: int) -> ReadOptions:
     )
 
 
-def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
+def read_traces(
+    scenario: Scenario, folder: Path, reader: TraceReader = open_trace
+) -> Mapping[tuple[int, int], AnyTrace]:
     """Return the trace of each (number of the VM's table, number of the drive), each file read once.
 
     Raises TraceError, also for requests beyond a drive's size, and ScenarioError for a bare-metal guest whose trace
     needs LBA48.
     """
-    read: dict[tuple[Path, ReadOptions], Trace] = {}
-    traces: dict[tuple[int, int], Trace] = {}
+    read: dict[tuple[Path, ReadOptions], AnyTrace] = {}
+    traces: dict[tuple[int, int], AnyTrace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
             wanted = folder / drive.trace, trace_options(vm, index)
@@ -200,7 +204,7 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
-            if len(trace) and int(trace.times_ns[-1]) / drive.speed >= MAX_NS:
+            if trace.last_ns / drive.speed >= MAX_NS:
                 raise ScenarioError(
                     f"{place}.trace_speed must keep the trace shorter than 146 years, got {drive.trace_speed}"
                 )

@@ -131,7 +131,7 @@ def test_many_samples_at_once_equal_the_single_ones() -> None:
     costs = [cost('distribution = "exponential"\nmean = "2us"'), exponential("kvm.fast_pio", 500)]
     subject = draws.Subject(42)
     single = [[drawn.sample(subject) for _ in range(5)] for drawn in costs]
-    assert [subject.take(drawn.what) for drawn in costs] == [5, 5]
+    assert [subject.take(drawn.place) for drawn in costs] == [5, 5]
     whats = np.array([drawn.what for drawn in costs for _ in range(5)], dtype=np.uint64)
     ks = np.array([0, 1, 2, 3, 4] * 2, dtype=np.uint64)
     rows = np.array([0] * 5 + [1] * 5, dtype=np.int64)

@@ -19,6 +19,7 @@ from iosim.machine import Machine
 from iosim.model.costs import Cost
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
+from iosim.model.trace import Trace
 from iosim.results.raw import KeptLog
 from iosim.results.sampling import ALL, WHAT
 
@@ -26,7 +27,7 @@ from iosim.results.sampling import ALL, WHAT
 def twin_of_cost(original: Cost) -> costs.Cost:
     """Return the twin of a cost."""
     table = None if original.ns is not None else original.array.tolist()
-    return costs.Cost(original.key, original.ns, table, original.what)
+    return costs.Cost(original.key, original.ns, table, original.what, original.place)
 
 
 def twin_of_timeline(original: Timeline) -> levels.Timeline:
@@ -133,6 +134,7 @@ def converters() -> dict[type, Callable[[Any], Any]]:
         Level: _level,
         Cost: _cost,
         collecting.Collector: _collector,
+        Trace: _trace,
     }
 
 
@@ -164,9 +166,13 @@ def _level(original: Any) -> levels.Level:
 
 
 def _cost(original: Any) -> costs.Cost:
-    twin = costs.Cost(original.key, original.ns, None, original.what)
+    twin = costs.Cost(original.key, original.ns, None, original.what, original.place)
     twin._table = original._array
     return twin
+
+
+def _trace(original: Any) -> requests.Trace:
+    return requests.Trace(original.ops, original.sectors_first, original.sectors_count)
 
 
 def _collector(original: Any) -> requests.Collector:
@@ -244,6 +250,8 @@ def give_back_machine(image: Image, machine: Machine) -> None:
         for vcpu in vm.qemu.vcpus:
             times = image.read(vcpu.account, "times")
             vcpu.account.times = {(reason, bool(userspace)): each for (reason, userspace), each in times.items()}
+        for replay in vm.replays.values():
+            replay.counts = image.read(replay, "counts")
         if vm.log is not None:
             rows = image.rows(image.word_in(vm.log, "rows"), 8).tolist()
             vm.log.rows = [(*row[:5], bool(row[5]), *row[6:]) for row in rows]

@@ -307,7 +307,7 @@ class Image:
         assert frame is not None
         locals_ = frame.f_locals
         name = obj.gi_code.co_qualname
-        if name == "Trace.rows":
+        if name == "AnyTrace.rows":
             block = np.zeros(4 * PIECE, dtype=np.int64)
             arguments = [len(self.traces), block]
             pieces = locals_["self"].pieces(locals_["offset_ns"], locals_["speed"], PIECE)

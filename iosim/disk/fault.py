@@ -35,18 +35,19 @@ class Faults:
     """The faults of the disk *name*. A draw belongs to whoever asks, as all draws do."""
 
     def __init__(self, name: str, faults: tuple[Fault, ...]) -> None:
-        self._faults: list[tuple[Fault, draws.Number64]] = [
-            (fault, draws.name_hash(f"disk.{name}.fault.{k}")) for k, fault in enumerate(faults)
+        whats = [draws.name_hash(f"disk.{name}.fault.{k}") for k in range(len(faults))]
+        self._faults: list[tuple[Fault, draws.Number64, int]] = [
+            (fault, what, draws.place(what)) for fault, what in zip(faults, whats, strict=True)
         ]
 
     def ret(self, job: Any, now_ns: int) -> int:
         """Return 0, or the negative errno of the first fault that *job* meets."""
-        for fault, what in self._faults:
+        for fault, what, place in self._faults:
             if not fault.hits(job.op, job.sector, job.sectors, now_ns):
                 continue
             if fault.share < 1 << 32:
                 assert job.subject is not None
-                if draws.draw(job.subject.identity, what, job.subject.take(what)) >> 32 >= fault.share:
+                if draws.draw(job.subject.identity, what, job.subject.take(place)) >> 32 >= fault.share:
                     continue
             return -fault.errno
         return 0

@@ -82,6 +82,7 @@ class Disk:
         self._n_arrived = 0
         self._n_busy = 0
         self._what = draws.name_hash(f"disk.{name}")
+        self._place = draws.place(self._what)
         self._carrier = f"disk {name}"
         self.busy = Level(host.timeline, f"disk {name}:busy")
         self.queue = Level(host.timeline, f"disk {name}:queue")
@@ -178,6 +179,6 @@ class Disk:
         number = 0
         if self.model.draws:
             assert job.subject is not None
-            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._what)) >> 32
+            number = draws.draw(job.subject.identity, self._what, job.subject.take(self._place)) >> 32
         service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
         return now + service_ns

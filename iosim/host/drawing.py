@@ -68,7 +68,7 @@ class DrawPlan:
                 )
             for slot, times in per_access.items():
                 counts[slot] += times * n
-        self._counts = [(cost.what, count) for cost, count in zip(costs, counts, strict=True)]
+        self._counts = [(cost.place, count) for cost, count in zip(costs, counts, strict=True)]
         self._tables = CostTables(costs)
         self._slot, local, self._stage, self._exit, held_ = self._in_order(columns)
         self._local = local.astype(np.uint64)
@@ -93,7 +93,7 @@ class DrawPlan:
 
     def draw(self, subject: Subject) -> Int64Array:
         """Return the costs in ns of all drawn items, under the numbers that exit-by-exit execution gives them."""
-        first = np.array([subject.take(what, n) for what, n in self._counts], dtype=np.uint64)
+        first = np.array([subject.take(place, n) for place, n in self._counts], dtype=np.uint64)
         return self._tables.sample(subject.identity, self._what, self._local + first[self._slot], self._slot)
 
     def tail(self, drawn: Int64Array, segment: int) -> Int64Array:

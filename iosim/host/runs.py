@@ -120,8 +120,8 @@ class Progress:
         """Return the draws of accesses that will not be executed: a poll that ended early."""
         template, n = self.run.segments[self.segment]
         assert len(self.run.segments) == 1
-        for what, per_access in _draws_per_access(template).items():
-            self.subject.counts[what] -= per_access * (n - self.access)
+        for place, per_access in _draws_per_access(template).items():
+            self.subject.counts[place] -= per_access * (n - self.access)
 
     def give_back_from(self, item: int) -> None:
         """Return the draws of the present access from *item* on, and of all accesses behind it."""
@@ -130,13 +130,13 @@ class Progress:
         for position in template.variable:
             cost = template.items[position].cost
             if position >= item and cost is not None:
-                counts[cost.what] -= 1
+                counts[cost.place] -= 1
         for index in range(self.segment, len(self.run.segments)):
             behind, n = self.run.segments[index]
             if index == self.segment:
                 n -= self.access + 1
-            for what, per_access in _draws_per_access(behind).items():
-                counts[what] -= per_access * n
+            for place, per_access in _draws_per_access(behind).items():
+                counts[place] -= per_access * n
 
     def begin_rest(self) -> "Progress":
         """Return the position behind the present access; what is drawn there is drawn anew."""
@@ -154,7 +154,7 @@ class Progress:
         for position in template.variable:
             cost = template.items[position].cost
             if position >= first and cost is not None:
-                self.subject.counts[cost.what] -= 1
+                self.subject.counts[cost.place] -= 1
 
     def find(self, offset_ns: int, inclusive: bool) -> tuple[int, int, int, int]:
         """Return (segment, access, item, start of the item) of the cost under way *offset_ns* after this position.
@@ -240,12 +240,12 @@ def hold_pattern(segments: Sequence[Segment]) -> Pattern:
 
 
 def _draws_per_access(template: Template) -> dict[int, int]:
-    """Return how many draws one access makes for each cost (by its `what`)."""
+    """Return how many draws one access makes for each cost (by its `place`)."""
     per_access: dict[int, int] = {}
     for position in template.variable:
         cost = template.items[position].cost
         assert cost is not None
-        per_access[cost.what] = per_access.get(cost.what, 0) + 1
+        per_access[cost.place] = per_access.get(cost.place, 0) + 1
     return per_access
 
 

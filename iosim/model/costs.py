@@ -42,13 +42,17 @@ KINDS = {
 
 
 class Cost:
-    """A cost in nanoseconds: `ns` if it is constant, otherwise None and a quantile table to sample from."""
+    """A cost in nanoseconds: `ns` if it is constant, otherwise None and a quantile table to sample from.
 
-    __slots__ = ("_array", "_table", "key", "ns", "what")
+    `place` is that of `what` it is drawn for (`iosim.model.draws.place`), -1 if it is constant.
+    """
+
+    __slots__ = ("_array", "_table", "key", "ns", "place", "what")
 
     def __init__(self, key: str, ns: int | None, table: Int64Array | None = None) -> None:
         self.key = key
         self.what = draws.name_hash(key)
+        self.place = draws.place(self.what) if ns is None else -1
         self.ns = ns
         self._array = table
         self._table: list[int] = [] if table is None else table.tolist()
@@ -57,7 +61,7 @@ class Cost:
         """Return the next cost in ns that *subject* draws for this key."""
         if self.ns is not None:
             return self.ns
-        number = draws.draw(subject.identity, self.what, subject.take(self.what))
+        number = draws.draw(subject.identity, self.what, subject.take(self.place))
         index = number >> _INDEX_SHIFT
         low = self._table[index]
         return low + (

@@ -44,6 +44,20 @@ def identity(of: Number64, sequence: int) -> Number64:
     return mix((of + sequence * _GOLDEN) & _MASK)
 
 
+def place(what: Number64) -> int:
+    """Return the place of *what* among all that has been drawn for in this process: the next one if it is new."""
+    found = _PLACES.get(what)
+    if found is None:
+        found = _PLACES[what] = len(_PLACES)
+        _NOTHING_DRAWN.append(0)
+    return found
+
+
+_PLACES: dict[Number64, int] = {}
+_NOTHING_DRAWN: list[int] = []
+"""The counts of a subject that has drawn nothing: as many as there are places."""
+
+
 def draw(identity_hash: Number64, what: Number64, k: int) -> Number64:
     """Return the *k*-th 64-bit number that this identity draws for *what* (a `name_hash`)."""
     return mix(identity_hash ^ mix((what + k * _GOLDEN) & _MASK))
@@ -65,17 +79,23 @@ def _mix_many(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 class Subject:
     """Who draws: a request, or a thread for work that belongs to no request.
 
-    Each (subject, what) has its own count k, so that a change of one cost does not shift the draws of another.
+    Each (subject, what) has its own count k, so that a change of one cost does not shift the draws of another. `counts`
+    are by the `place` of what is drawn for; there are none until something is drawn.
     """
 
     __slots__ = ("counts", "identity")
 
     def __init__(self, identity_hash: Number64) -> None:
         self.identity = identity_hash
-        self.counts: dict[Number64, int] = {}
+        self.counts: list[int] = []
 
-    def take(self, what: Number64, n: int = 1) -> int:
-        """Return the count from which the next *n* draws for *what* are numbered."""
-        first = self.counts.get(what, 0)
-        self.counts[what] = first + n
+    def take(self, place: int, n: int = 1) -> int:
+        """Return the count from which the next *n* draws for what has this `place` are numbered."""
+        counts = self.counts
+        if place >= len(counts):
+            counts.extend(_NOTHING_DRAWN[len(counts) :])
+            while place >= len(counts):
+                counts.append(0)
+        first = counts[place]
+        counts[place] = first + n
         return first

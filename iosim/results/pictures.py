@@ -8,13 +8,12 @@ import numpy as np
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
+from iosim.results.result import Result, SummaryResult
 from iosim.results.summary import counted, is_resolved
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from iosim.results.result import Result
 
 MARKED = {"50": "o", "90": "s", "99": "D", "99.9": "^"}
 """The percentiles that are marked on the curve, and how."""
@@ -44,13 +43,13 @@ COLOURS = {
 _MAX_POINTS = 4000
 
 
-def draw(result: "Result", folder: Path) -> None:
+def draw(result: Result, folder: Path) -> None:
     """Draw both pictures into *folder*; without requests only that of the stages."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     paints = {"latency.png": _latency, "stages.png": _stages}
-    if result.found is not None:
+    if isinstance(result, SummaryResult):
         del paints["latency.png"]
     for name, paint in paints.items():
         figure, axes = pyplot.subplots(figsize=(10, 5), dpi=110, layout="constrained")
@@ -59,7 +58,7 @@ def draw(result: "Result", folder: Path) -> None:
         pyplot.close(figure)
 
 
-def _latency(result: "Result", axes: "Axes") -> None:
+def _latency(result: Result, axes: "Axes") -> None:
     """Draw the cumulative distribution of the latency, with percentiles marked, and that of each operation."""
     table = counted(result.requests)
     if table.empty:
@@ -112,7 +111,7 @@ def _ticks(latency: "pd.Series[int]") -> tuple[float, ...]:
     return (1, 2, 5) if decades < 3 else (1,)
 
 
-def _stages(result: "Result", axes: "Axes") -> None:
+def _stages(result: Result, axes: "Axes") -> None:
     """Draw the mean time of each stage as a bar, in the order of the path, with its share."""
     found = result.statistics()
     if not found.counted:

@@ -18,13 +18,13 @@ import pandas as pd
 from iosim import scenario_file
 from iosim.model.errors import FaultError, IosimError, StudyError
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.results import result as results
 from iosim.results.result import Result
 from iosim.simulation import TraceReader, simulate, spent_costs
 from iosim.study.content import InputFile, environment
 from iosim.study.metrics import Measured, batches, latencies, measure
-from iosim.traces import ReadOptions, read_trace
+from iosim.traces import ReadOptions, open_trace
 
 Kind: TypeAlias = Literal["replication", "pilot", "costs"]
 COST = "cost"
@@ -157,9 +157,9 @@ def _not_traces(scenario: Scenario) -> Sequence[str]:
 
 
 @lru_cache(maxsize=32)
-def _trace(path: Path, options: ReadOptions, digest: str) -> Trace:
+def _trace(path: Path, options: ReadOptions, digest: str) -> AnyTrace:
     """Return the trace in *path*; the last few stay in memory, as the points of a study share them."""
-    trace = read_trace(path, options)
+    trace = open_trace(path, options)
     if trace.sha256 != digest:
         raise changed(path)
     return trace

@@ -7,7 +7,9 @@ from iosim.compiled import native
 from iosim.compiled.compiler.hints import BOOL, INT
 from iosim.compiled.compiler.values import I64, YIELDED, Val
 from iosim.compiled.layout import CLASS_MASK
+from iosim.compiled.objects import ITEM_GETTER
 from iosim.compiled.twins import costs
+from iosim.guest import access
 from iosim.model import draws
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
         draws.name_hash: _name_hash,
         draws.source: _source,
         costs.sample: _sample,
+        access.picker: _picker,
     }
 
 
@@ -99,6 +102,10 @@ def _sample(code: "Emitter", arguments: list[Val]) -> Val:
     table, what = code.load(cost, info.attributes["_table"]), code.load(cost, info.attributes["what"])
     word = code.call_runtime("rt_sample", table, what, code.word(arguments[1]), code.word(arguments[2]))
     return code.from_word(word, INT)
+
+
+def _picker(code: "Emitter", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_item_getter", I64(ITEM_GETTER), code.word(arguments[0])), "W")
 
 
 def _name_hash(code: "Emitter", arguments: list[Val]) -> Val:

@@ -14,14 +14,15 @@ _FRACTION_MASK = (1 << _FRACTION_BITS) - 1
 class Cost:
     """A cost in nanoseconds: `ns` if it is constant, otherwise None and a quantile table to sample from.
 
-    `what` is what a drawn cost is drawn by; those that are made during a run are constant and have none.
+    `what` and `place` are what a drawn cost is drawn by; those that are made during a run are constant and have none.
     """
 
-    __slots__ = ("_table", "key", "ns", "what")
+    __slots__ = ("_table", "key", "ns", "place", "what")
 
-    def __init__(self, key: str, ns: int | None, table: Any = None, what: Number64 = 0) -> None:
+    def __init__(self, key: str, ns: int | None, table: Any = None, what: Number64 = 0, place: int = -1) -> None:
         self.key = key
         self.what = what
+        self.place = place
         self.ns = ns
         self._table: Any = table
 
@@ -29,7 +30,7 @@ class Cost:
         """Return the next cost in ns that *subject* draws for this key."""
         if self.ns is not None:
             return self.ns
-        return sample(self, subject.identity, subject.take(self.what))
+        return sample(self, subject.identity, subject.take(self.place))
 
 
 def sample(cost: Any, identity: Number64, k: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 from iosim.compiled.twins.costs import sample
 from iosim.compiled.twins.durations import Durations
-from iosim.model.draws import Number64, Subject
+from iosim.model.draws import Subject
 from iosim.model.stages import N_STAGES
 from iosim.model.steps import Item, Run, Template
 
@@ -76,9 +76,9 @@ class DrawPlan:
 
     def __init__(self, run: Run) -> None:
         self.segments: list[SegmentPlan] = []
-        self._whats: list[Number64] = []
+        self._places: list[int] = []
         self._counts: list[int] = []
-        self._slots: dict[Number64, int] = {}
+        self._slots: dict[int, int] = {}
         self._stages_const = [0] * N_STAGES
         self._hold_const = 0
         self._last_part = -1
@@ -107,7 +107,7 @@ class DrawPlan:
             if item.cost.ns is not None:
                 self._stages_const[item.stage] += item.cost.ns * n
                 continue
-            slot = self._slot(item.cost.what)
+            slot = self._slot(item.cost.place)
             nth = per_access.get(slot, 0)
             per_access[slot] = nth + 1
             segment.columns.append(Column(item, slot, self._counts[slot] + nth, held[at]))
@@ -117,21 +117,21 @@ class DrawPlan:
             self._counts[slot] += times * n
         self._n_draws += n * len(segment.columns)
 
-    def _slot(self, what: Number64) -> int:
-        """Return the number of the cost that is drawn by *what*."""
-        slot = self._slots.get(what)
+    def _slot(self, place: int) -> int:
+        """Return the number of the cost whose draws are counted at *place*."""
+        slot = self._slots.get(place)
         if slot is None:
-            slot = len(self._whats)
-            self._slots[what] = slot
-            self._whats.append(what)
+            slot = len(self._places)
+            self._slots[place] = slot
+            self._places.append(place)
             self._counts.append(0)
         return slot
 
     def draw(self, subject: Subject) -> list[int]:
         """Return the costs in ns of all drawn items, under the numbers that exit-by-exit execution gives them."""
         first: list[int] = []
-        for slot in range(len(self._whats)):
-            first.append(subject.take(self._whats[slot], self._counts[slot]))
+        for slot in range(len(self._places)):
+            first.append(subject.take(self._places[slot], self._counts[slot]))
         identity = subject.identity
         drawn: list[int] = self._blank[:]
         begin = 0

@@ -34,6 +34,22 @@ def rows(trace: int, block: Any) -> Iterator[tuple[int, str, int, int]]:
         n = ask(FILL, trace)
 
 
+class Trace:
+    """The requests of a trace by number."""
+
+    def __init__(self, ops: Any, first: Any, count: Any) -> None:
+        self.ops = ops
+        self.sectors_first = first
+        self.sectors_count = count
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def request(self, number: int) -> tuple[str, int, int]:
+        """Return (op, sector, sectors) of a request."""
+        return OPS[self.ops[number]], self.sectors_first[number], self.sectors_count[number]
+
+
 class Collector:
     """One row of integers per request, in the order in which they end, and the logs that are wanted.
 

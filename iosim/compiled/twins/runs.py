@@ -197,7 +197,7 @@ def _give_back(subject: Subject, template: Template, item: int, n: int) -> None:
     for position in template.variable:
         cost = template.items[position].cost
         if position >= item and cost is not None:
-            counts[cost.what] -= n
+            counts[cost.place] -= n
 
 
 def from_access(template: Template, drawn: list[int], first: int) -> list[int]:
