@@ -62,12 +62,12 @@ def test_wear_and_page_cache_come_back() -> None:
 
 
 def test_auto_is_compiled_for_large_work() -> None:
+    """From 5,000 requests on, and 50 more for each VM: 25 VMs with 250 requests each."""
     described = scenario(vms=[{"name": "a", "count": 25, "drive": [{}]}])
-    assert engines.choose(described, traces(described, MANY)) == "compiled"
-    fewer = traces(described, MANY[:-1])
-    assert engines.choose(described, fewer) == "simpy"
+    assert engines.choose(described, traces(described, MANY[:250])) == "compiled"
+    assert engines.choose(described, traces(described, MANY[:249])) == "simpy"
     exact = scenario(run={"exact_exits": True})
-    assert [engines.choose(exact, traces(exact, MANY[: n or None])) for n in (0, 500)] == ["simpy"] * 2
+    assert [engines.choose(exact, traces(exact, MANY[:n])) for n in (252, 253)] == ["simpy", "compiled"]
     assert engines.choose(scenario(run={"engine": "compiled"}), traces(exact, MANY[:1])) == "compiled"
 
 
