@@ -15,6 +15,7 @@ import pandas as pd
 
 from iosim import api, scenario_file
 from iosim.results.result import Result, write
+from iosim.results.statistics import Statistics
 from iosim.results.summary import summarise
 from iosim.scenario_file import relocated
 
@@ -28,7 +29,7 @@ def repeated(part: Result, times: int) -> Result:
     requests["request"] += np.repeat(np.arange(times), len(part.requests)) * (int(part.requests["request"].max()) + 1)
     summary = summarise(
         part.scenario,
-        requests,
+        Statistics.of(requests),
         [trace | {"requests": trace["requests"] * times} for trace in part.summary["traces"]],
         part.summary["profile"] | {"machine": f"a part of the run put together {times:,} times, not simulated"},
         length_ns * times,

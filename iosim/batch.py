@@ -17,7 +17,6 @@ from iosim.model.scenario import Scenario
 from iosim.model.units import human_time, three_digits
 from iosim.report.text import show
 from iosim.results.result import Result, check_target, is_result, write
-from iosim.results.summary import counted
 from iosim.results.terminal import WIDE, empty_table
 from iosim.results.wording import percent
 from iosim.simulation import simulate
@@ -32,8 +31,11 @@ def run_all(
     console: Console,
     errors: Console,
     complain: Callable[[str], int],
+    rows: bool = True,
 ) -> int:
     """Run every scenario of *paths* and return the worst exit status: 0, or what *complain* returned.
+
+    With *rows* false no requests are kept.
 
     A single one goes to *out* itself, several go to folders of their names below it. One that fails does not stop
     the others: *complain* is called with what is wrong. Progress is shown on *errors* if it is a terminal.
@@ -42,11 +44,11 @@ def run_all(
     """
     targets = _targets(paths, out)
     status = 0
-    rows = []
+    joined: list[dict[str, Any]] = []
     faults = []
     for path, target in zip(paths, targets, strict=True):
         try:
-            result = _run_one(path, target, changes, errors)
+            result = _run_one(path, target, changes, errors, rows)
         except IosimError as error:
             status = max(status, complain(str(error)))
             continue
@@ -57,11 +59,11 @@ def run_all(
             console.print(Text(f"{path}\n", style="bold reverse"))
         show(result, console)
         console.print(Text(f"Written to {target}/\n" if len(paths) > 1 else f"Written to {target}/"), soft_wrap=True)
-        rows.append(joint_row(path, target, result))
-    if len(paths) > 1 and rows:
+        joined.append(joint_row(path, target, result))
+    if len(paths) > 1 and joined:
         joint = targets[0].parent / JOINT
-        _write_joint(rows, joint)
-        console.print(joint_table(rows, console))
+        _write_joint(joined, joint)
+        console.print(joint_table(joined, console))
         console.print(Text(f"Written to {joint}"), soft_wrap=True)
     if faults:
         raise FaultError("; ".join(faults))
@@ -94,7 +96,7 @@ def _write_joint(rows: list[dict[str, Any]], path: Path) -> None:
         made.unlink(missing_ok=True)
 
 
-def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> Result:
+def _run_one(path: Path, target: Path, changes: list[str], errors: Console, rows: bool) -> Result:
     scenario = scenario_file.load(path, changes)
     check_target(target)
     _check_inputs(scenario, path.parent, target)
@@ -114,6 +116,7 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console) -> R
                 path.parent,
                 lambda done, total: bar.update(task, description=path.stem, completed=done, total=total),
                 say=lambda text: bar.update(task, description=f"{path.stem}: {text}"),
+                rows=rows,
             )
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
@@ -133,12 +136,12 @@ def _check_inputs(scenario: Scenario, folder: Path, target: Path) -> None:
 
 def joint_row(path: Path, target: Path, result: Result) -> dict[str, Any]:
     """Return one line of the joint table of a batch."""
-    table = counted(result.requests)
     counts = result.summary["requests"]
-    latency = table["latency_ns"]
+    latency = result.statistics().latency.get(None)
+    p50, p99 = (None, None) if latency is None else latency.percentiles([50, 99])
     busiest = result.resources.sort_values("utilisation", ascending=False, kind="stable").iloc[0]
     stages = result.summary["stages_ns"]
-    largest = max(stages, key=lambda name: stages[name]["total"]) if len(table) else None
+    largest = max(stages, key=lambda name: stages[name]["total"]) if latency is not None else None
     return {
         "scenario": path.stem,
         "in": counts["in"],
@@ -146,9 +149,9 @@ def joint_row(path: Path, target: Path, result: Result) -> dict[str, Any]:
         "failed": counts["failed"],
         "unfinished": counts["unfinished"],
         "throughput_per_s": result.summary["throughput_per_s"],
-        "mean_ns": float(latency.mean()) if len(table) else None,
-        "p50_ns": float(latency.quantile(0.5)) if len(table) else None,
-        "p99_ns": float(latency.quantile(0.99)) if len(table) else None,
+        "mean_ns": None if latency is None else latency.mean,
+        "p50_ns": p50,
+        "p99_ns": p99,
         "exits_per_request": result.summary["per_request"]["exits"],
         "largest_stage": largest,
         "busiest": busiest["resource"],

@@ -8,6 +8,7 @@ import typer
 
 from iosim.calibrate_commands import calibrate_app
 from iosim.disk_commands import validate_app
+from iosim.engine_option import Engine, with_engine
 from iosim.exports.registry import EXPORTS
 from iosim.model.errors import FaultError, IosimError
 from iosim.trace_commands import trace_app
@@ -40,21 +41,12 @@ def _exports_help() -> str:
     return f"Also write a file for other tools into exports/; may be repeated. {what}; all: all of them."
 
 
-def _engine(value: str | None) -> str | None:
-    if value not in (None, "simpy", "compiled", "auto"):
-        raise typer.BadParameter(f"must be one of simpy, compiled, auto, got {value!r}")
-    return value
-
-
-Engine = Annotated[
-    str | None,
-    typer.Option("--engine", callback=_engine, help="simpy, compiled, or auto: compiled for large work (run.engine)."),
+SummaryOnly = Annotated[
+    bool,
+    typer.Option(
+        "--summary-only", help="Keep no requests: less memory and disk; percentiles are within 0.05 %, means exact."
+    ),
 ]
-
-
-def _with_engine(changes: list[str] | None, engine: str | None) -> list[str]:
-    """Return *changes* of a scenario with that of its engine, if one is given."""
-    return [*(changes or []), *([] if engine is None else [f"run.engine={engine}"])]
 
 
 @app.command()
@@ -63,11 +55,20 @@ def run(
     out: Out = None,
     changes: Changes = None,
     engine: Engine = None,
+    summary_only: SummaryOnly = False,
 ) -> None:
     """Run one scenario or a batch, write the results and show them."""
     from iosim import batch, screen
 
-    status = batch.run_all(scenarios, out, _with_engine(changes, engine), screen.stdout(), screen.stderr(), complain)
+    status = batch.run_all(
+        scenarios,
+        out,
+        with_engine(changes, engine),
+        screen.stdout(),
+        screen.stderr(),
+        complain,
+        rows=not summary_only,
+    )
     raise typer.Exit(status)
 
 
@@ -147,7 +148,7 @@ def sweep(
     from iosim import screen
     from iosim.study import sweep as command
 
-    command.run(study, out, _with_engine(changes, engine), workers, scheduler, keep, screen.stdout(), screen.stderr())
+    command.run(study, out, with_engine(changes, engine), workers, scheduler, keep, screen.stdout(), screen.stderr())
 
 
 @app.command()
@@ -159,12 +160,13 @@ def plan(
     changes: BaseChanges = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    engine: Engine = None,
 ) -> None:
     """Find the largest load, or the smallest host, that meets targets; what breaks first; what to change or buy."""
     from iosim import screen
     from iosim.plan import command
 
-    command.run(plan, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
+    command.run(plan, out, with_engine(changes, engine), workers, scheduler, screen.stdout(), screen.stderr())
 
 
 @app.command()
@@ -176,12 +178,13 @@ def sensitivity(
     changes: BaseChanges = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    engine: Engine = None,
 ) -> None:
     """Find out which cost of the profile matters: scale each one that is spent, and the largest together."""
     from iosim import screen
     from iosim.sensitivity import command
 
-    command.run(study, out, list(changes or []), workers, scheduler, screen.stdout(), screen.stderr())
+    command.run(study, out, with_engine(changes, engine), workers, scheduler, screen.stdout(), screen.stderr())
 
 
 @app.command()

@@ -1,12 +1,15 @@
 """The engines: the SimPy processes, which are the reference, and the same functions as native code."""
 
-from collections.abc import Callable
-from functools import partial
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from iosim.machine import Machine
+from iosim.model.errors import EngineError, FaultError, IosimError
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.run import Collector, simulate_with_simpy
 
 if TYPE_CHECKING:
@@ -23,35 +26,87 @@ EXACT_EXITS = 20
 """How many times as long a request takes with `run.exact_exits`, about."""
 
 
-def choose(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> str:
+def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> str:
     """Return the engine that runs *scenario*: that of `run.engine`, and for `auto` the one that is done sooner.
 
-    *traces* are by (number of the VM's table, number of the drive).
+    *traces* are by (number of the VM's table, number of the drive). Where the compiled engine would be sooner and
+    llvmlite is not there, a line on standard error says so. Raises EngineError if `compiled` is asked for without it.
     """
-    if scenario.run.engine != "auto":
-        return scenario.run.engine
-    work = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
-    if scenario.run.exact_exits:
-        work *= EXACT_EXITS
-    return "compiled" if work >= COMPILED_FROM else "simpy"
+    wish = scenario.run.engine
+    if wish == "simpy" or (wish == "auto" and _work(scenario, traces) < COMPILED_FROM):
+        return "simpy"
+    problem = _problem()
+    if problem is None:
+        return "compiled"
+    if wish == "compiled":
+        raise EngineError(f"run.engine = compiled needs llvmlite, which cannot be used here: {problem}")
+    _warn(problem)
+    return "simpy"
+
+
+def _work(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> int:
+    requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
+    return requests * EXACT_EXITS if scenario.run.exact_exits else requests
+
+
+@functools.cache
+def _problem() -> str | None:
+    """Return why there can be no native code on this machine, None if there can."""
+    try:
+        importlib.import_module("llvmlite.binding")
+    except (ImportError, OSError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+@functools.cache
+def _warn(problem: str) -> None:
+    """Say once that SimPy simulates."""
+    print(f"iosim: simulating with SimPy, many times slower: llvmlite cannot be used here: {problem}", file=sys.stderr)
 
 
 def executor(engine: str, say: Say | None = None) -> Execute:
     """Return what runs machines with *engine*: "simpy" or "compiled"."""
-    if engine == "simpy":
-        return simulate_with_simpy
-    from iosim.compiled.execution import execute
-
-    return partial(execute, compiled(say))
+    return simulate_with_simpy if engine == "simpy" else functools.partial(_execute, say)
 
 
-_NATIVE: "list[Engine]" = []
+_IDLE: "list[Engine]" = []
+"""Native code of this process that no thread is using; each has memory of its own."""
 
 
 def compiled(say: Say | None = None) -> "Engine":
-    """Return the native code of this process, made or read when it is first asked for."""
-    if not _NATIVE:
-        from iosim.compiled.engine import Engine
+    """Return native code that nobody is using, made or read when it is first asked for."""
+    if not _IDLE:
+        _IDLE.append(_loaded(say))
+    return _IDLE[-1]
 
-        _NATIVE.append(Engine(say=say))
-    return _NATIVE[0]
+
+def prepare(say: Say | None = None) -> None:
+    """See to it that processes which this one starts find native code on disk: it is made once, and said once."""
+    from iosim.compiled import cache
+    from iosim.compiled.engine import native_code
+
+    cache.share(native_code(say=say))
+
+
+def _loaded(say: Say | None) -> "Engine":
+    from iosim.compiled.engine import Engine
+
+    return Engine(say=say)
+
+
+def _execute(say: Say | None, machine: Machine, collector: Collector) -> int:
+    """Run *machine* with native code that is this thread's until the end. What is interrupted is not used again."""
+    from iosim.compiled.execution import execute
+
+    try:
+        engine = _IDLE.pop()
+    except IndexError:
+        engine = _loaded(say)
+    try:
+        end_ns = execute(engine, machine, collector)
+    except (IosimError, FaultError):
+        _IDLE.append(engine)
+        raise
+    _IDLE.append(engine)
+    return end_ns

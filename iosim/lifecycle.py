@@ -124,8 +124,8 @@ class Lifecycle:
         self.ended(request)
 
     def stream_begun(self, feeder: Feeder) -> None:
-        """A stream of closed replay has begun: if the VM is no more, nothing follows its first request."""
-        if self._guest.dead and not self._comes_back():
+        """A stream of closed replay has begun: if the guest will never run again, nothing follows its first request."""
+        if self.is_over:
             self._account.never_arrive(feeder.never_arrive())
 
     def _stopped(self) -> None:

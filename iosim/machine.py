@@ -7,7 +7,7 @@ number d 16 + d its flusher and 1024 + d what it has under way without a thread,
 workers of its io_urings (2048, 64 for each). The scheduler comes last.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from itertools import product
@@ -44,7 +44,7 @@ from iosim.model.scenario import (
     VmTable,
 )
 from iosim.model.steps import Binder, Block, Mode, Steps
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.model.units import SECTOR_BYTES, exact_size
 from iosim.model.virtio import Vring
 from iosim.port_feed import PortFeed
@@ -110,7 +110,7 @@ class VirtualMachine:
         disks: dict[str, Disk],
         placement: dict[DriveKey, str],
         files: HostFiles,
-        traces: list[Trace],
+        traces: list[AnyTrace],
         images: dict[str, int],
         account: "RequestAccount",
     ) -> None:
@@ -242,7 +242,7 @@ class VirtualMachine:
                 self.guest.add_channel(queue)
             drive.queue = queue
 
-    def _plug_replays(self, table: VmTable, binder: Binder, recorder: TemplateRecorder, traces: list[Trace]) -> None:
+    def _plug_replays(self, table: VmTable, binder: Binder, recorder: TemplateRecorder, traces: list[AnyTrace]) -> None:
         """Give the guest the code that makes the recorded accesses of each drive that has some."""
         for index, (config, trace) in enumerate(zip(table.drive, traces, strict=True)):
             feed, sequence = self._feeders[index], trace.ports
@@ -420,7 +420,7 @@ class Arrivals:
     """The requests of one drive's trace, at their times (open) or each when the last is done (closed)."""
 
     def __init__(
-        self, vm: VirtualMachine, index: int, trace: Trace, offset_ns: int, speed: Fraction, closed: bool
+        self, vm: VirtualMachine, index: int, trace: AnyTrace, offset_ns: int, speed: Fraction, closed: bool
     ) -> None:
         self.drive: Drive | VirtioDrive
         self._vm = vm
@@ -535,7 +535,7 @@ class Machine:
         self,
         scenario: Scenario,
         profile: Profile,
-        traces: dict[tuple[int, int], Trace],
+        traces: Mapping[tuple[int, int], AnyTrace],
         folder: FilePath,
         account: RequestAccount,
     ) -> None:

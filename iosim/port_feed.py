@@ -7,7 +7,7 @@ from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
 from iosim.model.records import Request
 from iosim.model.steps import Block, Steps
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 
 
 class PortFeed:
@@ -20,7 +20,7 @@ class PortFeed:
     life: Lifecycle
 
     def __init__(
-        self, trace: Trace, source: int, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
+        self, trace: AnyTrace, source: int, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
     ) -> None:
         self._trace = trace
         self._source = source

@@ -1,7 +1,7 @@
 """Running a scenario: the machine is built, runs to its end, and what came of it is collected."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path as FilePath
 
@@ -16,9 +16,10 @@ from iosim.model.draws import Subject
 from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
-from iosim.model.trace import OPS, Trace
+from iosim.model.trace import OPS, AnyTrace
 from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
 from iosim.results.sampling import FunctionSums
+from iosim.results.sums import RequestSums
 
 Progress = Callable[[int, int], None]
 """Called now and then with (requests ended, requests in all)."""
@@ -30,10 +31,17 @@ _PROGRESS_EVERY = 64
 class Collector:
     """One row per request, in the order of VM, drive and request; the logs of the slowest requests, sums of others.
 
-    Rows are buffered as tuples and moved into one int64 array (requests x columns) in blocks.
+    Rows are buffered as tuples and moved in blocks into `array`, int64 (requests x columns), or with *rows* false into
+    `sums`.
     """
 
-    def __init__(self, counts: dict[tuple[str, int], list[int]], scenario: Scenario, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        counts: dict[tuple[str, int], list[int]],
+        scenario: Scenario,
+        progress: Progress | None,
+        rows: bool = True,
+    ) -> None:
         self.first: dict[tuple[str, int], int] = {}
         self.vm_number: dict[str, int] = {}
         total = 0
@@ -46,10 +54,14 @@ class Collector:
         self.hopeless = 0
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
-        self.array: npt.NDArray[np.int64] = np.full((total, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.array: npt.NDArray[np.int64] = np.full((total if rows else 0, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.sums = None if rows else RequestSums()
         self.stop: Callable[[], None] | None = None
+        n_drives = 1 + max((drive for _, drive in counts), default=0)
+        self._places = np.zeros((len(self.vm_number), n_drives), dtype=np.int64)
+        for (vm, drive), first in self.first.items():
+            self._places[self.vm_number[vm], drive] = first
         self._buffer: list[tuple[int, ...]] = []
-        self._slots: list[int] = []
         self.warmup_ns = scenario.run.warmup
         self.n_slowest = scenario.run.slowest
         self.window = scenario.run.window
@@ -116,7 +128,6 @@ class Collector:
         request.settle(self._sums)
         drive = request.drive
         slot = self.first[drive.vm, drive.index] + request.number
-        self._slots.append(slot)
         warmup = request.arrival_ns < self.warmup_ns
         self._buffer.append(
             (
@@ -168,8 +179,15 @@ class Collector:
 
     def _flush(self) -> None:
         if self._buffer:
-            self.array[self._slots] = np.array(self._buffer, dtype=np.int64)
-            self._buffer, self._slots = [], []
+            self.take(np.array(self._buffer, dtype=np.int64))
+            self._buffer = []
+
+    def take(self, rows: npt.NDArray[np.int64]) -> None:
+        """Take *rows* of `INT_COLUMNS`, in any order."""
+        if self.sums is not None:
+            self.sums.add(rows)
+        else:
+            self.array[self._places[rows[:, 0], rows[:, 1]] + rows[:, 2]] = rows
 
 
 def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
@@ -182,25 +200,35 @@ def simulate_with_simpy(machine: Machine, collector: Collector) -> int:
 def run_machine(
     scenario: Scenario,
     profile: Profile,
-    traces: dict[tuple[int, int], Trace],
+    traces: Mapping[tuple[int, int], AnyTrace],
     folder: FilePath,
     progress: Progress | None = None,
     execute: Callable[[Machine, Collector], int] = simulate_with_simpy,
+    rows: bool = True,
 ) -> RawResult:
-    """Simulate *scenario* and return what was recorded.
+    """Simulate *scenario* and return what was recorded; of requests only sums with *rows* false.
 
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
     relative to; *execute* is the engine: it brings the machine and its collector to the end of the run, and returns
     when that is.
     """
-    collector = Collector(_counts(scenario, traces), scenario, progress)
+    collector = Collector(_counts(scenario, traces), scenario, progress, rows)
     machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
     begin(machine, collector, scenario)
     end_ns = execute(machine, collector)
+    if collector.sums is not None:
+        collector.sums.finish()
     return RawResult.collect(
-        machine, scenario, collector.array, collector.kept(), collector.functions.result(), end_ns, collector.arrived
+        machine,
+        scenario,
+        collector.array,
+        collector.sums,
+        collector.kept(),
+        collector.functions.result(),
+        end_ns,
+        collector.arrived,
     )
 
 
@@ -235,10 +263,10 @@ def settle(machine: Machine, collector: Collector) -> None:
     machine.host.timeline.fold()
 
 
-def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tuple[str, int], list[int]]:
+def _counts(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> dict[tuple[str, int], list[int]]:
     """Return how many requests of each of `OPS` each drive's trace has."""
     return {
-        (name, index): np.bincount(traces[at, index].ops, minlength=len(OPS)).tolist()
+        (name, index): traces[at, index].by_op()
         for at, table in enumerate(scenario.vm)
         for name in vm_names(table)
         for index in range(len(table.drive))
@@ -246,7 +274,7 @@ def _counts(scenario: Scenario, traces: dict[tuple[int, int], Trace]) -> dict[tu
 
 
 def build_machine(
-    scenario: Scenario, profile: Profile, traces: dict[tuple[int, int], Trace], folder: FilePath
+    scenario: Scenario, profile: Profile, traces: Mapping[tuple[int, int], AnyTrace], folder: FilePath
 ) -> Machine:
     """Return the machine that `run_machine` would run, with nobody to collect its requests. Raises ScenarioError."""
     return Machine(scenario, profile, traces, folder, Collector({}, scenario, None))

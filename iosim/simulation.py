@@ -1,8 +1,10 @@
 """From a scenario to its result: inputs read and checked, the machine run, tables built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from iosim import engines
 from iosim.analytic import laws
@@ -13,30 +15,35 @@ from iosim.model.cost_watch import watched
 from iosim.model.costs import Profile, load_profile, shipped_profiles
 from iosim.model.errors import ScenarioError, shown
 from iosim.model.scenario import Scenario, VmTable
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
-from iosim.results.functions import functions
-from iosim.results.result import Result
+from iosim.results.functions import functions, functions_of_sums
+from iosim.results.result import Result, SummaryResult
 from iosim.results.spans import spans
+from iosim.results.statistics import Statistics
 from iosim.results.summary import summarise
+from iosim.results.sums import series_of_sums
 from iosim.run import Progress, build_machine, run_machine
-from iosim.traces import ReadOptions, read_trace
+from iosim.traces import ReadOptions, open_trace
 from iosim.traces.reading import PortDrive
 from iosim.traces.table import check_size
 
-TraceReader = Callable[[Path, ReadOptions], Trace]
+TraceReader = Callable[[Path, ReadOptions], AnyTrace]
 """Path of a trace file, and what is asked of it -> trace. Raises TraceError."""
+Traces = Mapping[tuple[int, int], AnyTrace]
+"""The trace of each drive, by number of the VM's table and number of the drive."""
 
 
 def simulate(
     scenario: Scenario,
     folder: str | Path = ".",
     progress: Progress | None = None,
-    reader: TraceReader = read_trace,
+    reader: TraceReader = open_trace,
     say: engines.Say | None = None,
+    rows: bool = True,
 ) -> Result:
-    """Run *scenario* and return its result.
+    """Run *scenario* and return its result; one without requests, but with their statistics, with *rows* false.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
     with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError,
@@ -46,21 +53,32 @@ def simulate(
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     try:
-        result = run_and_tabulate(scenario, profile, traces, folder, progress, say)
+        result = run_and_tabulate(scenario, profile, traces, folder, progress, say, rows)
     except OverflowError:
         raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
-    laws.require(result)
+    if rows:
+        laws.require(result)
     return result
 
 
-def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> None:
+def check(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = open_trace) -> None:
     """Raise what `simulate` would raise before its first event: every file is read, the machine built and dropped."""
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     build_machine(scenario, profile, traces, folder)
 
 
-def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = read_trace) -> list[str]:
+def engine_of(scenario: Scenario, folder: Path, reader: TraceReader) -> str:
+    """Return the engine that `simulate` would choose for a scenario that `check` has passed."""
+    traces = {
+        (at, index): reader(folder / drive.trace, trace_options(vm, index))
+        for at, vm in enumerate(scenario.vm)
+        for index, drive in enumerate(vm.drive)
+    }
+    return engines.choose(scenario, traces)
+
+
+def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReader = open_trace) -> list[str]:
     """Return the keys of the costs that a run of *scenario* spends, in the order of the catalogue.
 
     Raises as `simulate` does.
@@ -72,7 +90,7 @@ def spent_costs(scenario: Scenario, folder: str | Path = ".", reader: TraceReade
     return [key for key in profile.figures if key in spent]
 
 
-def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, dict[tuple[int, int], Trace]]:
+def _inputs(scenario: Scenario, folder: Path, reader: TraceReader) -> tuple[Profile, Traces]:
     profile = costs_of(scenario, folder)
     check_background(scenario)
     return profile, read_traces(scenario, folder, reader)
@@ -102,15 +120,18 @@ def check_background(scenario: Scenario) -> None:
 def run_and_tabulate(
     scenario: Scenario,
     profile: Profile,
-    traces: dict[tuple[int, int], Trace],
+    traces: Traces,
     folder: Path = Path(),
     progress: Progress | None = None,
     say: engines.Say | None = None,
+    rows: bool = True,
 ) -> Result:
     """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
     engine = engines.choose(scenario, traces)
-    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say))
-    requests = tables.requests(raw)
+    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say), rows)
+    sums = raw.sums
+    requests = tables.requests(raw) if sums is None else pd.DataFrame()
+    found = Statistics.of(requests if sums is None else sums)
     span_table, n_spanned = spans(raw.logs)
     facts = []
     for at, vm in enumerate(scenario.vm):
@@ -134,19 +155,21 @@ def run_and_tabulate(
         "sha256": profile.checksum(),
         "costs_ns": profile.means_ns(),
     }
-    return Result(
+    kind = Result if sums is None else SummaryResult
+    return kind(
         scenario=scenario,
         requests=requests,
         exits=tables.exits(raw),
         resources=tables.resources(raw),
-        functions=functions(raw.functions, requests),
+        functions=(
+            functions(raw.functions, requests) if sums is None else functions_of_sums(raw.functions, sums, raw.vm_names)
+        ),
         spans=span_table,
-        series=tables.series(raw, requests),
+        series=tables.series(raw, requests) if sums is None else series_of_sums(raw, sums),
         events=tables.events(raw),
         accesses=tables.accesses(raw),
-        summary=summarise(
-            scenario, requests, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine
-        ),
+        summary=summarise(scenario, found, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
+        found=None if sums is None else found,
     )
 
 
@@ -164,14 +187,16 @@ def trace_options(vm: VmTable, index: int) -> ReadOptions:
     )
 
 
-def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_trace) -> dict[tuple[int, int], Trace]:
+def read_traces(
+    scenario: Scenario, folder: Path, reader: TraceReader = open_trace
+) -> Mapping[tuple[int, int], AnyTrace]:
     """Return the trace of each (number of the VM's table, number of the drive), each file read once.
 
     Raises TraceError, also for requests beyond a drive's size, and ScenarioError for a bare-metal guest whose trace
     needs LBA48.
     """
-    read: dict[tuple[Path, ReadOptions], Trace] = {}
-    traces: dict[tuple[int, int], Trace] = {}
+    read: dict[tuple[Path, ReadOptions], AnyTrace] = {}
+    traces: dict[tuple[int, int], AnyTrace] = {}
     for at, vm in enumerate(scenario.vm):
         for index, drive in enumerate(vm.drive):
             wanted = folder / drive.trace, trace_options(vm, index)
@@ -179,7 +204,7 @@ def read_traces(scenario: Scenario, folder: Path, reader: TraceReader = read_tra
                 read[wanted] = reader(*wanted)
             trace = traces[at, index] = read[wanted]
             place = f"vm.{vm.name}.drive.{index}"
-            if len(trace) and int(trace.times_ns[-1]) / drive.speed >= MAX_NS:
+            if trace.last_ns / drive.speed >= MAX_NS:
                 raise ScenarioError(
                     f"{place}.trace_speed must keep the trace shorter than 146 years, got {drive.trace_speed}"
                 )

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from iosim.engine_option import Engine, with_engine
+
 validate_app = typer.Typer(help="Compare predictions with measurements.", no_args_is_help=True)
 
 
@@ -43,6 +45,7 @@ def validate_host(
     skip: Annotated[
         bool, typer.Option("--skip", help="Count what cannot be used instead of refusing the file.")
     ] = False,
+    engine: Engine = None,
 ) -> None:
     """Simulate a recorded workload with a profile, and compare prediction and measurement part by part."""
     from iosim import screen
@@ -53,7 +56,7 @@ def validate_host(
         scenario,
         result,
         profile,
-        changes or [],
+        with_engine(changes, engine),
         record_cost,
         json_file,
         picture,

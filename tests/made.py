@@ -12,6 +12,7 @@ from iosim.model.stages import Stage
 from iosim.results.functions import functions
 from iosim.results.result import Result
 from iosim.results.spans import COLUMNS
+from iosim.results.statistics import Statistics
 from iosim.results.summary import counted, summarise
 from iosim.results.tables import bucket_edges_ns
 from tests.support import scenario as described
@@ -59,7 +60,15 @@ def result(
     profile = {"name": "mine", "machine": "a test", "figures": figures or {"published": 1, "assumed": 0},
                "sha256": "c0575", "costs_ns": {"kvm.handle_io": 1000.0}}  # fmt: skip
     summary = summarise(
-        scenario, table, [], profile, end_ns, len(rows if slowest is None else slowest), {}, None, "simpy"
+        scenario,
+        Statistics.of(table),
+        [],
+        profile,
+        end_ns,
+        len(rows if slowest is None else slowest),
+        {},
+        None,
+        "simpy",
     )
     summary["requests"]["in_trace"] = len(rows) if in_trace is None else in_trace
     return Result(

@@ -112,6 +112,7 @@ def check(result: Result) -> None:
         begun = cache["dirty_at_begin"] + cache["dirtied"]
         assert begun == cache["written_back"] + cache["dirty_at_end"]
     _little(result)
+    _cpus(result)
     assert [str(violation) for violation in laws.check(result)] == []
 
 
@@ -134,6 +135,14 @@ def _little(result: Result) -> None:
     else:
         assert waited == table["disk_wait_ns"].sum()
         assert served == table["disk_service_ns"].sum()
+
+
+def _cpus(result: Result) -> None:
+    """All CPUs together are as busy as each of them, at any time."""
+    series = result.series
+    if "utilisation cpus" in series:
+        each = series[[f"utilisation cpu{cpu}" for cpu in range(result.scenario.host.cpus or 0)]]
+        assert np.allclose(each.mean(axis=1), series["utilisation cpus"], rtol=0, atol=2e-9)
 
 
 def same(a: Result, b: Result) -> None:

@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"model", "results", "analytic"},
     "compare": {"model", "results", "report"},
     "validate": {"model", "results"},
-    "study": {"model", "results", "traces", "toml_file", "scenario_file", "simulation"},
+    "study": {"model", "results", "traces", "toml_file", "scenario_file", "engines", "simulation"},
     "plan": {"model", "results", "toml_file", "simulation", "analytic", "study"},
     "sensitivity": {"model", "results", "toml_file", "simulation", "study"},
     "study_pages": {"model", "results", "analytic", "report", "study", "plan", "sensitivity"},
@@ -90,7 +90,7 @@ def test_layers_have_no_cycle() -> None:
 def test_every_part_of_the_package_is_known() -> None:
     above = {"__init__", "__main__", "api", "batch", "cli", "profile_view", "screen"}
     above |= {"calibrate_commands", "trace_commands", "trace_convert", "trace_options", "trace_synth", "trace_view"}
-    above |= {"disk_commands", "validate_commands"}
+    above |= {"disk_commands", "engine_option", "validate_commands"}
     assert {part(path) for path in modules()} == {*LAYERS, *above}
 
 

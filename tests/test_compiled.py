@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 import iosim
 from iosim import engines
 from iosim.compiled import execution
+from iosim.compiled.twins.requests import ROWS
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
 from iosim.run import Collector, run_machine
@@ -83,6 +84,39 @@ def test_auto_is_compiled_for_large_work() -> None:
     exact = scenario(run={"exact_exits": True})
     assert [engines.choose(exact, traces(exact, MANY[: n or None])) for n in (0, 500)] == ["simpy"] * 2
     assert engines.choose(scenario(run={"engine": "compiled"}), traces(exact, MANY[:1])) == "compiled"
+
+
+def test_more_rows_than_the_native_block_holds_and_some_unfinished() -> None:
+    """Requests arrive faster than they are served: many are under way at the end of the run."""
+    rows: list[Row] = [(2000 * n, "RW"[n % 2], 8 * n, 8) for n in range(ROWS + 500)]
+    results = [
+        simulate(scenario([{}, {"index": 2}], run={"engine": engine, "duration": "12ms", "slowest": 1}), [rows, rows])
+        for engine in ("compiled", "simpy")
+    ]
+    same(*results)
+    assert results[0].summary["requests"]["in"] == 2 * len(rows)
+    assert results[0].summary["requests"]["unfinished"] > ROWS
+
+
+def test_what_goes_wrong_with_rows_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = scenario()
+
+    def fail(machine: Machine, collector: Collector) -> int:
+        collector.take = broken  # type: ignore[method-assign]
+        return execution.execute(engines.compiled(), machine, collector)
+
+    def broken(rows: Any) -> None:
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run_machine(described, constant_profile(), traces(described, MANY), Path(), execute=fail)
+    same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+@pytest.mark.parametrize("speed", ["3", "0.7"])
+def test_a_faster_or_slower_trace_is_equal(speed: str) -> None:
+    drives = [{"trace_speed": float(speed)}]
+    same(*[simulate(scenario(drives, run={"engine": engine}), MANY[:100]) for engine in ("compiled", "simpy")])
 
 
 def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

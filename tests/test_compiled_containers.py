@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iosim.compiled import layout
+from iosim.compiled import layout, raw
 from iosim.compiled.raw import TrapError
 from tests.raw_program import Node, Pair, Program
 
@@ -394,3 +394,12 @@ def test_what_is_no_container_traps() -> None:
             program.rt_contains(word, program.word(0))
     with pytest.raises(TrapError, match="not defined"):
         program.rt_dict_set(program.rt_dict_new(), program.word([]), 0)
+
+
+@given(st.lists(st.integers(-(1 << 62), (1 << 62) - 1), max_size=12), st.integers(0, 4))
+def test_a_list_goes_into_an_array_of_raw_integers(values: list[int], at: int) -> None:
+    program = Program()
+    block = program.rt_alloc(layout.INTARRAY, 1 + at + len(values) + 1)
+    program.rt_put_all(block, at, program.word(values))
+    stored = [raw.ld(block + layout.PAYLOAD + 8 * k) for k in range(at + len(values) + 1)]
+    assert stored == [0] * at + values + [0]

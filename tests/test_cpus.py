@@ -239,3 +239,13 @@ def test_closed_forms(c: int, slice_ns: int, load: float, drawn: bool, expected:
     low, high = stats.t.interval(0.999, REPLICATIONS - 1, loc=np.mean(values), scale=stats.sem(values))
     assert low <= expected <= high, (low, expected, high)
     assert high - low <= 0.3 * expected
+
+
+@MODES
+def test_polling_that_has_ended_unseen_is_counted_where_it_was(exact: bool) -> None:
+    """VM a halts, polls and sleeps; that nobody looks before VM b wakes does not move the end of its polling."""
+    rows = [[(0, "W", 0, 1), (5_000_000, "W", 0, 1)], [(2_900_000, "W", 0, 1), (8_000_000, "W", 0, 1)]]
+    vms = [{"name": name, "kernel": "6.1", "drive": [{}]} for name in "ab"]
+    series = simulate(scenario(vms=vms, host={"cpus": 3}, run={"exact_exits": exact}), rows).series
+    # From 1 to 2 ms and from 4 to 5 ms nobody does anything, and so do all CPUs together.
+    assert (series.loc[[1, 4], ["utilisation cpus", "utilisation cpu0", "utilisation cpu1"]] == 0).all(axis=None)

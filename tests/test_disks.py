@@ -340,7 +340,7 @@ F,0,0,0
 F,0,1,8192
 """
 
-HALF = 1 << 63
+HALF = 1 << 31
 
 
 def empirical(tmp_path: Path, text: str = TABLE, flush_ns: int | None = None) -> EmpiricalDisk:
@@ -353,9 +353,9 @@ def empirical(tmp_path: Path, text: str = TABLE, flush_ns: int | None = None) ->
     ("io", "draw", "ns"),
     [
         (read(0, 1), 0, 1_000),
-        (read(0, 1), 1 << 62, 1_500),
+        (read(0, 1), 1 << 30, 1_500),
         (read(0, 1), HALF, 2_000),
-        (read(0, 1), 3 << 62, 3_000),
+        (read(0, 1), 3 << 30, 3_000),
         (read(0, 9), HALF, 6_000),
         (read(0, 5), HALF, 4_000),  # half way between 1 and 9 sectors
         (read(0, 3), 0, 1_500),  # a quarter of the way
@@ -363,7 +363,7 @@ def empirical(tmp_path: Path, text: str = TABLE, flush_ns: int | None = None) ->
         (write(0, 1), HALF, 700),  # below the smallest size
         (FLUSH, 0, 0),
         (FLUSH, HALF, 4_096),
-        (FLUSH, (1 << 64) - 1, 8_191),
+        (FLUSH, (1 << 32) - 1, 8_191),
     ],
 )
 def test_empirical_disk_interpolates_probability_and_size(tmp_path: Path, io: DiskIo, draw: int, ns: int) -> None:

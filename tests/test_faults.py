@@ -390,6 +390,20 @@ def test_a_vm_that_is_stopped_for_good_does_not_keep_the_others_running(exact: b
 
 
 @both_modes
+def test_closed_replay_that_begins_in_a_vm_stopped_for_good_does_not_keep_others_running(exact: bool) -> None:
+    # VM a stops at 0.5 ms for good; its stream begins at 1 ms, and its second request never comes. VM b, whose
+    # background exits have a rate for ever, is done with its only request long before.
+    vms = [
+        {"name": "a", "drive": [{"replay": "closed"}], "event": [{"at": "500us", "kind": "stop"}]},
+        {"name": "b", "drive": [{}], "background": [{"reason": "CPUID", "rate": 1000.0, "arrivals": "periodic"}]},
+    ]
+    rows: list[list[Row]] = [[WRITE, (1_100_000, "W", 0, 1)], [(0, "W", 0, 1)]]
+    table = simulate(scenario(vms=vms, run={"exact_exits": exact}), rows, constant_profile(NS))
+    assert table.requests["status"].tolist() == ["unfinished", "ok"]
+    assert table.summary["end_ns"] == MS
+
+
+@both_modes
 def test_a_disk_finishes_what_it_has_while_the_vm_is_stopped(exact: bool) -> None:
     # Submitted at 1,081,600 ns, at the disk until 1,172,400; the interrupt is raised at 1,173,400. Stopped from 1.1 to
     # 4 ms: what is left, the delivery, is paused until then.

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,11 @@ def test_the_speed_is_the_decimal_number_that_is_written() -> None:
     assert scenario([{"trace_speed": 1e-6}]).vm[0].drive[0].speed == Fraction(1, 1_000_000)
 
 
-def test_times_beyond_an_int64_are_exact_on_the_way() -> None:
+@pytest.mark.parametrize("speed", [Fraction("1.000001"), Fraction(3_037_000_507, 3_037_000_500)])
+def test_times_beyond_an_int64_are_exact_on_the_way(speed: Fraction) -> None:
     late = 4_000_000_000_000_000_001
-    assert next(trace([(late, "W", 0, 8)]).rows(0, Fraction("1.000001")))[0] == late * 1_000_000 // 1_000_001
+    found = next(trace([(late, "W", 0, 8)]).rows(0, speed))[0]
+    assert found == late * speed.denominator // speed.numerator
 
 
 def test_offset_and_phase_stay_as_they_are() -> None:
@@ -51,9 +54,11 @@ def test_a_trace_at_double_speed_is_the_trace_with_half_its_times() -> None:
     same(fast, slow)
 
 
-def test_coalesced_and_exact_runs_agree() -> None:
-    runs = [simulate(scenario([{"trace_speed": 1.7}], run={"exact_exits": exact}), ROWS) for exact in (False, True)]
-    same(*runs)
+@pytest.mark.parametrize("other", [{"exact_exits": True}, {"engine": "compiled"}])
+def test_coalesced_exact_and_compiled_runs_agree(other: dict[str, Any]) -> None:
+    for speed in (1.7, 0.001):
+        runs = [simulate(scenario([{"trace_speed": speed}], run=run), ROWS) for run in ({"engine": "simpy"}, other)]
+        same(*runs)
 
 
 def test_a_trace_that_becomes_too_long_is_refused(tmp_path: Path) -> None:

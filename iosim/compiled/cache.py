@@ -5,12 +5,14 @@ its content depends on: the sources of the model and of the compiler, the versio
 It is written beside and renamed; who finds that another process is compiling the same waits for it.
 """
 
+import atexit
 import contextlib
 import fcntl
 import hashlib
 import os
 import pickle
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from iosim.compiled.catalogue import Catalogue
+from iosim.model.errors import reason
 
 KEPT = 8
 """Number of files that are kept: those used last."""
@@ -28,7 +31,7 @@ _ROOT = Path(__file__).parents[1]
 SOURCES = ("compiled", "disk", "guest", "host", "kvm", "model", "qemu", "results")
 """The packages that the native code depends on, and the modules below."""
 SOURCE_MODULES = ("cpu_vmx.py", "lifecycle.py", "machine.py", "run.py")
-_AROUND = ("cache.py", "engine.py", "execution.py", "hand_over.py", "image.py")
+_AROUND = ("builder.py", "cache.py", "engine.py", "execution.py", "hand_over.py", "image.py")
 """Modules of the compiled engine that do not change the code."""
 
 Say = Callable[[str], None]
@@ -100,21 +103,40 @@ def get(build: Build, optimize: int, checks: bool, say: Say | None = None) -> tu
     *say* is told what is being done, if that takes long; without it, or where standard error is no terminal, a line on
     standard error says so.
     """
-    place = folder()
-    path = place / f"engine-{key(optimize, checks)[:32]}.bin"
+    path = _path(optimize, checks)
     found = load(path)
     if found is not None:
         return found
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path.with_suffix(".lock"), say):
             found = load(path)
             if found is None:
                 found = _build(build, say)
                 store(path, *found)
     except OSError as error:
-        _write(f"the compiled engine is not kept for the next run: {error}")
+        _write(f"{path.parent}: {reason(error)}; the compiled engine is not kept for the next run")
     return _build(build, say) if found is None else found
+
+
+def share(found: tuple[Catalogue, bytes], optimize: int = 2, checks: bool = False) -> None:
+    """See to it that processes which this one starts find what `get` has returned, also if the folder cannot be used.
+
+    Then a temporary folder takes its place until this process ends.
+    """
+    if _path(optimize, checks).exists():
+        return
+    try:
+        place = tempfile.mkdtemp(prefix="iosim-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        os.environ["IOSIM_CACHE_DIR"] = place
+        store(_path(optimize, checks), *found)
+    except OSError as error:
+        _write(f"{tempfile.gettempdir()}: {reason(error)}; each process compiles the model for itself")
+
+
+def _path(optimize: int, checks: bool) -> Path:
+    return folder() / f"engine-{key(optimize, checks)[:32]}.bin"
 
 
 def _build(build: Build, say: Say | None) -> tuple[Catalogue, bytes]:

@@ -19,6 +19,7 @@ from iosim.machine import Machine
 from iosim.model.costs import Cost
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
+from iosim.model.trace import Trace
 from iosim.results.raw import KeptLog
 from iosim.results.sampling import ALL, WHAT
 
@@ -133,6 +134,7 @@ def converters() -> dict[type, Callable[[Any], Any]]:
         Level: _level,
         Cost: _cost,
         collecting.Collector: _collector,
+        Trace: _trace,
     }
 
 
@@ -169,11 +171,16 @@ def _cost(original: Any) -> costs.Cost:
     return twin
 
 
+def _trace(original: Any) -> requests.Trace:
+    return requests.Trace(original.ops, original.sectors_first, original.sectors_count)
+
+
 def _collector(original: Any) -> requests.Collector:
     twin = requests.Collector()
     twin.first, twin.vm_number = original.first, original.vm_number
     twin.total, twin.warmup_ns = original.total, original.warmup_ns
     twin.stop = original.stop
+    twin.rows = np.zeros(requests.ROWS * requests.WIDTH, dtype=np.int64)
     twin.n_slowest = original.n_slowest
     if original.window is not None:
         twin.window_begin_ns, twin.window_end_ns = original.window.start, original.window.end
@@ -214,10 +221,7 @@ def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list
 
 
 def give_back_collector(image: Image, collector: collecting.Collector) -> None:
-    """Give *collector* what its twin has collected."""
-    slots = image.integers(image.word_in(collector, "slots"))
-    rows = image.integers(image.word_in(collector, "rows"))
-    collector.array[slots] = rows.reshape(len(slots), collector.array.shape[1])
+    """Give *collector* what its twin has collected beside the rows."""
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
     for vm, drive, op, entries in image.read(collector, "sampled"):
@@ -246,6 +250,8 @@ def give_back_machine(image: Image, machine: Machine) -> None:
         for vcpu in vm.qemu.vcpus:
             times = image.read(vcpu.account, "times")
             vcpu.account.times = {(reason, bool(userspace)): each for (reason, userspace), each in times.items()}
+        for replay in vm.replays.values():
+            replay.counts = image.read(replay, "counts")
         if vm.log is not None:
             rows = image.rows(image.word_in(vm.log, "rows"), 8).tolist()
             vm.log.rows = [(*row[:5], bool(row[5]), *row[6:]) for row in rows]

@@ -7,7 +7,7 @@ import operator
 import types
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from iosim.compiled import layout
 from iosim.compiled.catalogue import Catalogue, ClassEntry, FunctionEntry
 from iosim.compiled.objects import BOUND, CLOSURE, FRAME_FIRST, FRAME_STATE, FUNCTION, ITEM_GETTER, PARTIAL, tag
+from iosim.compiled.twins.requests import PIECE
 from iosim.model.errors import EngineError
 
 _MASK = (1 << 64) - 1
@@ -35,7 +36,8 @@ class Image:
     natively its like in Python is made of, and how.
 
     `tables` are the dictionaries and sets, with their entries: they are filled by the run-time library, which knows how
-    keys are hashed. `unknown` names what the compiled program has no code for.
+    keys are hashed. `traces` are those that requests are made of: their pieces, and the memory that a piece is put in.
+    `unknown` names what the compiled program has no code for.
     """
 
     FIRST = 8
@@ -64,6 +66,7 @@ class Image:
         self._kept: list[Any] = []
         self._objects: dict[int, Any] = {}
         self._waiting: list[tuple[Any, int, ClassEntry]] = []
+        self.traces: list[tuple[Iterator[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = []
         self.unknown: set[str] = set()
         self._decoded: dict[int, Any] = {}
 
@@ -304,9 +307,11 @@ class Image:
         assert frame is not None
         locals_ = frame.f_locals
         name = obj.gi_code.co_qualname
-        if name == "Trace.rows":
-            trace = locals_["self"]
-            arguments = [trace.times_ns, trace.ops, trace.sectors_first, trace.sectors_count, locals_["offset_ns"]]
+        if name == "AnyTrace.rows":
+            block = np.zeros(4 * PIECE, dtype=np.int64)
+            arguments = [len(self.traces), block]
+            pieces = locals_["self"].pieces(locals_["offset_ns"], locals_["speed"], PIECE)
+            self.traces.append((pieces, self.raw(self._encode(block))))
             entry: FunctionEntry | None = self.catalogue.named("iosim.compiled.twins.requests", "rows")
         else:
             entry = self.catalogue.generator_of(obj)
@@ -362,6 +367,11 @@ class Image:
         """Return a list of ints."""
         found: npt.NDArray[np.int64] = self._items(word) >> 1
         return found
+
+    def raw(self, word: int) -> npt.NDArray[np.int64]:
+        """Return an array of raw integers as it lies in memory, not a copy."""
+        at = self.at(word)
+        return self.words[at + 1 : at + (self._view[at] >> layout.SIZE_SHIFT & 0xFFFFFFFF)]
 
     def rows(self, word: int, width: int) -> npt.NDArray[np.int64]:
         """Return a list of tuples of *width* ints each."""

@@ -18,6 +18,26 @@ def collect_garbage() -> None:
     raise NotImplementedError
 
 
+def put(block: Any, at: int, value: int) -> None:
+    """Store an integer in an array of raw integers."""
+    raise NotImplementedError
+
+
+def get(block: Any, at: int) -> int:
+    """Return an integer of an array of raw integers."""
+    raise NotImplementedError
+
+
+def put_all(block: Any, at: int, values: list[int]) -> None:
+    """Store a list of integers in an array of raw integers, from *at* on."""
+    raise NotImplementedError
+
+
+def ask(what: int, number: int) -> int:
+    """Have Python do *what* (`iosim.compiled.execution`), which moves no object; return its answer."""
+    raise NotImplementedError
+
+
 def is_below(identity: int, what: int, limit: int) -> bool:
     """Tell whether *identity* ^ *what* < *limit*, with unsigned numbers of 64 bits."""
     raise NotImplementedError

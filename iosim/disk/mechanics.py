@@ -3,7 +3,7 @@
 Angles are times within one revolution; at time 0 the heads are over angle 0.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -98,7 +98,7 @@ def seek_ns(seek: Sequence[tuple[int, int]], distance: int) -> int:
     """Return the time of a seek: linear between the points of the curve, flat beyond its ends, 0 for distance 0."""
     if distance <= 0:
         return 0
-    index = bisect_right(seek, distance, key=lambda point: point[0]) - 1
+    index = bisect_left(seek, (distance + 1, 0)) - 1
     if index < 0:
         return seek[0][1]
     if index == len(seek) - 1:

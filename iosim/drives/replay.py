@@ -38,7 +38,7 @@ def replay(model: DiskModel, recorded: Services, servers: int = 1, seed: int = 1
         before_start = start
         server = free.index(min(free)) if servers > 1 else 0
         begin = max(issued, free[server])
-        draw = draws.draw(draws.mix(seed), _WHAT, number) if model.draws else 0
+        draw = draws.draw(draws.mix(seed), _WHAT, number) >> 32 if model.draws else 0
         ns, state = model.service(state, DiskIo(OPS[op], sector, sectors), begin, draw)
         done = free[server] = begin + ns
         taken[number] = done - issued

@@ -87,11 +87,16 @@ class TaskFileLoad:
         self.n_before = len(twice)
         in_a_row = len(registers) > 1 and registers == list(range(registers[0], registers[-1] + 1))
         if in_a_row and all(len(f) <= 2 for f in fields.values()) and twice == registers[: len(twice)]:
-            self.last = itemgetter(*(fields[register][-1] for register in registers))
+            self.last = picker(tuple([fields[register][-1] for register in registers]))
             if len(twice) > 1:
-                self.before = itemgetter(*(fields[register][0] for register in twice))
+                self.before = picker(tuple([fields[register][0] for register in twice]))
             elif twice:
                 self.last = None
+
+
+def picker(places: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """Return what picks the values at two or more *places*, in this order."""
+    return itemgetter(*places)
 
 
 class Section:

@@ -34,12 +34,15 @@ class AccessCosts:
         self._binder = binder
         self._poll_gaps_ns = sequence.poll_gaps_ns
         self._string = string
-        self._round_trip_ns = round_trip_ns
         self._bound: dict[tuple[AccessKind, Path, int], BoundAccess] = {}
         self._sections: dict[tuple[BoundAccess, ...], Section] = {}
         self._loops: dict[AccessKind, BoundAccess] = {}
         self._runs: dict[int, Path] = {}
         self._nothing = Path((), Mode.GUEST)
+        self._pauses: dict[PortStep, Path] = {}
+        for step in sequence.steps:
+            if step.gap_ns == UNKNOWN and step.between_ns != UNKNOWN:
+                self._pauses[step] = self._pause(step, round_trip_ns)
 
     def bound(self, step: PortStep, field: int = 0) -> BoundAccess:
         """Return the access of *step* with the guest's time before it; *field* says which value of many it writes."""
@@ -86,12 +89,13 @@ class AccessCosts:
         """
         if step.gap_ns != UNKNOWN:
             return self._run(step.gap_ns)
+        return self._by_profile(step) if step.between_ns == UNKNOWN else self._pauses[step]
+
+    def _pause(self, step: PortStep, round_trip_ns: Callable[[AccessKind], float]) -> Path:
         path = self._by_profile(step)
-        if step.between_ns == UNKNOWN:
-            return path
         register_write = AccessKind(self._binder.ports[Reg.NSECTOR], True, 1, 1, False)
         kind = register_write if step.register is None else self.kind(step)
-        ns = round(step.between_ns - self._round_trip_ns(kind))
+        ns = round(step.between_ns - round_trip_ns(kind))
         return self._run(ns) if ns > _mean_ns(path) else path
 
     def _by_profile(self, step: PortStep) -> Path:

@@ -36,6 +36,7 @@ class Cpus:
         self._host = host
         self._running: list[HostThread | None] = [None] * n
         self._pollers: list[tuple[HostThread, int] | None] = [None] * n
+        self._n_pollers = 0
         self._queue: deque[HostThread] = deque()
         self._armed_ns: int | None = None
         host.cpus = self
@@ -44,6 +45,7 @@ class Cpus:
 
     def acquire(self, thread: "HostThread") -> bool:
         """Give *thread* a CPU, or put it in the queue and return False: `granted` will be called."""
+        self.settle(self._host.now_ns)
         cpu = self._free_for(thread)
         if cpu is not None:
             self._place(thread, cpu)
@@ -56,6 +58,7 @@ class Cpus:
     def release(self, thread: "HostThread", poll_ns: int = 0) -> None:
         """*thread* does not run any more; it may poll for *poll_ns* on the CPU that it leaves."""
         now = self._host.now_ns
+        self.settle(now)
         cpu = thread.cpu
         self._running[cpu] = None
         heir = self._first_for(cpu)
@@ -66,6 +69,7 @@ class Cpus:
             heir.granted()
         elif poll_ns:
             self._pollers[cpu] = (thread, now + poll_ns)
+            self._n_pollers += 1
         else:
             self._idle(cpu, now)
 
@@ -86,20 +90,24 @@ class Cpus:
         return poller is not None and poller[0] is thread and self._host.now_ns <= poller[1]
 
     def settle(self, now_ns: int) -> None:
-        """Count the polling that has ended by *now_ns* (end of the warm-up or of the run)."""
-        for cpu in range(self.n):
-            self._end_polling(cpu, now_ns)
+        """Count the polling that has ended before *now_ns*, in order of its ends: levels know no way back in time."""
+        if not self._n_pollers:
+            return
+        ends = [
+            (poller[1], cpu) for cpu, poller in enumerate(self._pollers) if poller is not None and poller[1] < now_ns
+        ]
+        for end_ns, cpu in sorted(ends):
+            self._no_poller(cpu)
+            self._idle(cpu, end_ns)
 
     # The run queue
 
     def _free_for(self, thread: "HostThread") -> int | None:
-        now = self._host.now_ns
         polled = None
         last = thread.cpu
         for cpu in [last, *range(self.n)] if last >= 0 else range(self.n):
             if self._running[cpu] is not None or not thread.may_run_on(cpu):
                 continue
-            self._end_polling(cpu, now)
             poller = self._pollers[cpu]
             if poller is None or poller[0] is thread:
                 return cpu
@@ -115,8 +123,7 @@ class Cpus:
 
     def _place(self, thread: "HostThread", cpu: int) -> None:
         now = self._host.now_ns
-        self._end_polling(cpu, now)
-        self._pollers[cpu] = None
+        self._no_poller(cpu)
         self._running[cpu] = thread
         if not self.busy[cpu].value:
             self.busy[cpu].set(now, 1)
@@ -132,11 +139,10 @@ class Cpus:
         self.busy[cpu].set(at_ns, 0)
         self.running_level.change(at_ns, -1)
 
-    def _end_polling(self, cpu: int, now_ns: int) -> None:
-        poller = self._pollers[cpu]
-        if poller is not None and poller[1] < now_ns:
+    def _no_poller(self, cpu: int) -> None:
+        if self._pollers[cpu] is not None:
             self._pollers[cpu] = None
-            self._idle(cpu, poller[1])
+            self._n_pollers -= 1
 
     # Time slices
 

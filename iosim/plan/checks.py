@@ -8,13 +8,13 @@ from iosim.model.clones import vm_names
 from iosim.model.errors import StudyError, shown
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
-from iosim.model.trace import OPS, Trace
+from iosim.model.trace import OPS, AnyTrace
 from iosim.plan.targets import Target
 
 _GROUPED = ("throughput", "bandwidth", "latency_")
 
 
-def resolved(target: Target, scenario: Scenario, traces: Sequence[Trace], place: str) -> Target:
+def resolved(target: Target, scenario: Scenario, traces: Sequence[AnyTrace], place: str) -> Target:
     """Return *target* as the metrics of *scenario* have it: `op=` and `vm=` left out where there is but one.
 
     *traces* are all that the scenario reads. Raises StudyError, naming *place*, for what the scenario does not have.
@@ -25,7 +25,7 @@ def resolved(target: Target, scenario: Scenario, traces: Sequence[Trace], place:
             raise StudyError(f"{place}: {target.metric} must be of op=R, W or F, or of vm=NAME, got {shown(target.of)}")
         known = {
             "": [""],
-            "op": [op for number, op in enumerate(OPS) if any((trace.ops == number).any() for trace in traces)],
+            "op": [op for number, op in enumerate(OPS) if any(trace.by_op()[number] for trace in traces)],
             "vm": [vm.name for vm in scenario.vm],
         }[kind]
         if name not in known:

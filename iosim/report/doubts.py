@@ -10,7 +10,7 @@ from iosim.analytic.resources import kind_of
 from iosim.model.clones import disk_names
 from iosim.model.costs import shipped_profiles
 from iosim.model.units import human_time, three_digits
-from iosim.results.result import Result
+from iosim.results.result import Result, SummaryResult
 from iosim.results.summary import counted, is_resolved
 from iosim.results.terminal import OPERATIONS
 from iosim.results.wording import BUSY, plural
@@ -27,6 +27,8 @@ _LEAST_IN_FIRST_PART = 20
 
 def doubts(result: Result) -> list[str]:
     """Return reasons to doubt the figures."""
+    if isinstance(result, SummaryResult):
+        return [*_busy(result), *_missing(result), *_sketched(result), *_constant_disks(result), *_costs(result)]
     return [
         *_busy(result),
         *_growing(result),
@@ -88,6 +90,11 @@ def _missing(result: Result) -> list[str]:
     if counts["in"] < counts["in_trace"]:
         found.append(f"{plural(counts['in_trace'] - counts['in'], 'request')} of the traces never arrived.")
     return found
+
+
+def _sketched(result: SummaryResult) -> list[str]:
+    error = result.summary["percentile_error"]
+    return [f"No requests were kept: percentiles are within {error:.2%} of the exact ones, means and counts exact."]
 
 
 def _few(result: Result) -> list[str]:

@@ -1,6 +1,6 @@
 """The table of functions: where the time of all counted requests goes, with the call chain of each function."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -10,21 +10,36 @@ import pandas as pd
 
 from iosim.model.chains import NOT_SAMPLED
 from iosim.model.stages import Stage
+from iosim.model.trace import OPS
 from iosim.results.sampling import SampledDrive
-from iosim.results.summary import counted
+from iosim.results.statistics import counted
+from iosim.results.sums import RequestSums
 
 COLUMNS = ["vm", "drive", "op", "carrier", "stage", "stack", "sampled", "total_ns"]
 
 
 def functions(sampled: list[SampledDrive], requests: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per VM, drive, operation, stage and call chain, for all counted *requests* (that table).
+    """Return `functions_of` the counted *requests* (that table)."""
+    return functions_of(sampled, _totals(counted(requests)))
 
-    What the sampled requests spent is scaled stage by stage: the rows of a stage add up to its column of *requests*
-    exactly. The time of a stage that none of them has been in is a row of its own, without a chain.
+
+def functions_of_sums(sampled: list[SampledDrive], sums: RequestSums, vms: Sequence[str]) -> pd.DataFrame:
+    """Return `functions_of` the counted requests of *sums*; *vms* are the names of the VMs by number."""
+    return functions_of(
+        sampled,
+        [((vms[vm], drive, OPS[op]), list(place.stages_ns)) for (vm, drive, op), place in sums.places.items()],
+    )
+
+
+def functions_of(sampled: list[SampledDrive], sums: Iterable[tuple[tuple[str, int, str], list[int]]]) -> pd.DataFrame:
+    """Return one row per VM, drive, operation, stage and call chain; *sums* are of all counted requests, by stage.
+
+    What the sampled requests spent is scaled stage by stage: the rows of a stage add up to its sum exactly. The time of
+    a stage that none of them has been in is a row of its own, without a chain.
     """
     found = {(group.vm, group.drive, group.op): group for group in sampled}
     rows: list[tuple[Any, ...]] = []
-    for place, totals in _totals(counted(requests)):
+    for place, totals in sums:
         group = found.get(place) or SampledDrive(*place, 0, [])
         stages = {stage: list(spent) for stage, spent in groupby(group.rows, key=itemgetter(0))}
         for stage, total in zip(Stage, totals, strict=True):

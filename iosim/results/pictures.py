@@ -8,13 +8,12 @@ import numpy as np
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
+from iosim.results.result import Result, SummaryResult
 from iosim.results.summary import counted, is_resolved
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from iosim.results.result import Result
 
 MARKED = {"50": "o", "90": "s", "99": "D", "99.9": "^"}
 """The percentiles that are marked on the curve, and how."""
@@ -44,19 +43,22 @@ COLOURS = {
 _MAX_POINTS = 4000
 
 
-def draw(result: "Result", folder: Path) -> None:
-    """Draw both pictures into *folder*."""
+def draw(result: Result, folder: Path) -> None:
+    """Draw both pictures into *folder*; without requests only that of the stages."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    for name, paint in (("latency.png", _latency), ("stages.png", _stages)):
+    paints = {"latency.png": _latency, "stages.png": _stages}
+    if isinstance(result, SummaryResult):
+        del paints["latency.png"]
+    for name, paint in paints.items():
         figure, axes = pyplot.subplots(figsize=(10, 5), dpi=110, layout="constrained")
         paint(result, axes)
         figure.savefig(folder / name)
         pyplot.close(figure)
 
 
-def _latency(result: "Result", axes: "Axes") -> None:
+def _latency(result: Result, axes: "Axes") -> None:
     """Draw the cumulative distribution of the latency, with percentiles marked, and that of each operation."""
     table = counted(result.requests)
     if table.empty:
@@ -109,13 +111,13 @@ def _ticks(latency: "pd.Series[int]") -> tuple[float, ...]:
     return (1, 2, 5) if decades < 3 else (1,)
 
 
-def _stages(result: "Result", axes: "Axes") -> None:
+def _stages(result: Result, axes: "Axes") -> None:
     """Draw the mean time of each stage as a bar, in the order of the path, with its share."""
-    table = counted(result.requests)
-    if table.empty:
+    found = result.statistics()
+    if not found.counted:
         _say_nothing(axes)
         return
-    means = {stage: float(table[f"{stage.label}_ns"].mean()) for stage in Stage}
+    means = {stage: found.stages[stage].mean for stage in Stage}
     shown = [stage for stage in Stage if means[stage] > 0]
     total = sum(means.values())
     unit = human_unit(max(means.values()))
@@ -136,7 +138,7 @@ def _stages(result: "Result", axes: "Axes") -> None:
         )
     axes.set_xlim(0, max(values, default=1) * 1.25)
     axes.set_xlabel(f"mean time per request ({unit})")
-    axes.set_title(f"Where the time of a request goes: {human_time(total)} on average, {len(table):,} requests")
+    axes.set_title(f"Where the time of a request goes: {human_time(total)} on average, {found.counted:,} requests")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
 

@@ -1,7 +1,7 @@
 """What a run recorded, before it becomes tables."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,9 @@ import numpy.typing as npt
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
 from iosim.results.sampling import SampledDrive
+
+if TYPE_CHECKING:
+    from iosim.results.sums import RequestSums
 
 STAGE_COLUMNS = [f"{stage.label}_ns" for stage in Stage]
 INT_COLUMNS = [
@@ -78,13 +81,14 @@ class LevelData(NamedTuple):
 class RawResult:
     """Arrays and lists as the run left them.
 
-    `requests`: int64, one row per request of the traces, -1 if it never arrived. `replays`: what became of the port
-    accesses of each (VM, drive) that replays some.
+    `requests`: int64, one row per request of the traces, -1 if it never arrived. `sums`: what there is instead of rows
+    if none were kept. `replays`: what became of the port accesses of each (VM, drive) that replays some.
     """
 
     scenario: Scenario
     vm_names: list[str]
     requests: npt.NDArray[np.int64]
+    sums: "RequestSums | None"
     logs: list[KeptLog]
     functions: list[SampledDrive]
     exits: list[ExitRowData]
@@ -104,6 +108,7 @@ class RawResult:
         machine: Any,
         scenario: Scenario,
         requests: npt.NDArray[np.int64],
+        sums: "RequestSums | None",
         logs: list[KeptLog],
         functions: list[SampledDrive],
         end_ns: int,
@@ -167,6 +172,7 @@ class RawResult:
             scenario=scenario,
             vm_names=[vm.name for vm in machine.vms],
             requests=requests,
+            sums=sums,
             logs=logs,
             functions=functions,
             exits=exits,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from iosim.model.errors import OutputError, ResultError, reason, shown
 from iosim.model.scenario import Scenario
 from iosim.results import spans
+from iosim.results.statistics import Statistics
 from iosim.results.summary import SUMMARY_KEYS, SUMMARY_VERSION
 from iosim.results.tables import EVENT_COLUMNS, EXIT_COLUMNS, REQUEST_COLUMNS, RESOURCE_COLUMNS, SERIES_COLUMNS
 
@@ -33,7 +34,8 @@ COLUMNS = {
 class Result:
     """What a simulation gives: pandas frames and the summary (docs/results.md has every column).
 
-    *accesses* is None unless the scenario logs port accesses.
+    *accesses* is None unless the scenario logs port accesses. *found* are the statistics of requests without a
+    table.
     """
 
     scenario: Scenario
@@ -46,6 +48,11 @@ class Result:
     events: pd.DataFrame
     accesses: pd.DataFrame | None
     summary: dict[str, Any]
+    found: Statistics | None = None
+
+    def statistics(self) -> Statistics:
+        """Return what there is to say of the requests in numbers."""
+        return Statistics.of(self.requests) if self.found is None else self.found
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return the frames by the name of their file."""
@@ -61,6 +68,29 @@ class Result:
         if self.accesses is not None:
             tables["accesses"] = self.accesses
         return tables
+
+
+class SummaryResult(Result):
+    """The result of a run that has kept no rows of requests: whoever asks for them gets a ResultError.
+
+    *place* is what the error names.
+    """
+
+    place = "the run"
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """No rows."""
+        raise ResultError(f"{self.place}: has kept no requests (--summary-only); run the scenario again without it")
+
+    @requests.setter
+    def requests(self, table: pd.DataFrame) -> None:
+        """Keep none."""
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the frames that there are by the name of their file."""
+        tables = {name: getattr(self, name) for name in COLUMNS if name != "requests"} | {"functions": self.functions}
+        return tables if self.accesses is None else tables | {"accesses": self.accesses}
 
 
 def check_target(folder: Path) -> None:
@@ -114,17 +144,20 @@ def read(folder: Path) -> Result:
         scenario = Scenario.model_validate(summary["scenario"])
     except ValidationError:
         raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
-    names = ["requests", "exits", "resources", "functions", "spans", "series", "events"]
-    tables = {name: _table(folder / f"{name}.parquet") for name in names}
-    for name, columns in COLUMNS.items():
-        if missing := [column for column in columns if column not in tables[name]]:
+    kind = SummaryResult if summary["percentile_error"] else Result
+    names = [name for name in (*COLUMNS, "functions") if kind is Result or name != "requests"]
+    tables: dict[str, Any] = {name: _table(folder / f"{name}.parquet") for name in names}
+    for name in set(COLUMNS).intersection(names):
+        if missing := [column for column in COLUMNS[name] if column not in tables[name]]:
             raise ResultError(f"{folder / name}.parquet: has no column {missing[0]}; run the scenario again")
     for column in ("latency_edges_ns", "latency_counts"):
         tables["series"][column] = [entry.tolist() for entry in tables["series"][column]]
     accesses = folder / "accesses.parquet"
-    return Result(
-        scenario=scenario, **tables, accesses=_table(accesses) if accesses.exists() else None, summary=summary
-    )
+    tables["accesses"] = _table(accesses) if accesses.exists() else None
+    result = kind(scenario=scenario, summary=summary, **({"requests": None} | tables))
+    if isinstance(result, SummaryResult):
+        result.place = str(folder)
+    return result
 
 
 def _table(path: Path) -> pd.DataFrame:

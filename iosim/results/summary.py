@@ -5,17 +5,16 @@ from fractions import Fraction
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from iosim.model.records import STATUSES
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
+from iosim.results.statistics import Figures, Statistics
+from iosim.results.statistics import counted as counted
 
 SUMMARY_VERSION = 1
 SUMMARY_KEYS = (
     *("summary_version", "iosim", "python", "libraries", "engine", "scenario", "profile", "traces", "end_ns"),
-    *("requests", "throughput_per_s", "bytes_per_s", "latency_ns", "page_cache", "stages_ns", "per_request", "wear"),
+    *("requests", "throughput_per_s", "bytes_per_s", "percentile_error", "latency_ns", "page_cache", "stages_ns"),
+    *("per_request", "wear"),
 )
 FIO_PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)
 """fio's default list (--percentile_list)."""
@@ -23,27 +22,14 @@ STAGE_PERCENTILES = (50, 90, 99)
 LIBRARIES = ("numpy", "pandas", "pyarrow", "simpy")
 
 
-def counted(requests: pd.DataFrame) -> pd.DataFrame:
-    """Return the requests that statistics count: done, and arrived after the warm-up."""
-    return requests[(requests["status"] == "ok") & ~requests["warmup"]]
-
-
 def is_resolved(percentile: str, n: int) -> bool:
     """Tell whether *n* requests say anything of *percentile*: at least one of them must lie beyond it."""
     return n * (100 - Fraction(percentile)) >= 100
 
 
-def latency_percentiles(latency_ns: "pd.Series[int]") -> dict[str, float]:
-    """Return fio's 17 percentiles in ns, linear between order statistics; empty without requests."""
-    if latency_ns.empty:
-        return {}
-    values = latency_ns.quantile([p / 100 for p in FIO_PERCENTILES], interpolation="linear")
-    return {f"{p:f}": float(v) for p, v in zip(FIO_PERCENTILES, values, strict=True)}
-
-
 def summarise(
     scenario: Scenario,
-    requests: pd.DataFrame,
+    found: Statistics,
     traces: list[dict[str, Any]],
     profile: dict[str, Any],
     end_ns: int,
@@ -53,10 +39,8 @@ def summarise(
     engine: str,
 ) -> dict[str, Any]:
     """Return the document: what was run, with which inputs and versions, and what came of it."""
-    table = counted(requests)
-    latency = table["latency_ns"]
+    latency = found.latency.get(None)
     window_ns = max(1, end_ns - min(scenario.run.warmup, end_ns))
-    total = int(latency.sum())
     return {
         "summary_version": SUMMARY_VERSION,
         "iosim": version("iosim"),
@@ -68,29 +52,26 @@ def summarise(
         "traces": traces,
         "end_ns": end_ns,
         "requests": {
-            "in": len(requests),
-            **{
-                {"ok": "done", "error": "failed"}.get(status, status): int((requests["status"] == status).sum())
-                for status in STATUSES
-            },
+            "in": sum(found.by_status.values()),
+            **{{"ok": "done", "error": "failed"}.get(status, status): n for status, n in found.by_status.items()},
             "in_trace": sum(trace["requests"] for trace in traces),
-            "warmup": int(requests["warmup"].sum()),
-            "counted": len(table),
+            "warmup": found.warmup,
+            "counted": found.counted,
             "with_spans": n_spanned,
         },
-        "throughput_per_s": len(table) / window_ns * 1e9,
-        "bytes_per_s": int(table["sectors"].sum()) * 512 / window_ns * 1e9,
+        "throughput_per_s": found.counted / window_ns * 1e9,
+        "bytes_per_s": found.sectors * 512 / window_ns * 1e9,
+        "percentile_error": found.percentile_error,
         "latency_ns": {
-            "mean": float(latency.mean()) if len(table) else None,
-            "min": int(latency.min()) if len(table) else None,
-            "max": int(latency.max()) if len(table) else None,
-            "percentile": latency_percentiles(latency),
+            "mean": None if latency is None else latency.mean,
+            "min": None if latency is None else latency.least,
+            "max": None if latency is None else latency.most,
+            "percentile": {} if latency is None else _percentiles(latency, FIO_PERCENTILES),
         },
         "page_cache": page_cache,
-        "stages_ns": {stage.label: _stage(table, stage, total) for stage in Stage},
+        "stages_ns": {stage.label: _stage(found, stage) for stage in Stage},
         "per_request": {
-            name: float(table[name].mean()) if len(table) else None
-            for name in ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
+            name: found.means.get(name) for name in ("exits", "userspace_exits", "irqs", "irq_line_ioctls")
         },
         "wear": {disk: counts | {"write_amplification": _amplification(counts)} for disk, counts in wear.items()},
     }
@@ -100,14 +81,18 @@ def _amplification(wear: dict[str, int]) -> float | None:
     return wear["pages_programmed"] / wear["pages_written"] if wear["pages_written"] else None
 
 
-def _stage(table: pd.DataFrame, stage: Stage, total_ns: int) -> dict[str, Any]:
-    values = table[f"{stage.label}_ns"]
-    if table.empty:
+def _stage(found: Statistics, stage: Stage) -> dict[str, Any]:
+    times = found.stages.get(stage)
+    if times is None:
         return {"total": 0, "share": 0.0, "mean": None, "percentile": {}}
-    percentiles = np.percentile(values.to_numpy(), STAGE_PERCENTILES).tolist()
+    total_ns = found.latency[None].total
     return {
-        "total": int(values.sum()),
-        "share": int(values.sum()) / total_ns if total_ns else 0.0,
-        "mean": float(values.mean()),
-        "percentile": {f"{p:f}": value for p, value in zip(STAGE_PERCENTILES, percentiles, strict=True)},
+        "total": times.total,
+        "share": times.total / total_ns if total_ns else 0.0,
+        "mean": times.mean,
+        "percentile": _percentiles(times, STAGE_PERCENTILES),
     }
+
+
+def _percentiles(times: Figures, of: tuple[float, ...]) -> dict[str, float]:
+    return {f"{p:f}": value for p, value in zip(of, times.percentiles(of), strict=True)}

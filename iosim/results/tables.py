@@ -94,29 +94,39 @@ def bucket_edges_ns(longest_ns: int) -> list[int]:
     return edges
 
 
-def series(raw: RawResult, table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per time bin: arrivals, completions, latency histogram, level of each resource.
+def bins_of(raw: RawResult) -> int:
+    """Return how many time bins a run has."""
+    return max(1, -(-raw.end_ns // raw.bin_width_ns))
 
-    *table* is `requests`. The latency histogram counts the completions of the bin; its buckets end at the edges in
-    the column `latency_edges_ns`, the same in each row.
-    """
-    width = raw.bin_width_ns
-    n_bins = max(1, -(-raw.end_ns // width))
-    starts = np.arange(n_bins, dtype=np.int64) * width
-    ends = np.minimum(starts + width, raw.end_ns)
+
+def series(raw: RawResult, table: pd.DataFrame) -> pd.DataFrame:
+    """Return `series_of` the rows of *table*, which is `requests`."""
+    n_bins = bins_of(raw)
     done = table[table["status"] == "ok"]
-    arrival_bin = np.minimum(table["arrival_ns"].to_numpy() // width, n_bins - 1)
-    done_bin = np.minimum(done["done_ns"].to_numpy() // width, n_bins - 1)
+    arrival_bin = np.minimum(table["arrival_ns"].to_numpy() // raw.bin_width_ns, n_bins - 1)
+    done_bin = np.minimum(done["done_ns"].to_numpy() // raw.bin_width_ns, n_bins - 1)
     latency = done["latency_ns"].to_numpy()
     edges = bucket_edges_ns(int(latency.max(initial=1)))
     bucket = np.searchsorted(np.array(edges), latency, side="left")
     histogram = np.zeros((n_bins, len(edges)), dtype=np.int64)
     np.add.at(histogram, (done_bin, bucket), 1)
+    return series_of(raw, np.bincount(arrival_bin, minlength=n_bins), histogram, edges)
+
+
+def series_of(raw: RawResult, arrivals: Int64Array, histogram: Int64Array, edges: list[int]) -> pd.DataFrame:
+    """Return one row per time bin: arrivals, completions, latency histogram, level of each resource.
+
+    The latency histogram counts the completions of the bin; its buckets end at *edges*, which are in the column
+    `latency_edges_ns`, the same in each row.
+    """
+    n_bins = bins_of(raw)
+    starts = np.arange(n_bins, dtype=np.int64) * raw.bin_width_ns
+    ends = np.minimum(starts + raw.bin_width_ns, raw.end_ns)
     columns: dict[str, object] = {
         "start_ns": starts,
         "end_ns": ends,
-        "arrivals": np.bincount(arrival_bin, minlength=n_bins),
-        "completions": np.bincount(done_bin, minlength=n_bins),
+        "arrivals": arrivals,
+        "completions": histogram.sum(axis=1),
         "latency_edges_ns": [edges] * n_bins,
         "latency_counts": histogram.tolist(),
     }

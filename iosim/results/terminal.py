@@ -13,7 +13,8 @@ from rich.text import Text
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, three_digits
 from iosim.results.result import Result
-from iosim.results.summary import counted, is_resolved
+from iosim.results.statistics import Figures
+from iosim.results.summary import is_resolved
 from iosim.results.wording import common_unit, described_disk, figure, percent, perf_time, plural
 
 SHOWN_PERCENTILES = ("50", "90", "95", "99", "99.5", "99.9")
@@ -80,8 +81,7 @@ def _ports(traces: list[dict[str, Any]]) -> str:
 
 def _reasons(result: Result) -> str:
     """Return why requests failed, most frequent first, in brackets; nothing if none did."""
-    failed = result.requests.loc[result.requests["status"] == "error", "error"].astype(str).value_counts()
-    reasons = ", ".join(f"{n:,} {why}" for why, n in failed.items())
+    reasons = ", ".join(f"{n:,} {why}" for why, n in result.statistics().errors)
     return f" ({reasons})" if reasons else ""
 
 
@@ -135,13 +135,13 @@ def fitted(
 
 def latency_table(result: Result, width: int) -> Table:
     """Return mean, extremes and percentiles of the latency, for each operation and for all."""
-    table = counted(result.requests)
-    unit = common_unit(table["latency_ns"].median(), table["latency_ns"].max()) if len(table) else "us"
+    found = result.statistics().latency
+    unit = common_unit(found[None].percentiles([50])[0], found[None].most) if found else "us"
     names = ("", "requests", "mean", "min", *(f"p{p}" for p in SHOWN_PERCENTILES), "max")
     rows: list[Row] = [
-        ((name, f"{len(group):,}", *_latencies(group["latency_ns"], NS_PER_UNIT[unit])), "")
-        for name, group in by_operation(table).items()
-        if len(group)
+        (("all" if op is None else OPERATIONS[op], f"{times.n:,}", *_latencies(times, NS_PER_UNIT[unit])), "")
+        for op, times in found.items()
+        if op is None or times.n < found[None].n
     ]
     drop = ("p99.5", "p95", "min", "p99.9", "p90")
     return fitted(f"Latency in the guest ({unit})", ("",), names, rows, width, 2 if width >= WIDE else 1, drop)
@@ -153,12 +153,13 @@ def by_operation(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"all": table} | {name: group for name, group in groups.items() if 0 < len(group) < len(table)}
 
 
-def _latencies(latency: "pd.Series[int]", scale: int) -> list[str]:
+def _latencies(times: Figures, scale: int) -> list[str]:
+    values = times.percentiles([float(p) for p in SHOWN_PERCENTILES])
     percentiles = [
-        figure(float(latency.quantile(float(p) / 100)) / scale) if is_resolved(p, len(latency)) else "-"
-        for p in SHOWN_PERCENTILES
+        figure(value / scale) if is_resolved(p, times.n) else "-"
+        for p, value in zip(SHOWN_PERCENTILES, values, strict=True)
     ]
-    ends = [figure(float(value) / scale) for value in (latency.mean(), latency.min(), latency.max())]
+    ends = [figure(float(value) / scale) for value in (times.mean, times.least, times.most)]
     return [*ends[:2], *percentiles, ends[2]]
 
 
@@ -172,13 +173,12 @@ def bar(share: float, width: int, console: Console) -> str:
 
 def stage_table(result: Result, console: Console) -> Table:
     """Return for every stage, in the order of the path, its time and share of all time, as a bar too."""
-    table = counted(result.requests)
+    latency = result.statistics().latency.get(None)
     stages = result.summary["stages_ns"]
-    latency = table["latency_ns"]
-    unit = common_unit(latency.mean(), latency.max(), 100) if len(table) else "us"
+    unit = "us" if latency is None else common_unit(latency.mean, latency.most, 100)
     scale = NS_PER_UNIT[unit]
     names = ("stage", "mean", "p50", "p99", "share", " ")
-    known = is_resolved("99", len(table))
+    known = latency is not None and is_resolved("99", latency.n)
     largest = max((figures["share"] for figures in stages.values()), default=0) or 1
     length = max(10, min(40, console.width - 60))
     rows: list[Row] = []
@@ -196,8 +196,8 @@ def stage_table(result: Result, console: Console) -> Table:
             Text(bar(figures["share"] / largest, length, console), style="cyan"),
         )
         rows.append((cells, ""))
-    if len(table):
-        mean, median, high = (figure(float(t) / scale) for t in (latency.mean(), *latency.quantile([0.5, 0.99])))
+    if latency is not None:
+        mean, median, high = (figure(t / scale) for t in (latency.mean, *latency.percentiles([50, 99])))
         rows.append((("latency", mean, median, high if known else "-", "100.0%", ""), "bold"))
     title = f"Where the time of a request goes ({unit})"
     return fitted(title, ("stage", " "), names, rows, console.width, gap=2, drop=(" ", "p50"))
@@ -213,7 +213,7 @@ def exit_table(result: Result, width: int) -> Table:
     names = ("VM-EXIT", "to QEMU", *perf, "p50", "p99", "per request") if wide else ("VM-EXIT", *perf, "per req")
     rows: list[Row] = []
     exits = result.exits
-    n_requests = max(1, len(counted(result.requests)))
+    n_requests = max(1, result.statistics().counted)
     samples, time = int(exits["count"].sum()), int(exits["total_ns"].sum())
     groups = list(exits.groupby(["reason", "userspace"], sort=True))
     for (reason, userspace), group in sorted(groups, key=lambda item: -int(item[1]["count"].sum())):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from iosim import scenario_file
 from iosim.model.errors import ScenarioError, reason
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
-from iosim.traces import ReadOptions, read_trace
+from iosim.model.trace import AnyTrace
+from iosim.traces import ReadOptions, open_trace
 
 LIBRARIES = ("hdrhistogram", "numpy", "pandas", "pyarrow", "scipy", "simpy")
 """Libraries through which the figures of a run pass."""
@@ -33,14 +33,14 @@ class Inputs:
     """Files that scenarios read. Each is read once; what was read first is what the study is about."""
 
     def __init__(self) -> None:
-        self._traces: dict[tuple[Path, ReadOptions], Trace] = {}
+        self._traces: dict[tuple[Path, ReadOptions], AnyTrace] = {}
         self._digests: dict[Path, str] = {}
 
-    def trace(self, path: Path, options: ReadOptions) -> Trace:
+    def trace(self, path: Path, options: ReadOptions) -> AnyTrace:
         """Return the trace in *path*, read with *options*. Raises TraceError."""
         wanted = path, options
         if wanted not in self._traces:
-            trace = self._traces[wanted] = read_trace(path, options)
+            trace = self._traces[wanted] = open_trace(path, options)
             self._digests[path] = trace.sha256
         return self._traces[wanted]
 

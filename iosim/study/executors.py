@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Protocol, Self
 
+from iosim import engines
 from iosim.model.errors import StudyError
 from iosim.study.job import Job, Outcome, execute
 
@@ -83,6 +84,8 @@ class Pool:
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Yield each job with its outcome as they are finished."""
+        if any(job.engine == "compiled" for job in jobs):
+            engines.prepare()
         left = dict(enumerate(jobs))
         losses = 0
         while left:

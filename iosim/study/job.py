@@ -18,13 +18,13 @@ import pandas as pd
 from iosim import scenario_file
 from iosim.model.errors import FaultError, IosimError, StudyError
 from iosim.model.scenario import Scenario
-from iosim.model.trace import Trace
+from iosim.model.trace import AnyTrace
 from iosim.results import result as results
 from iosim.results.result import Result
 from iosim.simulation import TraceReader, simulate, spent_costs
 from iosim.study.content import InputFile, environment
 from iosim.study.metrics import Measured, batches, latencies, measure
-from iosim.traces import ReadOptions, read_trace
+from iosim.traces import ReadOptions, open_trace
 
 Kind: TypeAlias = Literal["replication", "pilot", "costs"]
 COST = "cost"
@@ -42,7 +42,7 @@ class Job:
     *name* is for messages; *digest* says what its outcome depends on (`iosim.study.content`). *keep_in* is the folder
     for its whole result, None if only the metrics are wanted; file names of the kept scenario are relative to it, those
     of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics; one for the costs gives
-    which are spent, as metrics named `COST`.
+    which are spent, as metrics named `COST`. *engine* is the one that was chosen where the study was read.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Job:
     folder: Path
     keep_in: Path | None = None
     kind: Kind = "replication"
+    engine: str = "simpy"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ def _prepared(job: Job, locate: Locate) -> tuple[Scenario, TraceReader]:
         data["run"]["slowest"] = 0
         for key in ("window", "log"):
             data["run"].pop(key, None)
+    if job.engine == "simpy":
+        data["run"]["engine"] = "simpy"
     here = scenario_file.check(data, "scenario")
     return here, lambda path, options: _trace(path, options, digests[path])
 
@@ -154,9 +157,9 @@ def _not_traces(scenario: Scenario) -> Sequence[str]:
 
 
 @lru_cache(maxsize=32)
-def _trace(path: Path, options: ReadOptions, digest: str) -> Trace:
+def _trace(path: Path, options: ReadOptions, digest: str) -> AnyTrace:
     """Return the trace in *path*; the last few stay in memory, as the points of a study share them."""
-    trace = read_trace(path, options)
+    trace = open_trace(path, options)
     if trace.sha256 != digest:
         raise changed(path)
     return trace

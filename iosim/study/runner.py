@@ -16,7 +16,7 @@ import pandas as pd
 
 from iosim.model.errors import IosimError
 from iosim.model.scenario import Scenario
-from iosim.simulation import check
+from iosim.simulation import check, engine_of
 from iosim.study.content import Inputs, environment, run_digest
 from iosim.study.executors import Executor
 from iosim.study.job import Job, Kind
@@ -159,6 +159,7 @@ class Runner:
             folder=point.folder.absolute(),
             keep_in=None if keep_as is None or self.keep_in is None else self.keep_in / point.name / keep_as,
             kind=kind,
+            engine="simpy" if kind == "costs" else engine_of(scenario, point.folder, self.inputs.trace),
         )
 
 

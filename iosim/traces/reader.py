@@ -1,16 +1,21 @@
 """Reading a trace file: its format recognised by its content, its requests as a stream or as a whole."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from iosim.model.errors import TraceError
-from iosim.model.trace import Trace
+from iosim.model.errors import TraceError, reason
+from iosim.model.trace import AnyTrace, Trace
 from iosim.traces.formats import check_name, recognise
 from iosim.traces.order import checked, from_zero, in_order
 from iosim.traces.port_sequence import read_ports
 from iosim.traces.reading import Reading, ReadOptions
 from iosim.traces.source import Source
+from iosim.traces.stored import StoredTrace
 from iosim.traces.table import TraceTable, as_trace
+
+MOST_IN_MEMORY = 1 << 20
+"""A trace of more requests is replayed from a temporary file."""
 
 
 class TraceStream:
@@ -70,6 +75,35 @@ def read_trace(path: str | Path, options: ReadOptions | None = None) -> Trace:
     with TraceStream(path, options) as stream:
         table = TraceTable.joined(list(stream))
         return as_trace(table, str(path), stream.sha256)
+
+
+def open_trace(path: str | Path, options: ReadOptions | None = None) -> AnyTrace:
+    """Return the trace in *path* to be replayed: in memory as `read_trace` if it has up to `MOST_IN_MEMORY` requests.
+
+    Raises TraceError like `TraceStream`, and for a file that there is no room for.
+    """
+    if options is not None and options.ports is not None:
+        return read_ports(path, options)
+    with TraceStream(path, options) as stream:
+        tables = iter(stream)
+        first: list[TraceTable] = []
+        while sum(map(len, first)) <= MOST_IN_MEMORY:
+            table = next(tables, None)
+            if table is None:
+                return as_trace(TraceTable.joined(first), str(path), stream.sha256)
+            first.append(table)
+        try:
+            trace = StoredTrace(chain(_emptied(first), tables), str(path))
+        except OSError as error:
+            raise TraceError(f"{path}: no temporary file for its requests: {reason(error)}") from None
+        trace.sha256 = stream.sha256
+        return trace
+
+
+def _emptied(tables: list[TraceTable]) -> Iterator[TraceTable]:
+    """Yield the tables and let each go."""
+    while tables:
+        yield tables.pop(0)
 
 
 def format_of(path: str | Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iosim.model.errors import TraceError
-from iosim.model.trace import OPS, Trace
+from iosim.model.trace import OPS, AnyTrace, Trace
 from iosim.model.units import MAX_NS
 
 MAX_SECTOR = 1 << 48
@@ -113,11 +113,10 @@ def _us(ns: int) -> str:
     return f"{(Decimal(int(ns)) / 1000).normalize():f} us"
 
 
-def check_size(trace: Trace, sectors: int, place: str) -> None:
+def check_size(trace: AnyTrace, sectors: int, place: str) -> None:
     """Raise TraceError if a request of *trace* goes beyond a drive of *sectors* sectors, as *place* asks."""
-    beyond = trace.sectors_first + trace.sectors_count > sectors
-    if beyond.any():
-        at = int(beyond.argmax())
-        end = int(trace.sectors_first[at] + trace.sectors_count[at])
-        line = "" if trace.lines is None else f":{trace.lines[at]}"
-        raise TraceError(f"{trace.path}{line}: sectors must end at or before {sectors} ({place}), got {end}")
+    found = trace.first_beyond(sectors)
+    if found is not None:
+        end, line = found
+        where = trace.path if line is None else f"{trace.path}:{line}"
+        raise TraceError(f"{where}: sectors must end at or before {sectors} ({place}), got {end}")

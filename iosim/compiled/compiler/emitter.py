@@ -9,10 +9,10 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.hints import BOOL, INT, Hint
 from iosim.compiled.compiler.infer import Inference
+from iosim.compiled.compiler.narrowing import Known, facts
 from iosim.compiled.compiler.values import (
     DONE,
     DOUBLE,
-    FRAME_FIRST,
     FRAME_STATE,
     I1,
     I64,
@@ -20,21 +20,27 @@ from iosim.compiled.compiler.values import (
     STEP,
     CompileError,
     Val,
+    Wait,
     tag,
     word_pointer,
 )
 from iosim.compiled.compiler.world import FunctionInfo
+from iosim.compiled.layout import TRAP_OVERFLOW
 
 if TYPE_CHECKING:
     from iosim.compiled.compiler.program import Program
 
 
 class Slot:
-    """Where a local variable lives: on the stack, or in the frame of a generator."""
+    """Where a local variable lives."""
 
-    def __init__(self, pointer: Callable[[], ir.Value], hint: Hint | None) -> None:
-        self.pointer = pointer
+    def __init__(self, place: ir.Value, hint: Hint | None) -> None:
+        self._place = place
         self.hint = hint
+
+    def pointer(self) -> ir.Value:
+        """Return a pointer to its word."""
+        return self._place
 
 
 class Emitter(Inference, ABC):
@@ -46,16 +52,18 @@ class Emitter(Inference, ABC):
         self.info = info
         self.names = info.module.names
         self.slots: dict[str, Slot] = {}
+        self.known = Known()
+        self.places: list[ir.Value] = []
         self.loops: list[tuple[ir.Block, ir.Block]] = []
         self.stop_handlers: list[tuple[ir.Block, Slot]] = []
         self.builder: Any
         self.entry: Any = None
         self.environment: Any = None
         self.sent: Any = None
-        self.states: list[tuple[int, Any]] = []
+        self.waits: list[Wait] = []
+        self.delegated: ast.AST | None = None
         self.frame: ir.Value | None = None
         self.n_hidden = 0
-        self.frame_names: list[str] = []
         self.local_hints: dict[str, Hint | None] = {}
         self.captured = dict(info.captured)
         self.exceptions: set[str] = set()
@@ -66,18 +74,16 @@ class Emitter(Inference, ABC):
             for each in ast.walk(info.node)
         )
         self.caught: list[Slot] = []
+        self._overflow: ir.Block | None = None
 
     def new_slot(self, name: str, hint: Hint | None) -> Slot:
         """Return a new local variable."""
-        if self.info.is_generator:
-            self.frame_names.append(name)
-            slot = self._frame_slot(name, hint)
-        else:
-            with self.builder.goto_block(self.entry):
-                place = self.builder.alloca(I64, name=name)
-                self.builder.store(I64(0), place)
-            slot = Slot(lambda: place, hint)
+        with self.builder.goto_block(self.entry):
+            place = self.builder.alloca(I64, name=name)
+            self.builder.store(I64(0), place)
+        slot = Slot(place, hint)
         self.slots[name] = slot
+        self.places.append(place)
         return slot
 
     def hidden(self, hint: Hint | None = None) -> Slot:
@@ -102,8 +108,10 @@ class Emitter(Inference, ABC):
         if val.kind == "W":
             return val.value
         if val.kind == "I":
-            shifted = self.builder.shl(val.value, I64(1), flags=("nsw",))
-            return self.builder.or_(shifted, I64(1))
+            if isinstance(val.value, ir.Constant):
+                return I64(tag(val.value.constant))
+            doubled = self.without_overflow(self.builder.sadd_with_overflow(val.value, val.value))
+            return self.builder.or_(doubled, I64(1))
         if val.kind == "B":
             return self.builder.select(val.value, I64(3), I64(1))
         bits = self.builder.bitcast(val.value, I64)
@@ -113,6 +121,9 @@ class Emitter(Inference, ABC):
         """Return the value of a word of which *hint* is known."""
         if hint is not None and not hint.optional:
             if hint.kind == "int":
+                if self.program.checks:
+                    odd = self.builder.trunc(word, I1)
+                    self.trap_unless(odd, self.info.node, "a value is not an int of 63 bits")
                 return Val(self.builder.ashr(word, I64(1)), "I", INT)
             if hint.kind == "bool":
                 return Val(self.builder.icmp_signed("==", word, I64(3)), "B", BOOL)
@@ -184,6 +195,18 @@ class Emitter(Inference, ABC):
         self.trap(node, what)
         self.builder.position_at_end(good)
 
+    def without_overflow(self, pair: ir.Value) -> ir.Value:
+        """Return the result of arithmetic that LLVM gives with a bit for overflow, which ends the program."""
+        if self._overflow is None:
+            self._overflow = self.block("overflow")
+            builder = ir.IRBuilder(self._overflow)
+            builder.call(self.program.trap_function, [I64(TRAP_OVERFLOW)])
+            builder.unreachable()
+        good = self.block("fits")
+        self.builder.cbranch(self.builder.extract_value(pair, 1), self._overflow, good)
+        self.builder.position_at_end(good)
+        return self.builder.extract_value(pair, 0)
+
     def block(self, name: str) -> ir.Block:
         """Return a new block."""
         return self.builder.function.append_basic_block(name)
@@ -216,15 +239,14 @@ class Emitter(Inference, ABC):
             self.builder.store(word, slot.pointer())
             self.builder.branch(block)
         elif self.info.is_generator:
-            assert self.frame is not None
-            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
-            self.builder.ret(self.step(word, RAISED))
+            self.end_generator(word, RAISED)
         else:
             self.trap(node, "an exception leaves a function")
 
     def condition(self, test: ast.expr, then: ir.Block, otherwise: ir.Block) -> None:
         """Branch on the truth of an expression."""
         if isinstance(test, ast.BoolOp):
+            before = self.known.copy()
             for part in test.values[:-1]:
                 following = self.block("next")
                 if isinstance(test.op, ast.And):
@@ -232,12 +254,18 @@ class Emitter(Inference, ABC):
                 else:
                     self.condition(part, then, following)
                 self.builder.position_at_end(following)
+                self.learn(part, isinstance(test.op, ast.And))
             self.condition(test.values[-1], then, otherwise)
+            self.known = before.without(test)
             return
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             self.condition(test.operand, otherwise, then)
             return
         self.builder.cbranch(self.truth(self.expression(test)), then, otherwise)
+
+    def learn(self, test: ast.expr, truth: bool) -> None:
+        """Here *test* has come out as *truth*."""
+        self.known.hints.update(facts(self, test, truth))
 
     @staticmethod
     def constant_condition(test: ast.expr) -> bool | None:
@@ -246,19 +274,11 @@ class Emitter(Inference, ABC):
             return bool(test.value)
         return None
 
-    def _frame_slot(self, name: str, hint: Hint | None) -> Slot:
-        offset = self.frame_base + self.frame_names.index(name)
-
-        def pointer() -> ir.Value:
-            assert self.frame is not None
-            return self.word_pointer(self.frame, offset)
-
-        return Slot(pointer, hint)
-
-    @property
-    def frame_base(self) -> int:
-        """The word of a frame where its local variables begin."""
-        return FRAME_FIRST + int(self.program.has_environment(self.info))
+    def end_generator(self, word: ir.Value, how: int) -> None:
+        """End the generator, whose frame, if it has one, must not be resumed again."""
+        with self.builder.if_then(self.builder.icmp_signed("!=", self.frame, I64(0))):
+            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+        self.builder.ret(self.step(word, how))
 
     # What the constructs give each other
 

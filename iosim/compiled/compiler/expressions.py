@@ -12,18 +12,18 @@ from iosim.compiled.compiler.calls import Calls
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, join
 from iosim.compiled.compiler.loops import NewBind
 from iosim.compiled.compiler.values import (
-    CALLED,
-    CALLED_NEW,
     DOUBLE,
-    FRAME_STATE,
     G_RAISED,
     I1,
     I64,
-    YIELDED,
+    RAISED,
+    RETURNED,
     CompileError,
     Val,
+    Wait,
     tag,
 )
+from iosim.compiled.objects import OWNED
 
 if TYPE_CHECKING:
     pass
@@ -96,7 +96,7 @@ class Expressions(Calls):
         """Return the value of a name."""
         if name in self.slots:
             slot = self.slots[name]
-            return self.from_word(self.builder.load(slot.pointer()), slot.hint)
+            return self.from_word(self.builder.load(slot.pointer()), self.known.hints.get(name, slot.hint))
         if name in self.captured:
             position = list(self.captured).index(name)
             return self.from_word(self.load(self.environment, 2 + position), self.captured[name])
@@ -138,7 +138,7 @@ class Expressions(Calls):
             member = info.find(name)
             if member is not None:
                 if member.role == "property":
-                    return self.call_function_virtual(info, member, [obj])
+                    return self.call_function_virtual(info, member, [obj], node)
                 if member.role == "method":
                     return self.bound(word, name)
                 if member.role == "staticmethod":
@@ -191,18 +191,18 @@ class Expressions(Calls):
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
             x, y = self.integer(left), self.integer(right)
-            simple = {
-                ast.Add: b.add,
-                ast.Sub: b.sub,
-                ast.Mult: b.mul,
-                ast.BitAnd: b.and_,
-                ast.BitOr: b.or_,
-                ast.BitXor: b.xor,
-                ast.LShift: b.shl,
-                ast.RShift: b.ashr,
+            checked = {
+                ast.Add: b.sadd_with_overflow,
+                ast.Sub: b.ssub_with_overflow,
+                ast.Mult: b.smul_with_overflow,
             }
+            if type(operator) in checked:
+                return Val(self.without_overflow(checked[type(operator)](x, y)), "I", INT)
+            simple = {ast.BitAnd: b.and_, ast.BitOr: b.or_, ast.BitXor: b.xor}
             if type(operator) in simple:
                 return Val(simple[type(operator)](x, y), "I", INT)
+            if isinstance(operator, ast.LShift | ast.RShift):
+                return Val(self.shift(operator, x, y, node), "I", INT)
             if isinstance(operator, ast.FloorDiv):
                 return Val(self.floor_divide(x, y, node), "I", INT)
             if isinstance(operator, ast.Mod):
@@ -236,6 +236,20 @@ class Expressions(Calls):
             hint = INT
         return self.from_word(word, hint)
 
+    def shift(self, operator: ast.operator, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
+        """Return a raw integer shifted by *y* bits."""
+        b = self.builder
+        if isinstance(operator, ast.RShift):
+            if not isinstance(y, ir.Constant):
+                self.trap_unless(b.icmp_signed(">=", y, I64(0)), node, "a negative shift")
+                y = b.select(b.icmp_signed("<", y, I64(63)), y, I64(63))
+            return b.ashr(x, y)
+        if not isinstance(y, ir.Constant):
+            self.trap_unless(b.icmp_unsigned("<", y, I64(63)), node, "a shift by less than 0 or more than 62 bits")
+        shifted = b.shl(x, y)
+        self.trap_unless(b.icmp_signed("==", b.ashr(shifted, y), x), node, "an integer does not fit 63 bits")
+        return shifted
+
     def floor_divide(self, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
         """Return the quotient of two raw integers, rounded down."""
         b = self.builder
@@ -265,6 +279,7 @@ class Expressions(Calls):
     def _get_BoolOp(self, node: ast.BoolOp) -> Val:
         b = self.builder
         hint = self.infer(node)
+        before = self.known.copy()
         end = self.block("endbool")
         results: list[tuple[ir.Value, ir.Block]] = []
         for position, part in enumerate(node.values):
@@ -283,7 +298,9 @@ class Expressions(Calls):
             else:
                 b.cbranch(truth, end, following)
             b.position_at_end(following)
+            self.learn(part, isinstance(node.op, ast.And))
         b.position_at_end(end)
+        self.known = before.without(node)
         phi = b.phi(I64)
         for word, block in results:
             phi.add_incoming(word, block)
@@ -294,8 +311,11 @@ class Expressions(Calls):
         self.condition(node.test, then, otherwise)
         words, blocks, hints, kinds = [], [], [], []
         values = []
-        for block, part in ((then, node.body), (otherwise, node.orelse)):
+        before = self.known.copy()
+        for block, part, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
             self.builder.position_at_end(block)
+            self.known = before.copy()
+            self.learn(node.test, truth)
             value = self.expression(part)
             values.append(value)
             kinds.append(value.kind)
@@ -304,6 +324,7 @@ class Expressions(Calls):
             blocks.append(self.builder.block)
             self.builder.branch(end)
         self.builder.position_at_end(end)
+        self.known = before.without(node)
         phi = self.builder.phi(I64)
         for word, block in zip(words, blocks, strict=True):
             phi.add_incoming(word, block)
@@ -510,8 +531,10 @@ class Expressions(Calls):
         """Generate the loops of a comprehension, with *run* innermost."""
         first, rest = generators[0], generators[1:]
         saved = {}
+        before = self.known.copy()
         for name in (n.id for n in ast.walk(first.target) if isinstance(n, ast.Name)):
             saved[name] = self.slots.get(name)
+            self.known.forget(name)
         after = self.block("endcomp")
 
         def inside() -> None:
@@ -528,6 +551,7 @@ class Expressions(Calls):
         # The source is evaluated before its targets exist.
         self.iterate(first.iter, NewBind(self, first.target, hint), inside, after, after)
         self.builder.position_at_end(after)
+        self.known = before
         for name, slot in saved.items():
             if slot is not None:
                 self.slots[name] = slot
@@ -597,34 +621,54 @@ class Expressions(Calls):
 
     def _get_Yield(self, node: ast.Yield) -> Val:
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
-        return Val(self.suspend(word, YIELDED), "W")
+        waiting = self.block("yield")
+        self.builder.branch(waiting)
+        self.resumption(waiting, word, None)
+        return Val(self.sent, "W")
 
     def _get_YieldFrom(self, node: ast.YieldFrom) -> Val:
+        """The other generator runs at once, as a call; only if it has to wait does this one wait, too."""
+        if isinstance(node.value, ast.Call):
+            self.delegated = node.value
         value = self.expression(node.value)
-        result = self.suspend(
-            self.word(value), CALLED_NEW if value.is_new and isinstance(node.value, ast.Call) else CALLED
-        )
+        self.delegated = None
+        step = value.value
+        if value.kind != "S":
+            owned = OWNED if value.is_new and isinstance(node.value, ast.Call) else 0
+            step = self.builder.call(self.program.delegate, [self.word(value), I64(owned)])
+        word, how = self.builder.extract_value(step, 0), self.builder.extract_value(step, 1)
+        waiting, raised, over = self.block("waiting"), self.block("raised"), self.block("over")
+        switch = self.builder.switch(how, waiting)
+        switch.add_case(I64(RETURNED), over)
+        switch.add_case(I64(RAISED), raised)
+        called = self.builder.block
+        self.builder.position_at_end(raised)
+        self.throw(word, node)
+        self.resumption(waiting, word, how)
+        resumed = self.builder.block
+        self.builder.branch(over)
+        self.builder.position_at_end(over)
+        result = self.builder.phi(I64)
+        result.add_incoming(word, called)
+        result.add_incoming(self.sent, resumed)
         return self.from_word(result, self.infer(node))
 
-    def suspend(self, word: ir.Value, how: int) -> ir.Value:
-        """Leave the generator with *word*; return what it is resumed with."""
-        assert self.frame is not None
-        number = len(self.states)
-        self.store(self.frame, FRAME_STATE, I64(tag(number)))
-        self.builder.ret(self.step(word, how))
-        block = self.block(f"resume{number}")
-        self.states.append((number, block))
+    def resumption(self, waiting: ir.Block, word: ir.Value, inner: ir.Value | None) -> None:
+        """Leave the generator in *waiting*, with *word* (of the frame *inner*), and go on where it is resumed."""
+        block, going_on = self.block("resume"), self.block("resumed")
+        self.waits.append(Wait(waiting, block, word, inner))
         self.builder.position_at_end(block)
+        self.builder.branch(going_on)
+        self.builder.position_at_end(going_on)
         if self.has_handlers:
             pointer = self.program.raw.globals.gep([I64(0), I64(G_RAISED)])
             raised = self.builder.load(pointer)
-            thrown, going_on = self.block("thrown"), self.block("resumed")
-            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, going_on)
+            thrown, normal = self.block("thrown"), self.block("normal")
+            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, normal)
             self.builder.position_at_end(thrown)
             self.builder.store(I64(0), pointer)
             self.throw(raised, self.info.node)
-            self.builder.position_at_end(going_on)
-        return self.sent
+            self.builder.position_at_end(normal)
 
     # Functions as values
 

@@ -4,6 +4,7 @@ A hint never has to be complete (None: nothing is known), but it must be right: 
 """
 
 import ast
+import builtins
 import enum
 import types
 import typing
@@ -83,7 +84,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
         if node.id in names:
             return from_object(names[node.id], world)
         info = world.by_name.get(node.id)
-        return None if info is None else of_class(info)
+        return from_object(vars(builtins).get(node.id, object), world) if info is None else of_class(info)
     if isinstance(node, ast.Subscript):
         base = node.value
         name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""

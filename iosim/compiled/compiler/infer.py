@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, from_annotation, join
+from iosim.compiled.compiler.narrowing import Known
 from iosim.compiled.compiler.world import FunctionInfo, World
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Inference:
     local_hints: dict[str, Hint | None]
     captured: dict[str, Hint | None]
     slots: "dict[str, Slot]"
+    known: Known
     names: dict[str, Any]
     world: World
     program: "Program"
@@ -62,7 +64,7 @@ class Inference:
 
     def _infer_Name(self, node: ast.Name) -> Hint | None:
         if node.id in self.slots:
-            return self.slots[node.id].hint
+            return self.known.hints.get(node.id, self.slots[node.id].hint)
         if node.id in self.local_hints:
             return self.local_hints[node.id]
         if node.id in self.captured:
@@ -88,6 +90,8 @@ class Inference:
 
     def _infer_BinOp(self, node: ast.BinOp) -> Hint | None:
         left, right = self.infer(node.left), self.infer(node.right)
+        if isinstance(node.op, ast.Mult) and left is not None and left.kind == "list":
+            return left.given()
         if left is None or right is None or left.optional or right.optional:
             return None
         kinds = {left.kind, right.kind}

@@ -7,7 +7,9 @@ from iosim.compiled import native
 from iosim.compiled.compiler.hints import BOOL, INT
 from iosim.compiled.compiler.values import I64, YIELDED, Val
 from iosim.compiled.layout import CLASS_MASK
+from iosim.compiled.objects import ITEM_GETTER
 from iosim.compiled.twins import costs
+from iosim.guest import access
 from iosim.model import draws
 
 if TYPE_CHECKING:
@@ -20,12 +22,17 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
         native.is_process: _is_process,
         native.resume: _resume,
         native.collect_garbage: _collect_garbage,
+        native.put: _put,
+        native.get: _get,
+        native.put_all: _put_all,
+        native.ask: _ask,
         native.is_below: _is_below,
         draws.identity: _identity,
         draws.draw: _draw,
         draws.name_hash: _name_hash,
         draws.source: _source,
         costs.sample: _sample,
+        access.picker: _picker,
     }
 
 
@@ -48,6 +55,33 @@ def _collect_garbage(code: "Emitter", arguments: list[Val]) -> Val:
     return Val(I64(0), "W")
 
 
+def _put(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    block, at, value = arguments
+    place = b.add(code.word(block), b.shl(code.integer(at), I64(3)))
+    code.store(place, 1, code.integer(value))
+    return Val(I64(0), "W")
+
+
+def _get(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    block, at = arguments
+    place = b.add(code.word(block), b.shl(code.integer(at), I64(3)))
+    return Val(code.load(place, 1), "I", INT)
+
+
+def _put_all(code: "Emitter", arguments: list[Val]) -> Val:
+    block, at, values = arguments
+    code.call_runtime("rt_put_all", code.word(block), code.integer(at), code.word(values))
+    return Val(I64(0), "W")
+
+
+def _ask(code: "Emitter", arguments: list[Val]) -> Val:
+    b = code.builder
+    handler = b.load(code.program.ask_handler)
+    return Val(b.call(handler, [code.integer(each) for each in arguments]), "I", INT)
+
+
 def _is_below(code: "Emitter", arguments: list[Val]) -> Val:
     word = code.call_runtime("rt_is_below", *[code.word(each) for each in arguments])
     return code.from_word(word, BOOL)
@@ -68,6 +102,10 @@ def _sample(code: "Emitter", arguments: list[Val]) -> Val:
     table, what = code.load(cost, info.attributes["_table"]), code.load(cost, info.attributes["what"])
     word = code.call_runtime("rt_sample", table, what, code.word(arguments[1]), code.word(arguments[2]))
     return code.from_word(word, INT)
+
+
+def _picker(code: "Emitter", arguments: list[Val]) -> Val:
+    return Val(code.call_runtime("rt_item_getter", I64(ITEM_GETTER), code.word(arguments[0])), "W")
 
 
 def _name_hash(code: "Emitter", arguments: list[Val]) -> Val:

@@ -11,8 +11,9 @@ from iosim.compiled.compiler.expressions import Expressions
 from iosim.compiled.compiler.hints import Hint, from_annotation
 from iosim.compiled.compiler.infer import assigned_names, infer_locals
 from iosim.compiled.compiler.loops import Bind
+from iosim.compiled.compiler.suspension import Suspension
 from iosim.compiled.compiler.values import (
-    DONE,
+    BEGIN,
     FRAME_FIRST,
     FRAME_STATE,
     I64,
@@ -72,40 +73,58 @@ class FunctionCode(Expressions):
             self.builder.ret(I64(0))
 
     def _generate_generator(self, locals_: list[str], n_parameters: int) -> None:
+        """Generate the body, which is given a frame and what is sent, or no frame and the arguments of a call."""
         node = self.info.node
         assert isinstance(node, ast.FunctionDef)
-        resume = self.program.resume_function(self.info)
-        entry = resume.append_basic_block("entry")
-        self.builder = ir.IRBuilder(entry)
-        self.frame, sent = resume.args
-        self.sent: ir.Value = sent
-        self.frame_names = list(locals_)
-        for name in locals_:
-            self.slots[name] = self._frame_slot(name, self.local_hints.get(name))
-        if self.program.has_environment(self.info):
-            self.environment = self.builder.load(self.word_pointer(self.frame, FRAME_FIRST))
-        begin = resume.append_basic_block("begin")
-        ended = resume.append_basic_block("ended")
-        state = self.builder.load(self.word_pointer(self.frame, FRAME_STATE))
-        self.states = [(0, begin)]
-        self.switch = self.builder.switch(state, ended)
+        body = self.program.body(self.info)
+        self.entry = body.append_basic_block("entry")
+        begin, found, held, ended = (body.append_basic_block(name) for name in ("begin", "found", "held", "ended"))
+        self.builder = ir.IRBuilder(self.entry)
+        self.frame, self.sent, *arguments = body.args
+        has_environment = self.program.has_environment(self.info)
+        given = arguments.pop(0) if has_environment else None
+        for position, name in enumerate(locals_):
+            self.new_slot(name, self.local_hints.get(name))
+            if position < n_parameters:
+                self.builder.store(arguments[position], self.slots[name].pointer())
+        parameters = self.places[:n_parameters]
+        start = body.append_basic_block("start")
+        self.builder.cbranch(self.builder.icmp_signed("==", self.frame, I64(0)), start, found)
+        self.builder.position_at_end(found)
+        kept_state = self.load(self.frame, FRAME_STATE)
+        kept_environment = self.load(self.frame, FRAME_FIRST) if has_environment else None
+        self.builder.branch(start)
+        self.builder.position_at_end(start)
+        state = self.builder.phi(I64)
+        state.add_incoming(I64(BEGIN), self.entry)
+        state.add_incoming(kept_state, found)
+        if has_environment:
+            self.environment = self.builder.phi(I64)
+            self.environment.add_incoming(given, self.entry)
+            self.environment.add_incoming(kept_environment, found)
+        switch = self.builder.switch(state, ended)
+        switch.add_case(I64(BEGIN), begin)
+        switch.add_case(I64(tag(0)), held)
         self.builder.position_at_end(ended)
         self.builder.ret(self.step(I64(0), RETURNED))
+        first = FRAME_FIRST + has_environment
+        self.builder.position_at_end(held)
+        for position, place in enumerate(parameters):
+            self.builder.store(self.load(self.frame, first + position), place)
+        self.builder.branch(begin)
         self.builder.position_at_end(begin)
         self.body(node.body)
         if not self.builder.block.is_terminated:
-            self.return_from_generator(I64(0))
-        for number, block in self.states:
-            self.switch.add_case(I64(tag(number)), block)
-        size = self.frame_base + len(self.frame_names)
+            self.end_generator(I64(0), RETURNED)
+        for number, wait in enumerate(self.waits):
+            switch.add_case(I64(tag(1 + number)), wait.resume)
+        size = Suspension(self, first).generate()
         self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
         frame = self.program.allocate_frame(builder, self.program.frame_class(self.info), size)
-        arguments = list(make.args)
-        first = FRAME_FIRST
-        for position, argument in enumerate(arguments):
-            builder.store(argument, word_pointer(builder, frame, first + position))
+        for position, argument in enumerate(make.args):
+            builder.store(argument, word_pointer(builder, frame, FRAME_FIRST + position))
         builder.store(I64(tag(0)), word_pointer(builder, frame, FRAME_STATE))
         builder.ret(frame)
 
@@ -133,23 +152,17 @@ class FunctionCode(Expressions):
     def _do_Return(self, node: ast.Return) -> None:
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
         if self.info.is_generator:
-            self.return_from_generator(word)
+            self.end_generator(word, RETURNED)
         else:
             self.builder.ret(word)
-
-    def return_from_generator(self, word: ir.Value) -> None:
-        """End a generator with *word*."""
-        assert self.frame is not None
-        self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
-        self.builder.ret(self.step(word, RETURNED))
 
     def _do_Assert(self, node: ast.Assert) -> None:
         test = node.test
         trivial = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
         trivial |= isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
-        if trivial:
-            return
-        self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
+        if not trivial:
+            self.trap_unless(self.truth(self.expression(test)), node, "an assertion does not hold")
+        self.learn(test, True)
 
     def _do_Raise(self, node: ast.Raise) -> None:
         if node.exc is None and self.caught:
@@ -175,6 +188,15 @@ class FunctionCode(Expressions):
         value = self.expression(node.value, self.wanted(node.targets[0]))
         for target_ in node.targets:
             self.assign(target_, value)
+        self._note_type(node)
+
+    def _note_type(self, node: ast.Assign) -> None:
+        """`kind = type(step)`: tests of one say something about the other."""
+        target, call = node.targets[0], node.value
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "type":
+            return
+        if isinstance(target, ast.Name) and isinstance(call.args[0], ast.Name):
+            self.known.types[target.id] = call.args[0].id
 
     def wanted(self, target: ast.expr) -> Hint | None:
         """Return what is assigned to a target, as far as it is known."""
@@ -204,7 +226,7 @@ class FunctionCode(Expressions):
     def augmented(self, node: ast.AugAssign, old: Val) -> Val:
         """Return the new value of an augmented assignment."""
         if isinstance(node.op, ast.Add) and old.hint is not None and old.hint.kind == "list":
-            added = self.expression(node.value)
+            added = self.materialised(node.value)
             self.call_runtime("rt_list_extend", self.word(old), self.word(added))
             return old
         if old.hint is not None and old.hint.kind == "set":
@@ -215,6 +237,8 @@ class FunctionCode(Expressions):
         """Assign to a target of any kind."""
         if isinstance(target, ast.Name):
             self.builder.store(self.word(value), self.slots[target.id].pointer())
+            self.known.forget(target.id)
+            self.known.assign(target.id, self.slots[target.id].hint, value.hint)
         elif isinstance(target, ast.Attribute):
             self.set_attribute(self.expression(target.value), target.attr, value, target)
         elif isinstance(target, ast.Subscript):
@@ -272,17 +296,22 @@ class FunctionCode(Expressions):
             return
         then, otherwise, end = self.block("then"), self.block("else"), self.block("endif")
         self.condition(node.test, then, otherwise)
-        self.builder.position_at_end(then)
-        self.body(node.body)
-        if not self.builder.block.is_terminated:
-            self.builder.branch(end)
-        self.builder.position_at_end(otherwise)
-        self.body(node.orelse)
-        if not self.builder.block.is_terminated:
-            self.builder.branch(end)
+        before = self.known.copy()
+        ways = []
+        for block, statements, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
+            self.builder.position_at_end(block)
+            self.known = before.copy()
+            self.learn(node.test, truth)
+            self.body(statements)
+            if not self.builder.block.is_terminated:
+                self.builder.branch(end)
+                ways.append(self.known)
         self.builder.position_at_end(end)
+        self.known = ways[0].common(ways[-1]) if ways else before
 
     def _do_While(self, node: ast.While) -> None:
+        self.known = self.known.without(node)
+        around = self.known.copy()
         head, inside, after = self.block("while"), self.block("do"), self.block("done")
         otherwise = self.block("whileelse") if node.orelse else after
         self.builder.branch(head)
@@ -292,9 +321,11 @@ class FunctionCode(Expressions):
         else:
             self.condition(node.test, inside, otherwise)
         self.builder.position_at_end(inside)
+        self.learn(node.test, True)
         self.loops.append((head, after))
         self.body(node.body)
         self.loops.pop()
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(head)
         if node.orelse:
@@ -324,11 +355,14 @@ class FunctionCode(Expressions):
     def _do_For(self, node: ast.For) -> None:
         after = self.block("endfor")
         otherwise = self.block("forelse") if node.orelse else after
+        self.known = self.known.without(node)
+        around = self.known.copy()
 
         def run() -> None:
             self.body(node.body)
 
         self.iterate(node.iter, Bind(self, node.target), run, otherwise, after)
+        self.known = around
         if node.orelse:
             self.builder.position_at_end(otherwise)
             self.body(node.orelse)
@@ -347,6 +381,8 @@ class FunctionCode(Expressions):
         if not (isinstance(handler.type, ast.Name) and handler.type.id == "StopIteration"):
             raise CompileError(f"line {node.lineno}: except {ast.unparse(handler.type) if handler.type else ''}")
         stopped, after = self.block("stopped"), self.block("endtry")
+        self.known = self.known.without(node)
+        around = self.known.copy()
         slot = self.hidden()
         self.stop_handlers.append((stopped, slot))
         if handler.name is not None:
@@ -357,7 +393,9 @@ class FunctionCode(Expressions):
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(stopped)
+        self.known = around.copy()
         self.body(handler.body)
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)
@@ -369,6 +407,8 @@ class FunctionCode(Expressions):
         assert isinstance(handler.type, ast.Name)
         self.info.catches = True
         caught, after = self.block("caught"), self.block("endtry")
+        self.known = self.known.without(node)
+        around = self.known.copy()
         info = self.world.class_of(self.names[handler.type.id])
         slot = self.hidden(Hint("object", (), info))
         self.handlers.append((caught, slot))
@@ -379,9 +419,11 @@ class FunctionCode(Expressions):
         self.builder.position_at_end(caught)
         if handler.name is not None:
             self.slots[handler.name] = slot
+        self.known = around.copy()
         self.caught.append(slot)
         self.body(handler.body)
         self.caught.pop()
+        self.known = around
         if not self.builder.block.is_terminated:
             self.builder.branch(after)
         self.builder.position_at_end(after)

@@ -286,8 +286,10 @@ class World:
 
         def note(target: ast.expr, hint: Hint | None, declared: bool) -> None:
             if isinstance(target, ast.Tuple):
-                for part in target.elts:
-                    note(part, None, False)
+                known = hint is not None and hint.kind == "tuple" and len(hint.of) == len(target.elts)
+                of = hint.of if known and hint is not None else (None,) * len(target.elts)
+                for part, each in zip(target.elts, of, strict=True):
+                    note(part, each, False)
             elif (
                 isinstance(target, ast.Attribute)
                 and isinstance(target.value, ast.Name)
@@ -319,6 +321,8 @@ def _simple_hint(value: ast.expr, parameters: dict[str, Hint | None], module: Mo
         return kinds.get(type(value.value))
     if isinstance(value, ast.Name):
         return parameters.get(value.id)
+    if isinstance(value, ast.Compare) or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)):
+        return BOOL
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
         live = module.names.get(value.func.id)
         info = world.class_of(live)
@@ -327,6 +331,9 @@ def _simple_hint(value: ast.expr, parameters: dict[str, Hint | None], module: Mo
         function = world.function_of(live)
         if function is not None:
             return Hint("generator") if function.is_generator else function.result
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult) and isinstance(value.left, ast.List):
+        hints = {_simple_hint(each, parameters, module, world) for each in value.left.elts}
+        return Hint("list", tuple(hints) if len(hints) == 1 else ())
     if isinstance(value, ast.BoolOp):
         hint = _simple_hint(value.values[0], parameters, module, world)
         for part in value.values[1:]:

@@ -24,7 +24,7 @@ from iosim.compiled.runtime.dicts import (
 from iosim.compiled.runtime.generic import rt_getitem, rt_len
 from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next, rt_dict_value_at
 from iosim.compiled.runtime.lists import rt_list_copy, rt_list_insert, rt_list_slice
-from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_size
+from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_copy_words, rt_size
 from iosim.compiled.runtime.sets import rt_set_discard
 from iosim.compiled.runtime.sorting import rt_bisect_right
 from iosim.compiled.runtime.text import rt_int_to_str
@@ -60,6 +60,14 @@ def rt_dict_from(pairs: int) -> int:
         pair = rt_getitem(pairs, position * 2 + 1)
         rt_dict_set(table, rt_getitem(pair, 1), rt_getitem(pair, 3))
     return table
+
+
+def rt_item_getter(class_id: int, places: int) -> int:
+    """operator.itemgetter of the places in a tuple."""
+    n = rt_size(places) - 1
+    result = rt_alloc(class_id, n + 1)
+    rt_copy_words(result + PAYLOAD, places + PAYLOAD, n)
+    return result
 
 
 def rt_pick(getter: int, values: int) -> int:

@@ -52,6 +52,16 @@ def rt_list_reserve(items: int, n_items: int) -> int:
     return buffer
 
 
+def rt_put_all(block: int, at: int, items: int) -> int:
+    """Store the integers of a list in an array of raw integers, from *at* on (raw)."""
+    n = ld(items + LIST_LENGTH) >> 1
+    buffer = ld(items + LIST_BUFFER)
+    target = block + PAYLOAD + (at << 3)
+    for position in range(n):
+        st(target + (position << 3), ld(buffer + PAYLOAD + (position << 3)) >> 1)
+    return 0
+
+
 def rt_list_append(items: int, word: int) -> int:
     """Append a value."""
     n_items = rt_list_count(items)

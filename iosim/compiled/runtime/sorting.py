@@ -1,8 +1,9 @@
 """Stable sorting, heaps and bisection, all by rt_lt."""
 
-from iosim.compiled.layout import BUFFER, LIST_BUFFER, PAYLOAD, TRAP_INDEX, TRAP_VALUE
+from iosim.compiled.layout import BUFFER, FLAG_CONTENT, LIST, LIST_BUFFER, PAYLOAD, TRAP_INDEX, TRAP_TYPE, TRAP_VALUE
 from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_lt
+from iosim.compiled.runtime.iteration import rt_item_count
 from iosim.compiled.runtime.lists import (
     rt_list_append,
     rt_list_copy,
@@ -11,7 +12,7 @@ from iosim.compiled.runtime.lists import (
     rt_list_of_words,
     rt_list_pop,
 )
-from iosim.compiled.runtime.memory import rt_alloc
+from iosim.compiled.runtime.memory import rt_alloc, rt_class_flags, rt_class_of
 
 RUN_LENGTH = 8
 """So many items at first are sorted by insertion."""
@@ -145,12 +146,13 @@ def rt_heap_down(first: int, n_items: int) -> int:
 
 
 def rt_bisect_right(items: int, word: int) -> int:
-    """Index behind all items of a sorted list that are not greater than a value."""
+    """Index behind all items of a sorted list or tuple that are not greater than a value."""
+    first = rt_first_item(items)
     low = 0
-    high = rt_list_count(items)
+    high = rt_item_count(items)
     while low < high:
         middle = (low + high) >> 1
-        if rt_lt(word, ld(rt_list_first(items) + (middle << 3))):
+        if rt_lt(word, ld(first + (middle << 3))):
             high = middle
         else:
             low = middle + 1
@@ -158,13 +160,22 @@ def rt_bisect_right(items: int, word: int) -> int:
 
 
 def rt_bisect_left(items: int, word: int) -> int:
-    """Index before all items of a sorted list that are not less than a value."""
+    """Index before all items of a sorted list or tuple that are not less than a value."""
+    first = rt_first_item(items)
     low = 0
-    high = rt_list_count(items)
+    high = rt_item_count(items)
     while low < high:
         middle = (low + high) >> 1
-        if rt_lt(ld(rt_list_first(items) + (middle << 3)), word):
+        if rt_lt(ld(first + (middle << 3)), word):
             low = middle + 1
         else:
             high = middle
     return (low << 1) | 1
+
+
+def rt_first_item(items: int) -> int:
+    """Address of the first item of a list or tuple."""
+    class_id = rt_class_of(items)
+    if class_id == LIST:
+        return rt_list_first(items)
+    return items + PAYLOAD if rt_class_flags(class_id) & FLAG_CONTENT else trap(TRAP_TYPE)

@@ -4,20 +4,56 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Any
 
-from iosim.compiled.native import is_below
+from iosim.compiled.native import ask, get, is_below, put, put_all
 from iosim.model.draws import Number64
 from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
 from iosim.model.trace import OPS
+from iosim.results.raw import INT_COLUMNS
+
+TAKE_ROWS = 1
+"""Asks Python to take the rows that are in the block, whose number it is given."""
+FILL = 2
+"""Asks Python for the next requests of the trace whose number it is given, and how many they are: 0 at the end."""
+ROWS = 4096
+"""Rows that the block holds."""
+PIECE = 1024
+"""Requests of a trace that its block holds."""
+WIDTH = len(INT_COLUMNS)
+"""Numbers of a row."""
+STAGES_AT = INT_COLUMNS.index("irq_line_ioctls") + 1
+"""Where the stages begin."""
 
 
-def rows(times_ns: Any, ops: Any, first: Any, count: Any, offset_ns: int) -> Iterator[tuple[int, str, int, int]]:
-    """Yield (arrival in ns, op, sector, sectors) of each request."""
-    for at in range(len(times_ns)):
-        yield times_ns[at] + offset_ns, OPS[ops[at]], first[at], count[at]
+def rows(trace: int, block: Any) -> Iterator[tuple[int, str, int, int]]:
+    """Yield (arrival in ns, op, sector, sectors) of each request; Python fills *block* again and again."""
+    n = ask(FILL, trace)
+    while n > 0:
+        for k in range(n):
+            at = 4 * k
+            yield get(block, at), OPS[get(block, at + 1)], get(block, at + 2), get(block, at + 3)
+        n = ask(FILL, trace)
+
+
+class Trace:
+    """The requests of a trace by number."""
+
+    def __init__(self, ops: Any, first: Any, count: Any) -> None:
+        self.ops = ops
+        self.sectors_first = first
+        self.sectors_count = count
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def request(self, number: int) -> tuple[str, int, int]:
+        """Return (op, sector, sectors) of a request."""
+        return OPS[self.ops[number]], self.sectors_first[number], self.sectors_count[number]
 
 
 class Collector:
     """One row of integers per request, in the order in which they end, and the logs that are wanted.
+
+    `rows` is a block of raw integers, which Python empties when it is full and at the end.
 
     `limits` say which requests are sampled, as in `iosim.results.sampling`; None for all. A kept log is (VM, drive,
     request, entries), a sampled one (VM, drive, operation, entries).
@@ -32,8 +68,8 @@ class Collector:
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
         self.stop: Any = None
-        self.slots: list[int] = []
-        self.rows: list[int] = []
+        self.rows: Any = None
+        self.n_rows = 0
         self.warmup_ns = 0
         self.sums = PartSums()
         self.n_slowest = 0
@@ -87,29 +123,35 @@ class Collector:
             if request.issue_ns < 0:
                 request.issue_ns = end_ns
             self._row(request)
+        ask(TAKE_ROWS, self.n_rows)
+        self.n_rows = 0
 
     def _row(self, request: Request) -> None:
         request.settle(self.sums)
         drive: Any = request.drive
-        self.slots.append(self.first[drive.vm, drive.index] + request.number)
         rows = self.rows
-        rows.append(self.vm_number[drive.vm])
-        rows.append(drive.index)
-        rows.append(request.number)
-        rows.append(OPS.index(request.op))
-        rows.append(request.sector)
-        rows.append(request.sectors)
-        rows.append(request.arrival_ns)
-        rows.append(request.issue_ns)
-        rows.append(request.done_ns)
-        rows.append(STATUSES.index(request.status))
-        rows.append(ERRORS.index(request.error))
-        rows.append(1 if request.arrival_ns < self.warmup_ns else 0)
-        rows.append(request.exits)
-        rows.append(request.userspace_exits)
-        rows.append(request.irqs)
-        rows.append(request.irq_line_ioctls)
-        rows.extend(request.stages)
+        at = self.n_rows * WIDTH
+        put(rows, at, self.vm_number[drive.vm])
+        put(rows, at + 1, drive.index)
+        put(rows, at + 2, request.number)
+        put(rows, at + 3, OPS.index(request.op))
+        put(rows, at + 4, request.sector)
+        put(rows, at + 5, request.sectors)
+        put(rows, at + 6, request.arrival_ns)
+        put(rows, at + 7, request.issue_ns)
+        put(rows, at + 8, request.done_ns)
+        put(rows, at + 9, STATUSES.index(request.status))
+        put(rows, at + 10, ERRORS.index(request.error))
+        put(rows, at + 11, request.arrival_ns < self.warmup_ns)
+        put(rows, at + 12, request.exits)
+        put(rows, at + 13, request.userspace_exits)
+        put(rows, at + 14, request.irqs)
+        put(rows, at + 15, request.irq_line_ioctls)
+        put_all(rows, at + STAGES_AT, request.stages)
+        self.n_rows += 1
+        if self.n_rows == ROWS:
+            ask(TAKE_ROWS, ROWS)
+            self.n_rows = 0
         if request.log is not None:
             self._keep_log(request)
             request.log = None
