@@ -130,6 +130,16 @@ def test_what_is_not_compiled_is_refused_by_name() -> None:
     same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
 
 
+def test_a_number_of_64_bits_that_is_annotated_as_an_int_is_refused() -> None:
+    def plant_and_execute(machine: Machine, collector: Collector) -> int:
+        machine.vms[0].life._n_hopeless = 1 << 62
+        return execution.execute(engines.compiled(), machine, collector)
+
+    described = scenario()
+    with pytest.raises(EngineError, match=r"^Lifecycle\._n_hopeless is 4611686018427387904: more than 63 bits"):
+        run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=plant_and_execute)
+
+
 def test_the_end_of_the_clock_is_refused() -> None:
     disks = [{"model": "constant", "service": "1000000h"}]
     with pytest.raises(EngineError, match="ends after 146 years"):

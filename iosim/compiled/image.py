@@ -224,7 +224,7 @@ class Image:
         word = self._note(obj, at)
         if info.is_named_tuple:
             for name, offset in info.attributes.items():
-                self._view[at + offset] = self._encode(getattr(obj, name))
+                self._view[at + offset] = self._attribute(info, name, getattr(obj, name))
         else:
             self._waiting.append((obj, at, info))
         return word
@@ -232,10 +232,16 @@ class Image:
     def _fill(self, obj: Any, at: int, info: ClassEntry) -> None:
         for name, offset in info.attributes.items():
             value = getattr(obj, name, None) if not info.is_enum else getattr(obj, name)
-            self._view[at + offset] = self._encode(value)
+            self._view[at + offset] = self._attribute(info, name, value)
         for name in getattr(obj, "__dict__", {}):
             if name not in info.attributes and not info.is_enum:
                 self.unknown.add(f"{info.name}.{name}")
+
+    def _attribute(self, info: ClassEntry, name: str, value: Any) -> int:
+        """Return the word of an attribute's value. Raises ImageError for more bits than its annotation promises."""
+        if type(value) is int and not -_FIRST_BIG <= value < _FIRST_BIG and name in info.ints:
+            raise ImageError(f"{info.name}.{name} is {value}: more than 63 bits, and not annotated as Number64")
+        return self._encode(value)
 
     def _list(self, obj: list[Any]) -> int:
         at = self.allocate(layout.LIST, layout.LIST_WORDS)
