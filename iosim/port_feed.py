@@ -5,6 +5,7 @@ from collections.abc import Callable
 from iosim.guest.replay import ReplayedDrive
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
+from iosim.model.draws import Number64
 from iosim.model.records import Request
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import AnyTrace
