@@ -5,7 +5,6 @@ from collections.abc import Callable
 from iosim.guest.replay import ReplayedDrive
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
-from iosim.model.draws import Number64
 from iosim.model.records import Request
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import AnyTrace
@@ -21,7 +20,7 @@ class PortFeed:
     life: Lifecycle
 
     def __init__(
-        self, trace: AnyTrace, source: int, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
+        self, trace: AnyTrace, source: draws.Number64, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
     ) -> None:
         self._trace = trace
         self._source = source
