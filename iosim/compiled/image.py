@@ -1,5 +1,6 @@
 """The machine that Python has wired, copied into native memory, and what the results are made of, copied back."""
 
+import contextlib
 import enum
 import inspect
 import mmap
@@ -25,6 +26,26 @@ _FIRST_BIG = 1 << 62
 _MANY = 64
 _MAP_NORESERVE = 0x4000
 """Linux: pages take memory when they are first written to."""
+_LEAST_BYTES = 1 << 26
+
+
+def _reserved(n_bytes: int) -> mmap.mmap:
+    """Return a block of *n_bytes*; where so much is not allowed (`ulimit -v`), half of what is, as others need some.
+
+    Raises EngineError if that is too little.
+    """
+    with contextlib.suppress(OSError):
+        return _mapped(n_bytes)
+    while n_bytes > _LEAST_BYTES:
+        n_bytes //= 2
+        with contextlib.suppress(OSError):
+            _mapped(n_bytes).close()
+            return _mapped(n_bytes // 2)
+    raise EngineError("the compiled engine finds no memory for the machine")
+
+
+def _mapped(n_bytes: int) -> mmap.mmap:
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
 
 
 class ImageError(EngineError):
@@ -55,7 +76,7 @@ class Image:
         self.catalogue = catalogue
         self._convert = convert
         self._remake = {entry.number: make for kind, make in remake.items() if (entry := catalogue.class_of(kind))}
-        self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        self._map = _reserved(n_bytes)
         self.words: npt.NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
         self._view = memoryview(self._map).cast("q")
         self.base = int(self.words.ctypes.data)
