@@ -36,6 +36,7 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.sweep
 
 coverage: $(STAMP)

@@ -35,7 +35,7 @@ class IrqChip:
         self._lower_path = binder.path(Op.IRQ_LINE, "kvm.irq_line", stage=Stage.QEMU_DISPATCH)
         self._raise_path = binder.path(Op.IRQ_LINE, "kvm.irq_line")
         self._again_path = binder.path("kvm.irq_line")
-        self._edge_path = binder.path("kvm.deliver_edge")
+        self._raise_edge_path = binder.path(Op.IRQ_LINE, "kvm.irq_line", "kvm.deliver_edge")
 
     def kvm_set_irq(self, gsi: int, level: int) -> bool:
         """Set the line and tell whether that is an edge."""
@@ -60,19 +60,16 @@ class IrqChip:
         1. the first ioctl: kvm_set_irq; on an edge __apic_accept_irq and the kick;
         2. the second one, if there is one, finds the line high.
         """
-        edge = False
-        for number in range(self.ioctls_per_change):
-            if number and request is not None:
+        edge = self.kvm_set_irq(gsi, 1)
+        yield self._raise_edge_path if edge else self._raise_path
+        yield SYNC
+        left()
+        if edge:
+            if request is not None:
+                request.irqs += 1
+            self.vcpu.accept_irq(Irq(gsi, request))
+        for _ in range(1, self.ioctls_per_change):
+            if request is not None:
                 request.irq_line_ioctls += 1
-            yield self._again_path if number else self._raise_path
-            if number == 0:
-                edge = self.kvm_set_irq(gsi, 1)
-                if edge:
-                    yield self._edge_path
-                yield SYNC
-                left()
-                if edge:
-                    if request is not None:
-                        request.irqs += 1
-                    self.vcpu.accept_irq(Irq(gsi, request))
+            yield self._again_path
         return edge

@@ -48,12 +48,19 @@ class FilePosix:
         old = "paio_submit" if aio is None else "raw_aio_submit"
         prepare = old if version.cpu_io else "raw_co_prw"
         resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
-        self._read, self._write = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
+        submit = "qemu.thread_pool_submit_aio"
+        down = ("qemu.raw_co_prw", prepare)
+        paths = [
+            binder.path(("qemu.bdrv_co_pwritev", name), down, submit)
+            if aio is None
+            else binder.path(("qemu.bdrv_co_pwritev", name), down)
+            for name in names
+        ]
+        self._read, self._write = paths
         self._write_zeroes = binder.path(
-            ("qemu.bdrv_co_pwritev", "bdrv_co_pwrite_zeroes"), ("qemu.raw_co_prw", "raw_do_pwrite_zeroes")
+            ("qemu.bdrv_co_pwritev", "bdrv_co_pwrite_zeroes"), ("qemu.raw_co_prw", "raw_do_pwrite_zeroes"), submit
         )
-        self._prepare = binder.path(("qemu.raw_co_prw", prepare))
-        self._submit = binder.path("qemu.thread_pool_submit_aio")
+        self._submit = binder.path(submit)
         self._resume = binder.path(("main_loop.coroutine_resume", resumed))
 
     # What the node above calls
@@ -103,8 +110,7 @@ class FilePosix:
     # The driver
 
     def raw_co_prw(self, coroutine: Coroutine, request: Request, op: str, sector: int, sectors: int) -> Steps[int]:
-        """Read or write: laio_co_submit, luring_co_submit, or the thread pool (paio_submit in 1.6)."""
-        yield self._prepare
+        """Read or write: laio_co_submit, luring_co_submit, or the thread pool (paio_submit in 1.6), behind its path."""
         if self.aio is not None:
             return (yield from self.aio.co_submit(coroutine, request, self.file, (op, sector, sectors)))
         func = partial(self._handle_aiocb_rw, request, op, sector, sectors)
@@ -115,11 +121,11 @@ class FilePosix:
         if isinstance(self.aio, IoUring):
             return (yield from self.aio.co_submit(coroutine, request, self.file, (FLUSH, 0, 0)))
         func = partial(self._handle_aiocb_flush, request)
+        yield self._submit
         return (yield from self._thread_pool_submit_co(coroutine, request, func))
 
     def _thread_pool_submit_co(self, coroutine: Coroutine, request: Request, func: ThreadPoolFunc) -> Steps[int]:
-        """Queue the job, yield, and go on in the main loop once it is done."""
-        yield self._submit
+        """thread_pool_submit_aio has been spent: queue the job, yield, and go on in the main loop once it is done."""
         yield SYNC
         assert coroutine.thread is not None
         coroutine.thread.request = None

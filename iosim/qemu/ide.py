@@ -267,8 +267,7 @@ class IDEDrive:
         op = WRITE if write else READ
 
         def submit(thread: HostThread) -> Steps[None]:
-            yield self.bus.paths.dma_cb
-            yield self.bus.paths.map_pages(n)
+            yield self.bus.paths.dma_cb(n)
             done = partial(self._ide_dma_done, write, n, stay_active)
             yield from self._submit(thread, (op, self.position, n), done, dma=True)
 
@@ -357,7 +356,6 @@ class IDEPaths:
         self.exec_cmd = binder.path("qemu.ide_exec_cmd")
         self.sector_write = binder.path("qemu.ide_sector_write")
         self.sector_read = binder.path("qemu.ide_sector_read")
-        self.dma_cb = binder.path("qemu.ide_dma_cb")
         self.flush_cache = binder.path("qemu.ide_flush_cache")
         self.sector_write_cb = binder.path("main_loop.ide_sector_write_cb")
         self.sector_read_cb = binder.path("main_loop.ide_sector_read_cb")
@@ -366,14 +364,14 @@ class IDEPaths:
         self.set_irq = binder.path("main_loop.ide_set_irq")
         self.timer = binder.path("main_loop.timer")
         self._access: dict[tuple[Reg, bool, int], Path] = {}
-        self._mapped: dict[int, Path] = {}
+        self._dma_cb: dict[int, Path] = {}
 
-    def map_pages(self, sectors: int) -> Path:
-        """Return the cost of mapping the guest's pages of a transfer."""
+    def dma_cb(self, sectors: int) -> Path:
+        """Return the path through ide_dma_cb at the begin of a transfer, which maps the guest's pages."""
         n = -(-sectors // 8)
-        path = self._mapped.get(n)
+        path = self._dma_cb.get(n)
         if path is None:
-            path = self._mapped[n] = self._binder.repeated("qemu.dma_map_page", n)
+            path = self._dma_cb[n] = self._binder.path("qemu.ide_dma_cb", *["qemu.dma_map_page"] * n)
         return path
 
     def access(self, register: Reg, write: bool, width: int) -> Path:

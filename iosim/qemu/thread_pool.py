@@ -118,13 +118,12 @@ class ThreadPool:
         yield from self.do_spawn_thread()
 
     def thread_pool_completion_bh(self) -> Steps[None]:
-        """Complete every element that is done, the most recent submission first, from the start after each callback.
+        """Behind a SYNC: complete every element that is done, the most recent submission first, anew after each call.
 
         What is done while a callback runs is found as well; 7.2 cancels the bottom half that was scheduled for it.
         (event_notifier_ready in 1.6, an eventfd's handler.)
         """
         while True:
-            yield SYNC
             for element in self._head:
                 if element.done:
                     break

@@ -175,13 +175,11 @@ class VirtIOBlock:
                 vring.set_notification(False)
             while (element := vring.pop()) is not None:
                 yield from self._virtio_blk_handle_request(thread, element, batch, self._pop(element.sectors))
-                yield SYNC
             if suppress:
                 vring.set_notification(True)
             if not vring.avail:
                 break
         yield from self._submit_multireq(thread, batch)
-        yield SYNC
         self._put_down(thread)
         if self._aio is not None:
             yield from self._aio.io_unplug(thread)
@@ -226,8 +224,7 @@ class VirtIOBlock:
     def _submit(
         self, thread: HostThread, group: Sequence[Element], multiwrite: Multiwrite | None = None
     ) -> Steps[None]:
-        """submit_requests: one operation of the block layer for *group*, in 1.6 one of the *multiwrite*'s."""
-        yield SYNC
+        """Behind a SYNC: submit_requests, one operation of the block layer for *group*, in 1.6 of the *multiwrite*."""
         now = thread.host.now_ns
         leader = group[0]
         self._take(thread, leader)

@@ -150,7 +150,9 @@ class Calls(Loops):
             raise CompileError(f"line {node.lineno}: keywords of {ast.unparse(node.func)}()")
         words = [self.word(self.expression(each)) for each in node.args]
         result = self.call_runtime(name, *words)
-        return self.from_word(result, INT if name.startswith("rt_bisect") else self.pop_hint(node))
+        if name == "rt_heappop":
+            return self.from_word(result, self.pop_hint(node))
+        return self.from_word(result, INT if name.startswith("rt_bisect") else None)
 
     def pop_hint(self, node: ast.Call) -> Hint | None:
         """Return what heappop of a list gives."""
@@ -200,16 +202,22 @@ class Calls(Loops):
     def call_function(self, function: FunctionInfo, arguments: Sequence[Val], node: ast.AST) -> Val:
         """Call one function of the world, with all its arguments."""
         native = self.program.function(function)
-        result = self.builder.call(native, [self.word(argument) for argument in arguments])
+        words = [self.word(argument) for argument in arguments]
+        if function.is_generator and node is self.delegated:
+            body = self.program.body(function)
+            return Val(self.builder.call(body, [I64(0), I64(0), *words]), "S")
+        result = self.builder.call(native, words)
         if function.is_generator:
             return Val(result, "W", Hint("generator"), True)
         return self.from_word(result, function.result)
 
-    def call_function_virtual(self, info: ClassInfo, member: FunctionInfo, arguments: Sequence[Val]) -> Val:
+    def call_function_virtual(
+        self, info: ClassInfo, member: FunctionInfo, arguments: Sequence[Val], node: ast.AST
+    ) -> Val:
         """Call a method of *info* or of whichever of its subclasses the object is."""
         overriding = [each for each in info.family() if each.find(member.name) is not member]
         if not overriding:
-            return self.call_function(member, arguments, member.node)
+            return self.call_function(member, arguments, node)
         name = member.name
         words = [self.word(argument) for argument in arguments]
         if member.role == "property":
@@ -319,7 +327,7 @@ class Calls(Loops):
                 if member.role == "staticmethod":
                     return self.call_function(member, self.arguments(member, call, keywords, 0), node)
                 arguments = self.arguments(member, call, keywords, 1)
-                return self.call_function_virtual(info, member, [obj, *arguments])
+                return self.call_function_virtual(info, member, [obj, *arguments], node)
             if name == "_replace" and info.is_named_tuple:
                 return self.replace(obj, info, keywords)
             if member is not None and member.role == "property":

@@ -13,7 +13,6 @@ from iosim.compiled.compiler.narrowing import Known, facts
 from iosim.compiled.compiler.values import (
     DONE,
     DOUBLE,
-    FRAME_FIRST,
     FRAME_STATE,
     I1,
     I64,
@@ -21,6 +20,7 @@ from iosim.compiled.compiler.values import (
     STEP,
     CompileError,
     Val,
+    Wait,
     tag,
     word_pointer,
 )
@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """Where a local variable lives: on the stack, or in the frame of a generator."""
+    """Where a local variable lives."""
 
-    def __init__(self, pointer: Callable[[], ir.Value], hint: Hint | None) -> None:
-        self.pointer = pointer
+    def __init__(self, place: ir.Value, hint: Hint | None) -> None:
+        self._place = place
         self.hint = hint
+
+    def pointer(self) -> ir.Value:
+        """Return a pointer to its word."""
+        return self._place
 
 
 class Emitter(Inference, ABC):
@@ -49,16 +53,17 @@ class Emitter(Inference, ABC):
         self.names = info.module.names
         self.slots: dict[str, Slot] = {}
         self.known = Known()
+        self.places: list[ir.Value] = []
         self.loops: list[tuple[ir.Block, ir.Block]] = []
         self.stop_handlers: list[tuple[ir.Block, Slot]] = []
         self.builder: Any
         self.entry: Any = None
         self.environment: Any = None
         self.sent: Any = None
-        self.states: list[tuple[int, Any]] = []
+        self.waits: list[Wait] = []
+        self.delegated: ast.AST | None = None
         self.frame: ir.Value | None = None
         self.n_hidden = 0
-        self.frame_names: list[str] = []
         self.local_hints: dict[str, Hint | None] = {}
         self.captured = dict(info.captured)
         self.exceptions: set[str] = set()
@@ -73,15 +78,12 @@ class Emitter(Inference, ABC):
 
     def new_slot(self, name: str, hint: Hint | None) -> Slot:
         """Return a new local variable."""
-        if self.info.is_generator:
-            self.frame_names.append(name)
-            slot = self._frame_slot(name, hint)
-        else:
-            with self.builder.goto_block(self.entry):
-                place = self.builder.alloca(I64, name=name)
-                self.builder.store(I64(0), place)
-            slot = Slot(lambda: place, hint)
+        with self.builder.goto_block(self.entry):
+            place = self.builder.alloca(I64, name=name)
+            self.builder.store(I64(0), place)
+        slot = Slot(place, hint)
         self.slots[name] = slot
+        self.places.append(place)
         return slot
 
     def hidden(self, hint: Hint | None = None) -> Slot:
@@ -237,9 +239,7 @@ class Emitter(Inference, ABC):
             self.builder.store(word, slot.pointer())
             self.builder.branch(block)
         elif self.info.is_generator:
-            assert self.frame is not None
-            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
-            self.builder.ret(self.step(word, RAISED))
+            self.end_generator(word, RAISED)
         else:
             self.trap(node, "an exception leaves a function")
 
@@ -274,19 +274,11 @@ class Emitter(Inference, ABC):
             return bool(test.value)
         return None
 
-    def _frame_slot(self, name: str, hint: Hint | None) -> Slot:
-        offset = self.frame_base + self.frame_names.index(name)
-
-        def pointer() -> ir.Value:
-            assert self.frame is not None
-            return self.word_pointer(self.frame, offset)
-
-        return Slot(pointer, hint)
-
-    @property
-    def frame_base(self) -> int:
-        """The word of a frame where its local variables begin."""
-        return FRAME_FIRST + int(self.program.has_environment(self.info))
+    def end_generator(self, word: ir.Value, how: int) -> None:
+        """End the generator, whose frame, if it has one, must not be resumed again."""
+        with self.builder.if_then(self.builder.icmp_signed("!=", self.frame, I64(0))):
+            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+        self.builder.ret(self.step(word, how))
 
     # What the constructs give each other
 

@@ -12,18 +12,20 @@ from iosim.compiled.compiler.calls import Calls
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, join
 from iosim.compiled.compiler.loops import NewBind
 from iosim.compiled.compiler.values import (
-    CALLED,
-    CALLED_NEW,
     DOUBLE,
-    FRAME_STATE,
     G_RAISED,
+    G_TAKER,
     I1,
     I64,
-    YIELDED,
+    RAISED,
+    RETURNED,
     CompileError,
     Val,
+    Wait,
     tag,
 )
+from iosim.compiled.layout import WORD_TRUE
+from iosim.compiled.objects import OWNED
 
 if TYPE_CHECKING:
     pass
@@ -138,7 +140,7 @@ class Expressions(Calls):
             member = info.find(name)
             if member is not None:
                 if member.role == "property":
-                    return self.call_function_virtual(info, member, [obj])
+                    return self.call_function_virtual(info, member, [obj], node)
                 if member.role == "method":
                     return self.bound(word, name)
                 if member.role == "staticmethod":
@@ -620,35 +622,67 @@ class Expressions(Calls):
     # Generators
 
     def _get_Yield(self, node: ast.Yield) -> Val:
+        """Whoever takes steps may do this one without the generator being left."""
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
-        return Val(self.suspend(word, YIELDED), "W")
+        b = self.builder
+        waiting, asking, over = self.block("yield"), self.block("ask"), self.block("over")
+        taker = b.load(self.program.raw.globals.gep([I64(0), I64(G_TAKER)]))
+        b.cbranch(b.icmp_signed("==", taker, I64(0)), waiting, asking)
+        b.position_at_end(asking)
+        taken = b.call(self.program.take, [taker, word])
+        b.cbranch(b.icmp_signed("==", taken, I64(WORD_TRUE)), over, waiting)
+        self.resumption(waiting, word, None)
+        resumed = b.block
+        b.branch(over)
+        b.position_at_end(over)
+        result = b.phi(I64)
+        result.add_incoming(I64(0), asking)
+        result.add_incoming(self.sent, resumed)
+        return Val(result, "W")
 
     def _get_YieldFrom(self, node: ast.YieldFrom) -> Val:
+        """The other generator runs at once, as a call; only if it has to wait does this one wait, too."""
+        if isinstance(node.value, ast.Call):
+            self.delegated = node.value
         value = self.expression(node.value)
-        result = self.suspend(
-            self.word(value), CALLED_NEW if value.is_new and isinstance(node.value, ast.Call) else CALLED
-        )
+        self.delegated = None
+        step = value.value
+        if value.kind != "S":
+            owned = OWNED if value.is_new and isinstance(node.value, ast.Call) else 0
+            step = self.builder.call(self.program.delegate, [self.word(value), I64(owned)])
+        word, how = self.builder.extract_value(step, 0), self.builder.extract_value(step, 1)
+        waiting, raised, over = self.block("waiting"), self.block("raised"), self.block("over")
+        switch = self.builder.switch(how, waiting)
+        switch.add_case(I64(RETURNED), over)
+        switch.add_case(I64(RAISED), raised)
+        called = self.builder.block
+        self.builder.position_at_end(raised)
+        self.throw(word, node)
+        self.resumption(waiting, word, how)
+        resumed = self.builder.block
+        self.builder.branch(over)
+        self.builder.position_at_end(over)
+        result = self.builder.phi(I64)
+        result.add_incoming(word, called)
+        result.add_incoming(self.sent, resumed)
         return self.from_word(result, self.infer(node))
 
-    def suspend(self, word: ir.Value, how: int) -> ir.Value:
-        """Leave the generator with *word*; return what it is resumed with."""
-        assert self.frame is not None
-        number = len(self.states)
-        self.store(self.frame, FRAME_STATE, I64(tag(number)))
-        self.builder.ret(self.step(word, how))
-        block = self.block(f"resume{number}")
-        self.states.append((number, block))
+    def resumption(self, waiting: ir.Block, word: ir.Value, inner: ir.Value | None) -> None:
+        """Leave the generator in *waiting*, with *word* (of the frame *inner*), and go on where it is resumed."""
+        block, going_on = self.block("resume"), self.block("resumed")
+        self.waits.append(Wait(waiting, block, word, inner))
         self.builder.position_at_end(block)
+        self.builder.branch(going_on)
+        self.builder.position_at_end(going_on)
         if self.has_handlers:
             pointer = self.program.raw.globals.gep([I64(0), I64(G_RAISED)])
             raised = self.builder.load(pointer)
-            thrown, going_on = self.block("thrown"), self.block("resumed")
-            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, going_on)
+            thrown, normal = self.block("thrown"), self.block("normal")
+            self.builder.cbranch(self.builder.icmp_signed("!=", raised, I64(0)), thrown, normal)
             self.builder.position_at_end(thrown)
             self.builder.store(I64(0), pointer)
             self.throw(raised, self.info.node)
-            self.builder.position_at_end(going_on)
-        return self.sent
+            self.builder.position_at_end(normal)
 
     # Functions as values
 

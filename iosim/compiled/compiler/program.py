@@ -18,25 +18,26 @@ from iosim.compiled.compiler.intrinsics import intrinsics
 from iosim.compiled.compiler.raw_code import RawModules
 from iosim.compiled.compiler.statements import FunctionCode
 from iosim.compiled.compiler.values import (
-    CALLED,
-    CALLED_NEW,
     DONE,
     FRAME_PARENT,
     FRAME_STATE,
     FRAME_TOP,
+    G_INNERMOST,
     G_RAISED,
+    G_TAKER,
     I1,
     I64,
     RAISED,
     RETURNED,
     STEP,
+    YIELDED,
     CompileError,
     Val,
     tag,
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
-from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, OWNED, PARTIAL
+from iosim.compiled.objects import BOUND, CLOSURE, FRAME_TAKER, FUNCTION, ITEM_GETTER, OWNED, PARTIAL
 
 MAX_ARGUMENTS = 7
 MAX_CONSTANTS = 8192
@@ -74,7 +75,7 @@ class Program:
         self.functions: list[FunctionInfo] = []
         self._nested: dict[tuple[str, int, int], FunctionInfo] = {}
         self._native: dict[FunctionInfo, ir.Function] = {}
-        self._resume: dict[FunctionInfo, ir.Function] = {}
+        self._bodies: dict[FunctionInfo, ir.Function] = {}
         self._waiting: list[FunctionInfo] = []
         self._allocators: dict[int, ir.Function] = {}
         self.values: dict[FunctionInfo, None] = {}
@@ -94,6 +95,9 @@ class Program:
         self._occurring = [info for info in world.all_classes if info.type not in gone]
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
+        self.delegate = self._declare_send("delegate")
+        self.take = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "take")
+        self.take.linkage = "internal"
         self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
@@ -192,13 +196,28 @@ class Program:
             self._waiting.append(info)
         return self._native[info]
 
-    def resume_function(self, info: FunctionInfo) -> ir.Function:
-        """Return what resumes a generator: (frame, word sent) -> (word, how)."""
-        if info not in self._resume:
-            native = ir.Function(self.module, ir.FunctionType(STEP, [I64, I64]), f"g{info.number}.{info.name}")
+    def body(self, info: FunctionInfo) -> ir.Function:
+        """Return what runs a generator until it waits or ends: (frame, word sent, arguments ...) -> (word, how).
+
+        It goes on with a frame, whose arguments do not count; or it begins without a frame, and makes one if it waits.
+        """
+        if info not in self._bodies:
+            n = 2 + len(info.parameters) + self.has_environment(info)
+            native = ir.Function(self.module, ir.FunctionType(STEP, [I64] * n), f"g{info.number}.{info.name}")
             native.linkage = "internal"
-            self._resume[info] = native
-        return self._resume[info]
+            self._bodies[info] = native
+        return self._bodies[info]
+
+    def _resume(self, info: FunctionInfo) -> ir.Function:
+        """Return what resumes a generator: (frame, word sent) -> (word, how)."""
+        body = self.body(info)
+        if len(body.args) == 2:
+            return body
+        function = ir.Function(self.module, ir.FunctionType(STEP, [I64, I64]), f"r{info.number}.{info.name}")
+        function.linkage = "internal"
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        b.ret(b.call(body, [*function.args, *[I64(0)] * (len(body.args) - 2)]))
+        return function
 
     def frame_class(self, info: FunctionInfo) -> int:
         """Return the class id of a generator's frames."""
@@ -220,6 +239,7 @@ class Program:
             self.function(info)
         self._declare_invoke()
         self._fill_user_lt()
+        self._fill_take()
         n_filled = n_stubs = 0
         stubs: dict[FunctionInfo, ir.Function] = {}
         while self._waiting or n_filled < len(self._dispatchers) or n_stubs < len(self.values):
@@ -249,7 +269,7 @@ class Program:
     def _compile(self, info: FunctionInfo) -> None:
         natives = [self.function(info)]
         if info.is_generator:
-            natives.append(self.resume_function(info))
+            natives.append(self.body(info))
         n_constants = len(self.constants)
         try:
             if info.owner is not None and info.owner.is_protocol:
@@ -770,7 +790,7 @@ class Program:
         resumes.global_constant = True
         null = ir.Constant(kind.as_pointer(), None)
         resumes.initializer = ir.Constant(
-            resumes.value_type, [self._resume.get(info, null) for info in self.generators]
+            resumes.value_type, [self._resume(info) if info in self._bodies else null for info in self.generators]
         )
         catches = ir.GlobalVariable(self.module, ir.ArrayType(I64, len(self.generators)), "catches")
         catches.linkage = "internal"
@@ -778,19 +798,54 @@ class Program:
         catches.initializer = ir.Constant(catches.value_type, [int(info.catches) for info in self.generators])
         for function, thrown in ((self.send, False), (self.throw, True)):
             self._fill_resuming(function, thrown, resumes, catches)
+        self._fill_delegate(resumes)
+
+    def _fill_take(self) -> None:
+        """take(taker, step): whether the method `take` has done the step."""
+        b = ir.IRBuilder(self.take.append_basic_block("entry"))
+        b.ret(b.call(self.caller("take", 1), self.take.args))
+
+    def _fill_delegate(self, resumes: ir.GlobalVariable) -> None:
+        """delegate(generator, OWNED or 0): run a generator that another one calls; what is none has nothing to do."""
+        function = self.delegate
+        frame, owned = function.args
+        names = ("entry", "run", "over", "nothing")
+        entry, run, over, nothing = (function.append_basic_block(name) for name in names)
+        b = ir.IRBuilder(entry)
+        header = b.load(value_pointer(b, frame))
+        number = b.sub(b.and_(header, I64(layout.CLASS_MASK)), I64(self.first_frame_class))
+        b.cbranch(b.icmp_signed(">=", number, I64(0)), run, nothing)
+        b.position_at_end(run)
+        b.store(b.or_(header, owned), value_pointer(b, frame))
+        result = b.call(b.load(b.gep(resumes, [I64(0), number])), [frame, I64(0)])
+        waits = function.append_basic_block("waits")
+        b.cbranch(b.icmp_signed("==", b.extract_value(result, 1), I64(RETURNED)), over, waits)
+        b.position_at_end(over)
+        self._give_back_frame(b, frame)
+        b.branch(waits)
+        b.position_at_end(waits)
+        b.ret(result)
+        b.position_at_end(nothing)
+        is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
+        is_empty = b.and_(is_tuple, b.icmp_signed("==", b.lshr(header, I64(layout.SIZE_SHIFT)), I64(1)))
+        with b.if_then(b.not_(is_empty)):
+            b.call(self.trap_function, [I64(self.trap(None, 0, "yield from what is no generator"))])
+        b.ret(ir.Constant(STEP, [I64(0), I64(RETURNED)]))
 
     def _fill_resuming(
         self, function: ir.Function, thrown: bool, resumes: ir.GlobalVariable, catches: ir.GlobalVariable
     ) -> None:
         """send(generator, word), throw(generator, exception): resume the innermost frame.
 
-        A call goes one frame deeper, a return one up; an exception goes up to the first frame that may catch it.
+        When it returns, the one that has called it is resumed; an exception goes up to the first that may catch it.
         """
         root, sent = function.args
-        names = ("entry", "resume", "yielded", "returned", "called", "callednew", "raised", "unwind")
-        blocks = [function.append_basic_block(name) for name in names]
-        entry, loop, yielded, returned, called, called_new, raised, unwind = blocks
+        names = ("entry", "resume", "waits", "returned", "raised", "unwind")
+        entry, loop, waits, returned, raised, unwind = (function.append_basic_block(name) for name in names)
         b = ir.IRBuilder(entry)
+        taker = self.raw.globals.gep([I64(0), I64(G_TAKER)])
+        around = b.load(taker)
+        b.store(b.load(word_pointer(b, root, FRAME_TAKER)), taker)
         held = b.load(word_pointer(b, root, FRAME_TOP))
         first = b.select(b.icmp_signed("==", held, I64(0)), root, held)
         b.branch(raised if thrown else loop)
@@ -799,46 +854,25 @@ class Program:
         index = b.sub(b.and_(b.load(value_pointer(b, top)), I64(layout.CLASS_MASK)), I64(self.first_frame_class))
         result = b.call(b.load(b.gep(resumes, [I64(0), index])), [top, word])
         got, how = b.extract_value(result, 0), b.extract_value(result, 1)
-        switch = b.switch(how, yielded)
+        switch = b.switch(how, waits)
         switch.add_case(I64(RETURNED), returned)
-        switch.add_case(I64(CALLED), called)
-        switch.add_case(I64(CALLED_NEW), called_new)
         switch.add_case(I64(RAISED), unwind)
-        b.position_at_end(yielded)
-        b.store(top, word_pointer(b, root, FRAME_TOP))
-        b.ret(result)
+        b.position_at_end(waits)
+        innermost = b.load(self.raw.globals.gep([I64(0), I64(G_INNERMOST)]))
+        b.store(innermost, word_pointer(b, root, FRAME_TOP))
+        b.store(around, taker)
+        b.ret(b.insert_value(result, I64(YIELDED), 1))
         b.position_at_end(returned)
         over, up = function.append_basic_block("over"), function.append_basic_block("up")
         b.cbranch(b.icmp_signed("==", top, root), over, up)
         b.position_at_end(over)
         b.store(root, word_pointer(b, root, FRAME_TOP))
+        b.store(around, taker)
         b.ret(result)
         b.position_at_end(up)
         parent = b.load(word_pointer(b, top, FRAME_PARENT))
         self._give_back_frame(b, top)
         up = b.block
-        b.branch(loop)
-        b.position_at_end(called_new)
-        b.store(b.or_(b.load(value_pointer(b, got)), I64(OWNED)), value_pointer(b, got))
-        b.store(top, word_pointer(b, got, FRAME_PARENT))
-        b.branch(loop)
-        b.position_at_end(called)
-        is_frame, empty = function.append_basic_block("frame"), function.append_basic_block("nothing")
-        sub = b.and_(b.load(value_pointer(b, got)), I64(layout.CLASS_MASK))
-        b.cbranch(b.icmp_signed(">=", sub, I64(self.first_frame_class)), is_frame, empty)
-        b.position_at_end(is_frame)
-        b.store(top, word_pointer(b, got, FRAME_PARENT))
-        b.branch(loop)
-        b.position_at_end(empty)
-        header = b.load(value_pointer(b, got))
-        is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
-        is_empty = b.and_(is_tuple, b.icmp_signed("==", b.lshr(header, I64(layout.SIZE_SHIFT)), I64(1)))
-        nothing, something = function.append_basic_block("passed"), function.append_basic_block("something")
-        b.cbranch(is_empty, nothing, something)
-        b.position_at_end(something)
-        b.call(self.trap_function, [I64(self.trap(None, 0, "yield from what is no generator"))])
-        b.unreachable()
-        b.position_at_end(nothing)
         b.branch(loop)
         # An exception has left the frame `gone`; or (throw) it is to be raised where the frame `at` waits.
         b.position_at_end(unwind)
@@ -846,6 +880,7 @@ class Program:
         out, further = function.append_basic_block("out"), function.append_basic_block("further")
         b.cbranch(b.icmp_signed("==", gone, root), out, further)
         b.position_at_end(out)
+        b.store(around, taker)
         b.store(root, word_pointer(b, root, FRAME_TOP))
         b.store(I64(tag(DONE)), word_pointer(b, root, FRAME_STATE))
         b.ret(b.insert_value(b.insert_value(ir.Constant(STEP, ir.Undefined), exception, 0), I64(RAISED), 1))
@@ -867,13 +902,7 @@ class Program:
         else:
             at.add_incoming(first, entry)
             reason.add_incoming(sent, entry)
-        for value, passed, block in (
-            (parent, got, up),
-            (got, I64(0), is_frame),
-            (got, I64(0), called_new),
-            (top, I64(0), nothing),
-            (at, I64(0), catching),
-        ):
+        for value, passed, block in ((parent, got, up), (at, I64(0), catching)):
             top.add_incoming(value, block)
             word.add_incoming(passed, block)
         gone.add_incoming(top, loop)

@@ -11,8 +11,9 @@ from iosim.compiled.compiler.expressions import Expressions
 from iosim.compiled.compiler.hints import Hint, from_annotation
 from iosim.compiled.compiler.infer import assigned_names, infer_locals
 from iosim.compiled.compiler.loops import Bind
+from iosim.compiled.compiler.suspension import Suspension
 from iosim.compiled.compiler.values import (
-    DONE,
+    BEGIN,
     FRAME_FIRST,
     FRAME_STATE,
     I64,
@@ -72,40 +73,58 @@ class FunctionCode(Expressions):
             self.builder.ret(I64(0))
 
     def _generate_generator(self, locals_: list[str], n_parameters: int) -> None:
+        """Generate the body, which is given a frame and what is sent, or no frame and the arguments of a call."""
         node = self.info.node
         assert isinstance(node, ast.FunctionDef)
-        resume = self.program.resume_function(self.info)
-        entry = resume.append_basic_block("entry")
-        self.builder = ir.IRBuilder(entry)
-        self.frame, sent = resume.args
-        self.sent: ir.Value = sent
-        self.frame_names = list(locals_)
-        for name in locals_:
-            self.slots[name] = self._frame_slot(name, self.local_hints.get(name))
-        if self.program.has_environment(self.info):
-            self.environment = self.builder.load(self.word_pointer(self.frame, FRAME_FIRST))
-        begin = resume.append_basic_block("begin")
-        ended = resume.append_basic_block("ended")
-        state = self.builder.load(self.word_pointer(self.frame, FRAME_STATE))
-        self.states = [(0, begin)]
-        self.switch = self.builder.switch(state, ended)
+        body = self.program.body(self.info)
+        self.entry = body.append_basic_block("entry")
+        begin, found, held, ended = (body.append_basic_block(name) for name in ("begin", "found", "held", "ended"))
+        self.builder = ir.IRBuilder(self.entry)
+        self.frame, self.sent, *arguments = body.args
+        has_environment = self.program.has_environment(self.info)
+        given = arguments.pop(0) if has_environment else None
+        for position, name in enumerate(locals_):
+            self.new_slot(name, self.local_hints.get(name))
+            if position < n_parameters:
+                self.builder.store(arguments[position], self.slots[name].pointer())
+        parameters = self.places[:n_parameters]
+        start = body.append_basic_block("start")
+        self.builder.cbranch(self.builder.icmp_signed("==", self.frame, I64(0)), start, found)
+        self.builder.position_at_end(found)
+        kept_state = self.load(self.frame, FRAME_STATE)
+        kept_environment = self.load(self.frame, FRAME_FIRST) if has_environment else None
+        self.builder.branch(start)
+        self.builder.position_at_end(start)
+        state = self.builder.phi(I64)
+        state.add_incoming(I64(BEGIN), self.entry)
+        state.add_incoming(kept_state, found)
+        if has_environment:
+            self.environment = self.builder.phi(I64)
+            self.environment.add_incoming(given, self.entry)
+            self.environment.add_incoming(kept_environment, found)
+        switch = self.builder.switch(state, ended)
+        switch.add_case(I64(BEGIN), begin)
+        switch.add_case(I64(tag(0)), held)
         self.builder.position_at_end(ended)
         self.builder.ret(self.step(I64(0), RETURNED))
+        first = FRAME_FIRST + has_environment
+        self.builder.position_at_end(held)
+        for position, place in enumerate(parameters):
+            self.builder.store(self.load(self.frame, first + position), place)
+        self.builder.branch(begin)
         self.builder.position_at_end(begin)
         self.body(node.body)
         if not self.builder.block.is_terminated:
-            self.return_from_generator(I64(0))
-        for number, block in self.states:
-            self.switch.add_case(I64(tag(number)), block)
-        size = self.frame_base + len(self.frame_names)
+            self.end_generator(I64(0), RETURNED)
+        for number, wait in enumerate(self.waits):
+            switch.add_case(I64(tag(1 + number)), wait.resume)
+        size = Suspension(self, first).generate()
         self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
         frame = self.program.allocate_frame(builder, self.program.frame_class(self.info), size)
-        arguments = list(make.args)
-        first = FRAME_FIRST
-        for position, argument in enumerate(arguments):
-            builder.store(argument, word_pointer(builder, frame, first + position))
+        for position, argument in enumerate(make.args):
+            builder.store(argument, word_pointer(builder, frame, FRAME_FIRST + position))
         builder.store(I64(tag(0)), word_pointer(builder, frame, FRAME_STATE))
         builder.ret(frame)
 
@@ -133,15 +152,9 @@ class FunctionCode(Expressions):
     def _do_Return(self, node: ast.Return) -> None:
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
         if self.info.is_generator:
-            self.return_from_generator(word)
+            self.end_generator(word, RETURNED)
         else:
             self.builder.ret(word)
-
-    def return_from_generator(self, word: ir.Value) -> None:
-        """End a generator with *word*."""
-        assert self.frame is not None
-        self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
-        self.builder.ret(self.step(word, RETURNED))
 
     def _do_Assert(self, node: ast.Assert) -> None:
         test = node.test

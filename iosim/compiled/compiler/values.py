@@ -15,13 +15,13 @@ from iosim.compiled.objects import tag as tag
 I1, I8, I32, I64, DOUBLE = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 STEP = ir.LiteralStructType([I64, I64])
 """What resuming a generator gives: (word, how)."""
-YIELDED, RETURNED, CALLED, RAISED, CALLED_NEW = 0, 1, 2, 3, 4
-"""How a generator stops: CALLED_NEW runs one that was made for this call alone, CALLED any other."""
+YIELDED, RETURNED, RAISED = 0, 1, 3
+"""How a generator stops. A body that waits gives its frame instead of YIELDED."""
 
 
 @dataclass(frozen=True)
 class Val:
-    """*kind*: W a word of any kind, I an untagged integer, B a bit, F a double.
+    """*kind*: W a word of any kind, I an untagged integer, B a bit, F a double, S what calling a generator gives.
 
     *is_new*: it is a generator that has just been made, and this is the only place that has it.
     """
@@ -32,12 +32,31 @@ class Val:
     is_new: bool = False
 
 
+@dataclass(frozen=True)
+class Wait:
+    """A place where a generator waits: it leaves in one block with a *word*, and is resumed in another one.
+
+    *inner*: the frame of the generator that it has called and that waits; None where it yields itself.
+    """
+
+    leave: ir.Block
+    resume: ir.Block
+    word: ir.Value
+    inner: ir.Value | None
+
+
 class CompileError(Exception):
     """A construct that the compiler does not have."""
 
 
 G_RAISED = 17
 """The global word with the exception that a generator is resumed with, if it is one that may catch it."""
+G_INNERMOST = 18
+"""The global word with the frame that has yielded last."""
+G_TAKER = 19
+"""The global word with who takes steps of the generator that runs; None: nobody."""
+BEGIN = 2
+"""The state of a generator that has been called and has no frame; not an int."""
 DONE = (1 << 62) - 1
 """The state of a generator that has ended."""
 
