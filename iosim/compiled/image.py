@@ -457,6 +457,10 @@ class Image:
             return {self.decode(key): self.decode(value) for key, value in live}
         raise ImageError(f"an object of class {number}")
 
+    def forget(self) -> None:
+        """Forget which objects were made again: native ones may have come to an end, and others lie in their places."""
+        self._decoded.clear()
+
     def _entries(self, at: int) -> list[list[int]]:
         """Return the entries of a dictionary or set, deleted ones too."""
         filled = self._view[at + 2] >> 1
