@@ -71,12 +71,12 @@ def main() -> None:
     columns = ("compiled, alone", "whole run", "writing", "SimPy, alone", "whole run", "exit by exit")
     print_table(("", *columns, "plain SimPy", "Ciw"), [(case, *map(rate_text, rates)) for case, rates in found])
     print("\nTimes as fast, the compiled engine alone, and whole runs:\n")
-    columns = ("SimPy engine, alone", "exit by exit", "plain SimPy", "Ciw", "whole run with SimPy")
-    rows = []
+    others = ("SimPy engine, alone", "exit by exit", "plain SimPy", "Ciw", "whole run with SimPy")
+    rows: list[tuple[str, ...]] = []
     for case, (alone, whole, _, simpy_alone, simpy_whole, exact, plain, ciw) in found:
         ratios = [alone / other for other in (simpy_alone, exact, plain, ciw)] + [whole / simpy_whole]
         rows.append((case, *[f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}" for ratio in ratios]))
-    print_table(("", *columns), rows)
+    print_table(("", *others), rows)
 
 
 def rate_text(rate: float) -> str:

@@ -20,7 +20,7 @@ class PortFeed:
     life: Lifecycle
 
     def __init__(
-        self, trace: AnyTrace, source: int, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
+        self, trace: AnyTrace, source: draws.Number64, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
     ) -> None:
         self._trace = trace
         self._source = source

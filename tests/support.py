@@ -1,6 +1,6 @@
 """What tests share: profiles of costs that are easy to add up, scenarios, traces, and what every run must keep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,3 +153,14 @@ def same(a: Result, b: Result) -> None:
     for name in ("scenario", "engine"):
         left.pop(name), right.pop(name)
     assert left == right
+
+
+def same_with_both_engines(run: Callable[[str, bool], Result]) -> None:
+    """*run*, of (engine, exact), gives the same tables with both engines, coalesced and exit by exit."""
+    expected = run("simpy", True)
+    for engine, exact in (("simpy", False), ("compiled", True), ("compiled", False)):
+        try:
+            same(run(engine, exact), expected)
+        except AssertionError as difference:
+            difference.add_note(f"{engine}, {'exit by exit' if exact else 'coalesced'}")
+            raise

@@ -1,12 +1,13 @@
-"""Coalesced equals exit by exit where the page cache is small and busy, with every cache and aio mode."""
+"""Both engines, coalesced and exit by exit, give the same with a small, busy page cache, in all cache and aio modes."""
 
+from functools import partial
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iosim.results.result import Result
-from tests.support import Row, same, scenario, simulate
+from tests.support import Row, same_with_both_engines, scenario, simulate
 from tests.test_coalescing import PAGE_CACHES, profile, profiles
 
 CACHES = ["writeback", "writeback", "writeback", "writethrough", "unsafe", "none"]
@@ -46,14 +47,14 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def run(case: dict[str, Any], exact: bool) -> Result:
+def run(case: dict[str, Any], engine: str, exact: bool) -> Result:
     described = scenario(
         disks=[
             {"model": "constant", "service": case["service"], "flush": "500us", "servers": case["servers"]},
             {"model": "ssd"},
         ],
         page_cache=case["page_cache"],
-        run={**case["run"], "exact_exits": exact},
+        run={**case["run"], "engine": engine, "exact_exits": exact},
         host=case["host"],
         **case["vm"],
     )
@@ -61,5 +62,5 @@ def run(case: dict[str, Any], exact: bool) -> Result:
 
 
 @given(cases())
-def test_coalesced_equals_exit_by_exit(case: dict[str, Any]) -> None:
-    same(run(case, exact=False), run(case, exact=True))
+def test_engines_and_modes_are_equal(case: dict[str, Any]) -> None:
+    same_with_both_engines(partial(run, case))

@@ -1,5 +1,6 @@
-"""Coalesced execution gives what exit-by-exit execution gives, to the nanosecond, in every table."""
+"""Both engines, coalesced and exit by exit, give the same, to the nanosecond, in every table."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iosim.machine import Machine
+from iosim.model.cost_changes import changed
 from iosim.model.costs import Profile
 from iosim.model.scenario import Scenario
 from iosim.results.result import Result
 from iosim.run import Collector
-from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate
+from tests.support import Row, constant_profile, drawn_profile, same_with_both_engines, scenario, simulate
 from tests.support import traces as traces_of
 
 REASONS = ["MSR_WRITE", "CPUID", "EPT_VIOLATION", "EPT_MISCONFIG", "EXTERNAL_INTERRUPT", "PENDING_INTERRUPT"]
@@ -23,6 +25,19 @@ KVM_EXITS = [
 ]
 EVENTS = ["signal", "signal", "signal", "shutdown", "internal-error", "unknown-exit", "fail-entry", "run-error"]
 RUN_STATES = ["stop", "stop", "cont", "cont", "reset", "shutdown", "internal-error", "signal"]
+
+ZONES = [
+    {"first_cylinder": 0, "cylinders": 40, "sectors_per_track": 50, "track_skew": 5, "region_tracks": 4, "spares": 7},
+    {"first_cylinder": 40, "cylinders": 1 << 23, "sectors_per_track": 400, "offset": 11, "slips": [3, 77, 400]},
+]
+DISKSIM = {"model": "disksim", "heads": 8, "zone": ZONES, "seek": [[1, "40us"], [1000, "200us"]], "rpm": 100_000}
+SEGMENTED: list[dict[str, Any]] = [
+    {**DISKSIM, "segments": 2, "segment_size": "4KiB", "ahead_on_hit": True, "read_before": True},
+    {**DISKSIM, "read_ahead": "next-track", "write_segment": True, "least_buffered": "1KiB", "watermark": 0.5},
+    {**DISKSIM, "read_ahead": "cylinder", "write_back": False, "read_at_once": True, "write_at_once": True},
+    {**DISKSIM, "read_ahead": "none", "hits_on_writes": False, "write_sequential": "10us"},
+]
+COST_CHANGES: list[dict[str, Any]] = [{}, {}, {"all": 0.5}, {"cpu": {"vm_exit": "900ns", "all": 2}}]
 
 SMALL = {"write_buffer": "8KiB", "units": 2, "servers": 1}
 WINDOWS: list[list[dict[str, Any]]] = [
@@ -57,7 +72,7 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "max_sectors": draw(st.sampled_from([2, 5, 256])),
                 "cache": draw(st.sampled_from(CACHES)),
                 "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
-                "replay": draw(st.sampled_from(["open", "open", "closed"])),
+                **draw(replays()),
                 "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
                 "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
                 "rerror": draw(st.sampled_from(["report", "stop", "ignore"])),
@@ -67,6 +82,13 @@ def drives(draw: st.DrawFn) -> list[dict[str, Any]]:
             }
         )
     return result
+
+
+@st.composite
+def replays(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.sampled_from([False, False, True])):
+        return {"replay": "closed"}
+    return {"replay": "open", "trace_speed": draw(st.sampled_from([1.0, 1.0, 0.7, 3.0]))}
 
 
 LIMITS: list[dict[str, Any]] = [
@@ -104,7 +126,7 @@ def virtio_drives(draw: st.DrawFn, qemu: str) -> list[dict[str, Any]]:
             "transport": "pio" if qemu == "1.6" else draw(st.sampled_from(["pio", "mmio"])),
             "cache": draw(st.sampled_from(CACHES)),
             "aio": draw(st.sampled_from(["threads", "threads", "native", "io_uring"])),
-            "replay": draw(st.sampled_from(["open", "open", "closed"])),
+            **draw(replays()),
             "disk": draw(st.sampled_from(["sda", "sda", "sdb"])),
             "driver": "libata",
             "werror": draw(st.sampled_from(["enospc", "report", "stop", "ignore"])),
@@ -242,21 +264,24 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     servers = draw(st.sampled_from([1, 2]))
     disks: list[dict[str, Any]] = [
         {"model": "constant", "service": draw(st.sampled_from(["0s", "90us", "2ms"])), "servers": servers},
-        draw(st.sampled_from([{"model": "ssd"}, {"model": "ssd", **SMALL}, {"model": "hdd", "heads": 64}])),
+        draw(st.sampled_from([{"model": "ssd"}, {"model": "ssd", **SMALL}, {"model": "hdd", "heads": 64}, *SEGMENTED])),
     ]
+    disks[0]["count"] = draw(st.sampled_from([1, 1, 1, 2]))
     for disk in disks:
         disk["scheduler"] = draw(st.sampled_from(["none", "none", "deadline", "c-scan"]))
         disk["window"] = draw(st.sampled_from([[], [], *WINDOWS]))
         disk["fault"] = draw(st.sampled_from([[], [], *FAULTS]))
     free = draw(st.sampled_from([None, None, 0, 8, 300]))
+    if disks[0]["count"] > 1 or disks[1]["model"] == "disksim":
+        free = None
     page_cache = draw(st.sampled_from(PAGE_CACHES))
     costs = draw(profiles())
     if costs.get("default_ns") == 0 and any(drive["driver"] == "bare-poll" for vm in tables for drive in vm["drive"]):
         costs["default_ns"] = 7  # polling that costs nothing would poll for ever at one instant
-    host: dict[str, Any] = {}
+    host: dict[str, Any] = {"cost": draw(st.sampled_from(COST_CHANGES))}
     cpus = draw(st.sampled_from([None, None, 1, 1, 2, 3]))
     if cpus is not None:
-        host = {"cpus": cpus, "slice": draw(st.sampled_from(["1us", "10us", "100us", "3ms"]))}
+        host |= {"cpus": cpus, "slice": draw(st.sampled_from(["1us", "10us", "100us", "3ms"]))}
         for table in tables:
             if draw(st.booleans()):
                 table["cpus"] = draw(st.lists(st.integers(0, cpus - 1), min_size=1, max_size=2))
@@ -272,7 +297,8 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def run(case: dict[str, Any], exact: bool) -> Result:
+def run(case: dict[str, Any], engine: str, exact: bool) -> Result:
+    case = {**case, "run": {**case["run"], "engine": engine}}
     described = described_by(case, exact, case["disks"])
     if case["free"] is not None:
         # So many free sectors are left for the qcow2 images on each disk.
@@ -284,7 +310,7 @@ def run(case: dict[str, Any], exact: bool) -> Result:
             {**disk, "capacity": f"{n * 512}B"} if n else disk for disk, n in zip(case["disks"], used, strict=True)
         ]
         described = described_by(case, exact, sized)
-    return simulate(described, case["rows"], profile(case["costs"]))
+    return simulate(described, case["rows"], changed(profile(case["costs"]), described.host.cost))
 
 
 def described_by(case: dict[str, Any], exact: bool, disks: list[dict[str, Any]]) -> Scenario:
@@ -323,5 +349,5 @@ SIGNAL_BEFORE_THE_ENTRY: dict[str, Any] = {
 
 @example(SIGNAL_BEFORE_THE_ENTRY)
 @given(cases())
-def test_coalesced_equals_exit_by_exit(case: dict[str, Any]) -> None:
-    same(run(case, exact=False), run(case, exact=True))
+def test_engines_and_modes_are_equal(case: dict[str, Any]) -> None:
+    same_with_both_engines(partial(run, case))

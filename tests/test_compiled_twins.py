@@ -393,7 +393,7 @@ def put_twins_in(patch: pytest.MonkeyPatch) -> None:
             run.plan = plan
 
     def collect_with_plans(*everything: Any) -> RawResult:
-        for log in everything[3]:
+        for log in everything[4]:
             hand_over.give_back_log(log.entries)
         return collect(*everything)
 

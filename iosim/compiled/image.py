@@ -21,6 +21,8 @@ from iosim.compiled.twins.requests import PIECE
 from iosim.model.errors import EngineError
 
 _MASK = (1 << 64) - 1
+_FIRST_BIG = 1 << 62
+_MANY = 64
 _MAP_NORESERVE = 0x4000
 """Linux: pages take memory when they are first written to."""
 
@@ -96,18 +98,18 @@ class Image:
     def _encode(self, obj: Any) -> int:
         if obj is None:
             return 0
-        if isinstance(obj, bool | enum.IntEnum | int | np.integer) and not (
-            isinstance(obj, enum.Enum) and not isinstance(obj, int)
-        ):
-            number = int(obj)
-            if -(1 << 62) <= number < 1 << 62:
-                return number * 2 + 1
-            return self._big(number)
+        kind = type(obj)
+        if kind is int:
+            return obj * 2 + 1 if -_FIRST_BIG <= obj < _FIRST_BIG else self._big(obj)
+        if kind is str:
+            return self._text(obj)
+        if isinstance(obj, int | np.integer):
+            return self._encode(int(obj))
         if isinstance(obj, str) and not isinstance(obj, enum.Enum):
             return self._text(obj)
         if isinstance(obj, float):
             at = self.allocate(layout.FLOAT, 2)
-            self.words[at + 1] = np.float64(obj).view(np.int64)
+            self._view[at + 1] = int(np.float64(obj).view(np.int64))
             return self.address(at)
         known = self._known.get(id(obj))
         if known is not None:
@@ -125,7 +127,7 @@ class Image:
         if known is None:
             at = self.allocate(layout.BIGINT, 2)
             value = number & _MASK
-            self.words[at + 1] = value - (1 << 64) if value >> 63 else value
+            self._view[at + 1] = value - (1 << 64) if value >> 63 else value
             known = self._texts[number] = self.address(at)
         return known
 
@@ -135,7 +137,7 @@ class Image:
             data = text.encode()
             n = -(-len(data) // 8)
             at = self.allocate(layout.STR, layout.STR_HEAD_WORDS + n)
-            self.words[at + 1] = len(data)
+            self._view[at + 1] = len(data)
             self.words[at + 3 : at + 3 + n] = np.frombuffer(data.ljust(8 * n, b"\0"), dtype=np.int64)
             known = self._texts[text] = self.address(at)
             self._objects[known] = text
@@ -152,7 +154,7 @@ class Image:
             return word
         if isinstance(obj, FunctionEntry):
             at = self.allocate(FUNCTION, 2)
-            self.words[at + 1] = tag(obj.number)
+            self._view[at + 1] = tag(obj.number)
             return self._note(obj, at)
         info = self.catalogue.class_of(kind)
         if info is not None:
@@ -161,7 +163,7 @@ class Image:
             at = self.allocate(layout.TUPLE, 1 + len(obj))
             word = self._note(obj, at)
             for position, item in enumerate(obj):
-                self.words[at + 1 + position] = self._encode(item)
+                self._view[at + 1 + position] = self._encode(item)
             return word
         if kind is list:
             return self._list(obj)
@@ -189,13 +191,13 @@ class Image:
             at = self.allocate(PARTIAL, 2 + len(obj.args))
             word = self._note(obj, at)
             for position, item in enumerate((obj.func, *obj.args)):
-                self.words[at + 1 + position] = self._encode(item)
+                self._view[at + 1 + position] = self._encode(item)
             return word
         if kind is operator.itemgetter:
             items = obj.__reduce__()[1]
             at = self.allocate(ITEM_GETTER, 1 + len(items))
             for position, item in enumerate(items):
-                self.words[at + 1 + position] = tag(item)
+                self._view[at + 1 + position] = tag(item)
             return self._note(obj, at)
         if kind is types.GeneratorType:
             return self._generator(obj)
@@ -205,7 +207,7 @@ class Image:
             return self._note(obj, self.allocate(layout.RAW, 2))
         if isinstance(obj, slice):
             at = self.allocate(layout.TUPLE, 3)
-            self.words[at + 1], self.words[at + 2] = tag(obj.start), tag(obj.stop)
+            self._view[at + 1], self._view[at + 2] = tag(obj.start), tag(obj.stop)
             return self._note(obj, at)
         if isinstance(obj, type):
             found = self.catalogue.class_of(obj)
@@ -222,7 +224,7 @@ class Image:
         word = self._note(obj, at)
         if info.is_named_tuple:
             for name, offset in info.attributes.items():
-                self.words[at + offset] = self._encode(getattr(obj, name))
+                self._view[at + offset] = self._attribute(info, name, getattr(obj, name))
         else:
             self._waiting.append((obj, at, info))
         return word
@@ -230,39 +232,48 @@ class Image:
     def _fill(self, obj: Any, at: int, info: ClassEntry) -> None:
         for name, offset in info.attributes.items():
             value = getattr(obj, name, None) if not info.is_enum else getattr(obj, name)
-            self.words[at + offset] = self._encode(value)
+            self._view[at + offset] = self._attribute(info, name, value)
         for name in getattr(obj, "__dict__", {}):
             if name not in info.attributes and not info.is_enum:
                 self.unknown.add(f"{info.name}.{name}")
 
+    def _attribute(self, info: ClassEntry, name: str, value: Any) -> int:
+        """Return the word of an attribute's value. Raises ImageError for more bits than its annotation promises."""
+        if type(value) is int and not -_FIRST_BIG <= value < _FIRST_BIG and name in info.ints:
+            raise ImageError(f"{info.name}.{name} is {value}: more than 63 bits, and not annotated as Number64")
+        return self._encode(value)
+
     def _list(self, obj: list[Any]) -> int:
         at = self.allocate(layout.LIST, layout.LIST_WORDS)
         word = self._note(obj, at)
-        self.words[at + 1] = tag(len(obj))
+        self._view[at + 1] = tag(len(obj))
         if obj:
             buffer = self.allocate(layout.BUFFER, 1 + len(obj))
-            self.words[at + 2] = self.address(buffer)
+            self._view[at + 2] = self.address(buffer)
+            if len(obj) >= _MANY and set(map(type, obj)) == {int} and max(obj) < _FIRST_BIG and min(obj) >= -_FIRST_BIG:
+                self.words[buffer + 1 : buffer + 1 + len(obj)] = np.array(obj, dtype=np.int64) * 2 + 1
+                return word
             for position, item in enumerate(obj):
-                self.words[buffer + 1 + position] = self._encode(item)
+                self._view[buffer + 1 + position] = self._encode(item)
         return word
 
     def _deque(self, obj: "deque[Any]") -> int:
         at = self.allocate(layout.DEQUE, layout.DEQUE_WORDS)
         word = self._note(obj, at)
-        self.words[at + 1] = tag(len(obj))
-        self.words[at + 2] = tag(0)
+        self._view[at + 1] = tag(len(obj))
+        self._view[at + 2] = tag(0)
         if obj:
             size = max(4, 1 << (len(obj) - 1).bit_length())
             buffer = self.allocate(layout.BUFFER, 1 + size)
-            self.words[at + 3] = self.address(buffer)
+            self._view[at + 3] = self.address(buffer)
             for position, item in enumerate(obj):
-                self.words[buffer + 1 + position] = self._encode(item)
+                self._view[buffer + 1 + position] = self._encode(item)
         return word
 
     def _table(self, obj: Any, number: int, items: list[tuple[Any, Any]]) -> int:
         at = self.allocate(number, layout.DICT_WORDS)
         word = self._note(obj, at)
-        self.words[at + 1] = self.words[at + 2] = tag(0)
+        self._view[at + 1] = self._view[at + 2] = tag(0)
         self.tables.append((word, [(self._encode(key), self._encode(value)) for key, value in items]))
         return word
 
@@ -272,8 +283,8 @@ class Image:
             return self._not_callable(f"method {obj.__qualname__} of {type(obj.__self__)}")
         at = self.allocate(BOUND, 3)
         word = self._note(obj, at)
-        self.words[at + 1] = tag(member.number)
-        self.words[at + 2] = self._encode(obj.__self__)
+        self._view[at + 1] = tag(member.number)
+        self._view[at + 2] = self._encode(obj.__self__)
         return word
 
     def _function(self, obj: types.FunctionType) -> int:
@@ -287,17 +298,17 @@ class Image:
             return self._not_callable(f"function {obj.__module__}.{obj.__qualname__}")
         at = self.allocate(CLOSURE, 2 + len(entry.captured))
         word = self._note(obj, at)
-        self.words[at + 1] = tag(entry.number)
+        self._view[at + 1] = tag(entry.number)
         free = dict(zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True))
         for position, name in enumerate(entry.captured):
-            self.words[at + 2 + position] = self._encode(free[name].cell_contents)
+            self._view[at + 2 + position] = self._encode(free[name].cell_contents)
         return word
 
     def _not_callable(self, name: str) -> int:
         """Return the word of a function that ends the program if it is called."""
         self.unknown.add(name)
         at = self.allocate(FUNCTION, 2)
-        self.words[at + 1] = tag(len(self.catalogue.functions))
+        self._view[at + 1] = tag(len(self.catalogue.functions))
         return self.address(at)
 
     def _generator(self, obj: "types.GeneratorType[Any, Any, Any]") -> int:
@@ -320,9 +331,9 @@ class Image:
             raise ImageError(f"the generator {name} is not compiled")
         at = self.allocate(entry.frame_class, entry.frame_words)
         word = self._note(obj, at)
-        self.words[at + FRAME_STATE] = tag(0)
+        self._view[at + FRAME_STATE] = tag(0)
         for position, argument in enumerate(arguments):
-            self.words[at + FRAME_FIRST + position] = self._encode(argument)
+            self._view[at + FRAME_FIRST + position] = self._encode(argument)
         return word
 
     @property
