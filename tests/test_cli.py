@@ -258,7 +258,7 @@ def test_interrupt_leaves_the_earlier_result_and_nothing_else(engine: str, tmp_p
     shown += read_terminal(terminal, until=b"interrupted")
     out, _ = process.communicate(timeout=30)
     os.close(terminal)
-    assert (process.returncode, out) == (130, b"")
+    assert (process.returncode, out) == (130, b""), shown
     assert b"Traceback" not in shown
     assert shown.rstrip().endswith(b"iosim: interrupted")
     assert names(tmp_path) == {"scenario.toml", "trace.csv", "out"}
