@@ -560,7 +560,7 @@ class IDEBus:
         """Return how many bytes can be moved at least without coming to the end of a block."""
         drive = self.drives[self.unit]
         if drive is None or not drive.status & DRQ or drive.end_transfer is None:
-            return 1 << 62
+            return 1 << 48
         return drive.data_left - 1
 
     def ignores_command(self) -> bool:
