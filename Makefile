@@ -1,7 +1,7 @@
 # make demo: the main job on a shipped real trace. make test: every check. Both need Python 3.11 or newer, nothing else.
 # make test-large: traces of a gigabyte. make bench: speed and memory, by hand. make coverage: how often confidence
-# intervals hold a known value, by hand. make fuzz: many new random cases, of coalesced against exit-by-exit execution and
-# of damaged traces.
+# intervals hold a known value, by hand. make fuzz: many new random cases, of both engines, coalesced and exit by
+# exit, and of damaged traces.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ test-large: $(STAMP)
 	$(BIN)/python -m pytest -n 0 -m large tests/test_trace_memory.py
 
 fuzz: $(STAMP)
-	$(BIN)/python -m pytest -n 0 --hypothesis-profile=fuzz --hypothesis-show-statistics tests/test_coalescing.py tests/test_cache_coalescing.py tests/test_trace_fuzz.py
+	$(BIN)/python -m pytest -n 0 --hypothesis-profile=fuzz --hypothesis-show-statistics tests/test_coalescing.py tests/test_cache_coalescing.py tests/test_port_coalescing.py tests/test_trace_fuzz.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ class PortFeed:
         self, trace: AnyTrace, source: draws.Number64, start_ns: int, account: RequestAccount, now_ns: Callable[[], int]
     ) -> None:
         self._trace = trace
+        self._n_requests = len(trace)
         self._source = source
         self._start_ns = start_ns
         self._account = account
@@ -62,7 +63,7 @@ class PortFeed:
     def never_arrive(self) -> int:
         """The VM is no more: return how many requests will not come."""
         self.over()
-        n, self._n_begun = len(self._trace) - self._n_begun, len(self._trace)
+        n, self._n_begun = self._n_requests - self._n_begun, self._n_requests
         return n
 
     def guest_booted(self) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,16 @@ def test_what_is_not_compiled_is_refused_by_name() -> None:
     same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
 
 
+def test_a_number_of_64_bits_that_is_annotated_as_an_int_is_refused() -> None:
+    def plant_and_execute(machine: Machine, collector: Collector) -> int:
+        machine.vms[0].life._n_hopeless = 1 << 62
+        return execution.execute(engines.compiled(), machine, collector)
+
+    described = scenario()
+    with pytest.raises(EngineError, match=r"^Lifecycle\._n_hopeless is 4611686018427387904: more than 63 bits"):
+        run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=plant_and_execute)
+
+
 def test_the_end_of_the_clock_is_refused() -> None:
     disks = [{"model": "constant", "service": "1000000h"}]
     with pytest.raises(EngineError, match="ends after 146 years"):
@@ -148,6 +159,37 @@ def test_a_native_stop_ends_the_run_and_not_the_process() -> None:
     with pytest.raises(FaultError, match=r"^the compiled engine has stopped: a key is not in the dictionary or set$"):
         run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=stop)
     same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+def test_none_where_an_object_should_be_ends_the_run_and_not_the_process() -> None:
+    native = engines.compiled()
+    described = scenario()
+
+    def plant_and_execute(machine: Machine, collector: Collector) -> int:
+        machine.vms[0].life._guest = None  # type: ignore[assignment]
+        return execution.execute(native, machine, collector)
+
+    inputs = traces(described, MANY[:2])
+    for _ in range(2):
+        with pytest.raises(FaultError, match=r"^the compiled engine has stopped: what should be an object is none$"):
+            run_machine(described, constant_profile(), inputs, Path(), execute=plant_and_execute)
+        same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+def test_other_faults_end_the_process_as_before() -> None:
+    """Behind a run, and in a thread that runs no native code, whoever handles the signal is who did before."""
+    program = (
+        "import ctypes, faulthandler, sys, threading; from iosim.compiled import faults; faulthandler.enable(); "
+        "inside = faults.reported(lambda what: print(what, flush=True)); "
+        "thread = threading.Thread(target=lambda: (inside.__enter__(), ctypes.string_at(0) if ARGUMENT else None, "
+        "inside.__exit__(None, None, None))); thread.start(); thread.join(); ctypes.string_at(0)"
+    )
+    for here in (0, 1):
+        text = program.replace("ARGUMENT", str(here))
+        other = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+        assert other.returncode == -signal.SIGSEGV
+        assert "Fatal Python error: Segmentation fault" in other.stderr
+        assert ("what should be an object is none" in other.stdout) == bool(here)
 
 
 def test_runs_in_one_process_and_in_several_are_equal() -> None:

@@ -343,9 +343,9 @@ def test_heaps_lie_in_memory_as_python_s(todo: list[tuple[int, int, int] | None]
         assert program.value(heap) == mirror
 
 
-@given(st.lists(small | small.map(float), max_size=40).map(sorted), small)
-def test_bisection(items: list[float], value: int) -> None:
+@given(st.lists(small | small.map(float), max_size=40).map(sorted), small, st.sampled_from([list, tuple]))
+def test_bisection(items: list[float], value: int, kind: type) -> None:
     program = Program(1 << 12)
-    words = program.word(items), program.word(value)
+    words = program.word(kind(items)), program.word(value)
     assert program.value(program.rt_bisect_left(*words)) == bisect.bisect_left(items, value)
     assert program.value(program.rt_bisect_right(*words)) == bisect.bisect_right(items, value)

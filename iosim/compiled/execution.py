@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iosim.compiled import layout
+from iosim.compiled import faults, layout
 from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade, take_sampled
 from iosim.compiled.image import Image
 from iosim.compiled.twins.requests import FILL, TAKE_ROWS, WIDTH
@@ -127,10 +127,11 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
         return 0
 
     def work() -> None:
-        while not given_up.is_set():
-            if run_host(host, slice_) == layout.WORD_TRUE:
-                settle(whole, account)
-                break
+        with faults.reported(stop):
+            while not given_up.is_set():
+                if run_host(host, slice_) == layout.WORD_TRUE:
+                    settle(whole, account)
+                    break
         done.set()
 
     def stop(what: str) -> None:

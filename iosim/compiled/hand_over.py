@@ -178,7 +178,8 @@ def _trace(original: Any) -> requests.Trace:
 def _collector(original: Any) -> requests.Collector:
     twin = requests.Collector()
     twin.first, twin.vm_number = original.first, original.vm_number
-    twin.total, twin.warmup_ns = original.total, original.warmup_ns
+    twin.total, twin.hopeless = original.total, original.hopeless
+    twin.warmup_ns = original.warmup_ns
     twin.stop = original.stop
     twin.rows = np.zeros(requests.ROWS * requests.WIDTH, dtype=np.int64)
     twin.n_slowest = original.n_slowest
