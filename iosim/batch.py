@@ -117,9 +117,12 @@ def _run_one(path: Path, target: Path, changes: list[str], errors: Console, rows
                 lambda done, total: bar.update(task, description=path.stem, completed=done, total=total),
                 say=lambda text: bar.update(task, description=f"{path.stem}: {text}"),
                 rows=rows,
+                beside=next(folder for folder in target.resolve().parents if folder.is_dir()),
             )
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
+        except OSError as error:
+            raise OutputError(f"{target}: {reason(error)}") from None
         except FaultError as error:
             raise FaultError(f"{path}: {error}; nothing was written") from None
         bar.update(task, description=f"{path.stem}: writing")

@@ -18,6 +18,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, AnyTrace
 from iosim.results.raw import INT_COLUMNS, KeptLog, RawResult
+from iosim.results.row_file import RowFile
 from iosim.results.sampling import FunctionSums
 from iosim.results.sums import RequestSums
 
@@ -31,8 +32,7 @@ _PROGRESS_EVERY = 64
 class Collector:
     """One row per request, in the order of VM, drive and request; the logs of the slowest requests, sums of others.
 
-    Rows are buffered as tuples and moved in blocks into `array`, int64 (requests x columns), or with *rows* false into
-    `sums`.
+    Rows are buffered as tuples and moved in blocks into `array`, int64 (requests x columns), or handed on to *keep*.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Collector:
         counts: dict[tuple[str, int], list[int]],
         scenario: Scenario,
         progress: Progress | None,
-        rows: bool = True,
+        keep: RequestSums | RowFile | None = None,
     ) -> None:
         self.first: dict[tuple[str, int], int] = {}
         self.vm_number: dict[str, int] = {}
@@ -54,8 +54,8 @@ class Collector:
         self.hopeless = 0
         self.arrived = 0
         self.live: dict[tuple[str, int, int], Request] = {}
-        self.array: npt.NDArray[np.int64] = np.full((total if rows else 0, len(INT_COLUMNS)), -1, dtype=np.int64)
-        self.sums = None if rows else RequestSums()
+        self.array: npt.NDArray[np.int64] = np.full((0 if keep else total, len(INT_COLUMNS)), -1, dtype=np.int64)
+        self.keep = keep
         self.stop: Callable[[], None] | None = None
         n_drives = 1 + max((drive for _, drive in counts), default=0)
         self._places = np.zeros((len(self.vm_number), n_drives), dtype=np.int64)
@@ -184,8 +184,8 @@ class Collector:
 
     def take(self, rows: npt.NDArray[np.int64]) -> None:
         """Take *rows* of `INT_COLUMNS`, in any order."""
-        if self.sums is not None:
-            self.sums.add(rows)
+        if self.keep is not None:
+            self.keep.add(rows)
         else:
             self.array[self._places[rows[:, 0], rows[:, 1]] + rows[:, 2]] = rows
 
@@ -204,27 +204,27 @@ def run_machine(
     folder: FilePath,
     progress: Progress | None = None,
     execute: Callable[[Machine, Collector], int] = simulate_with_simpy,
-    rows: bool = True,
+    keep: RequestSums | RowFile | None = None,
 ) -> RawResult:
-    """Simulate *scenario* and return what was recorded; of requests only sums with *rows* false.
+    """Simulate *scenario* and return what was recorded; rows of requests go to *keep* if it is given.
 
     *traces* are by (number of the VM's table, number of the drive); *folder* is what file names of the scenario are
     relative to; *execute* is the engine: it brings the machine and its collector to the end of the run, and returns
     when that is.
     """
-    collector = Collector(_counts(scenario, traces), scenario, progress, rows)
+    collector = Collector(_counts(scenario, traces), scenario, progress, keep)
     machine = Machine(scenario, profile, traces, folder, collector)
     if progress is not None:
         progress(0, collector.total)
     begin(machine, collector, scenario)
     end_ns = execute(machine, collector)
-    if collector.sums is not None:
-        collector.sums.finish()
+    if keep is not None:
+        keep.finish()
     return RawResult.collect(
         machine,
         scenario,
         collector.array,
-        collector.sums,
+        keep.sums if isinstance(keep, RowFile) else keep,
         collector.kept(),
         collector.functions.result(),
         end_ns,

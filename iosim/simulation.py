@@ -1,5 +1,8 @@
 """From a scenario to its result: inputs read and checked, the machine run, tables built."""
 
+import atexit
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,12 @@ from iosim.model.trace import AnyTrace
 from iosim.model.units import MAX_NS, SECTOR_BYTES
 from iosim.results import tables
 from iosim.results.functions import functions, functions_of_sums
-from iosim.results.result import Result, SummaryResult
+from iosim.results.result import Result, StoredResult, SummaryResult
+from iosim.results.row_file import Location, RowFile
 from iosim.results.spans import spans
 from iosim.results.statistics import Statistics
 from iosim.results.summary import summarise
-from iosim.results.sums import series_of_sums
+from iosim.results.sums import RequestSums, series_of_sums
 from iosim.run import Progress, build_machine, run_machine
 from iosim.traces import ReadOptions, open_trace
 from iosim.traces.reading import PortDrive
@@ -35,6 +39,10 @@ Traces = Mapping[tuple[int, int], AnyTrace]
 """The trace of each drive, by number of the VM's table and number of the drive."""
 
 
+ROWS_IN_MEMORY = 1 << 20
+"""A table of more requests goes to a file as it comes, where there is a folder for it."""
+
+
 def simulate(
     scenario: Scenario,
     folder: str | Path = ".",
@@ -42,8 +50,11 @@ def simulate(
     reader: TraceReader = open_trace,
     say: engines.Say | None = None,
     rows: bool = True,
+    beside: Path | None = None,
 ) -> Result:
     """Run *scenario* and return its result; one without requests, but with their statistics, with *rows* false.
+
+    If a folder *beside* is given, a table of requests that is too long for memory is put into a file there.
 
     File names in the scenario are relative to *folder* (that of the scenario file). *progress* is called now and then
     with (requests ended, requests in all), *say* with what takes long before the first event. Raises ScenarioError,
@@ -53,10 +64,10 @@ def simulate(
     folder = Path(folder)
     profile, traces = _inputs(scenario, folder, reader)
     try:
-        result = run_and_tabulate(scenario, profile, traces, folder, progress, say, rows)
+        result = run_and_tabulate(scenario, profile, traces, folder, progress, say, rows, beside)
     except OverflowError:
         raise ScenarioError("the run takes more than 292 years of simulated time, the end of the clock") from None
-    if rows:
+    if result.found is None:
         laws.require(result)
     return result
 
@@ -125,13 +136,22 @@ def run_and_tabulate(
     progress: Progress | None = None,
     say: engines.Say | None = None,
     rows: bool = True,
+    beside: Path | None = None,
 ) -> Result:
     """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
     engine = engines.choose(scenario, traces)
-    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say), rows)
+    keep: RequestSums | RowFile | None = None if rows else RequestSums()
+    n_requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
+    if rows and beside is not None and n_requests > ROWS_IN_MEMORY:
+        keep = RowFile(beside)
+    raw = run_machine(scenario, profile, traces, folder, progress, engines.executor(engine, say), keep)
     sums = raw.sums
     requests = tables.requests(raw) if sums is None else pd.DataFrame()
-    found = Statistics.of(requests if sums is None else sums)
+    stored = None
+    if isinstance(keep, RowFile):
+        stored = Location(_beside(beside))
+        keep.write(stored.path, raw.vm_names)
+    found = Statistics.of(requests if sums is None else sums, stored)
     span_table, n_spanned = spans(raw.logs)
     facts = []
     for at, vm in enumerate(scenario.vm):
@@ -155,8 +175,8 @@ def run_and_tabulate(
         "sha256": profile.checksum(),
         "costs_ns": profile.means_ns(),
     }
-    kind = Result if sums is None else SummaryResult
-    return kind(
+    kind = Result if sums is None else SummaryResult if stored is None else StoredResult
+    result = kind(
         scenario=scenario,
         requests=requests,
         exits=tables.exits(raw),
@@ -171,6 +191,17 @@ def run_and_tabulate(
         summary=summarise(scenario, found, facts, described, raw.end_ns, n_spanned, raw.wear, raw.page_cache, engine),
         found=None if sums is None else found,
     )
+    if stored is not None and isinstance(result, StoredResult):
+        result.at = stored
+    return result
+
+
+def _beside(folder: Path | None) -> Path:
+    """Return a new file in *folder*, which goes with the process unless it is moved."""
+    number, name = tempfile.mkstemp(prefix=".requests.", suffix=".parquet", dir=folder)
+    os.close(number)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
 
 
 def trace_options(vm: VmTable, index: int) -> ReadOptions:

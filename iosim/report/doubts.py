@@ -27,7 +27,7 @@ _LEAST_IN_FIRST_PART = 20
 
 def doubts(result: Result) -> list[str]:
     """Return reasons to doubt the figures."""
-    if isinstance(result, SummaryResult):
+    if result.found is not None:
         return [*_busy(result), *_missing(result), *_sketched(result), *_constant_disks(result), *_costs(result)]
     return [
         *_busy(result),
@@ -92,7 +92,9 @@ def _missing(result: Result) -> list[str]:
     return found
 
 
-def _sketched(result: SummaryResult) -> list[str]:
+def _sketched(result: Result) -> list[str]:
+    if not isinstance(result, SummaryResult):
+        return []
     error = result.summary["percentile_error"]
     return [f"No requests were kept: percentiles are within {error:.2%} of the exact ones, means and counts exact."]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from iosim.model.stages import Stage
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
-from iosim.results.result import Result, SummaryResult
+from iosim.results.result import Result
 from iosim.results.summary import counted, is_resolved
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ _MAX_POINTS = 4000
 
 
 def draw(result: Result, folder: Path) -> None:
-    """Draw both pictures into *folder*; without requests only that of the stages."""
+    """Draw both pictures into *folder*; that of the latency only of requests in memory."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     paints = {"latency.png": _latency, "stages.png": _stages}
-    if isinstance(result, SummaryResult):
+    if result.found is not None:
         del paints["latency.png"]
     for name, paint in paints.items():
         figure, axes = pyplot.subplots(figsize=(10, 5), dpi=110, layout="constrained")

@@ -13,10 +13,13 @@ from pydantic import ValidationError
 from iosim.model.errors import OutputError, ResultError, reason, shown
 from iosim.model.scenario import Scenario
 from iosim.results import spans
+from iosim.results.row_file import Location
 from iosim.results.statistics import Statistics
 from iosim.results.summary import SUMMARY_KEYS, SUMMARY_VERSION
 from iosim.results.tables import EVENT_COLUMNS, EXIT_COLUMNS, REQUEST_COLUMNS, RESOURCE_COLUMNS, SERIES_COLUMNS
 
+MOST_READ = 20_000_000
+"""So many requests are read into memory: they take 6 GB there."""
 MARKER = "summary.json"
 """A folder with this file, written by iosim, is a result and may be replaced."""
 COLUMNS = {
@@ -93,6 +96,28 @@ class SummaryResult(Result):
         return tables if self.accesses is None else tables | {"accesses": self.accesses}
 
 
+class StoredResult(Result):
+    """The result of a run whose table of requests is in a file, at `at`: it is read when it is asked for."""
+
+    at: Location
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """The whole table. Raises ResultError if it is too long for memory."""
+        n = self.summary["requests"]["in"]
+        if n > MOST_READ:
+            raise ResultError(
+                f"{self.at.path}: has {n:,} requests, more than the {MOST_READ:,} that are read into memory"
+            )
+        return _table(self.at.path)
+
+    @requests.setter
+    def requests(self, table: pd.DataFrame) -> None:
+        """Keep none."""
+
+    tables = SummaryResult.tables
+
+
 def check_target(folder: Path) -> None:
     """Raise OutputError unless *folder* can be made, is empty, or is a result of an earlier run."""
     try:
@@ -144,7 +169,9 @@ def read(folder: Path) -> Result:
         scenario = Scenario.model_validate(summary["scenario"])
     except ValidationError:
         raise ResultError(f"{folder / MARKER}: its scenario is none that this version of iosim runs") from None
-    kind = SummaryResult if summary["percentile_error"] else Result
+    kind: type[Result] = SummaryResult if summary["percentile_error"] else Result
+    if kind is Result and summary["requests"]["in"] > MOST_READ:
+        kind = StoredResult
     names = [name for name in (*COLUMNS, "functions") if kind is Result or name != "requests"]
     tables: dict[str, Any] = {name: _table(folder / f"{name}.parquet") for name in names}
     for name in set(COLUMNS).intersection(names):
@@ -157,6 +184,8 @@ def read(folder: Path) -> Result:
     result = kind(scenario=scenario, summary=summary, **({"requests": None} | tables))
     if isinstance(result, SummaryResult):
         result.place = str(folder)
+    if isinstance(result, StoredResult):
+        result.at = Location(folder / "requests.parquet")
     return result
 
 
@@ -185,6 +214,8 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
         made.chmod(0o755)
         for name, table in result.tables().items():
             table.to_parquet(made / f"{name}.parquet", index=False, compression="zstd")
+        if isinstance(result, StoredResult):
+            shutil.move(result.at.path, made / "requests.parquet")
         (made / "scenario.toml").write_text(scenario_toml, encoding="utf-8")
         if pictures:
             from iosim.results.pictures import draw
@@ -192,6 +223,8 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
             draw(result, made)
         (made / MARKER).write_text(json.dumps(result.summary, indent=1) + "\n", encoding="utf-8")
         put_in_place(made, folder)
+        if isinstance(result, StoredResult):
+            result.at.path = shown / "requests.parquet"
     except OSError as error:
         raise OutputError(f"{shown}: {reason(error)}") from None
     finally:

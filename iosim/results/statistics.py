@@ -1,7 +1,7 @@
 """What the summary and the terminal say of the requests: from their table, or from sums where rows are not kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -9,6 +9,7 @@ from iosim.model.records import STATUSES
 from iosim.model.stages import Stage
 from iosim.model.trace import OPS
 from iosim.results import sketch
+from iosim.results.row_file import Location, percentiles
 from iosim.results.sketch import Int64Array
 from iosim.results.sums import SUMMED, RequestSums
 
@@ -66,9 +67,12 @@ class Statistics:
     percentile_error: float
 
     @classmethod
-    def of(cls, requests: "pd.DataFrame | RequestSums") -> "Statistics":
-        """Return the statistics of the table of requests, or of its sums."""
-        return cls._of_sums(requests) if isinstance(requests, RequestSums) else cls._of_table(requests)
+    def of(cls, requests: "pd.DataFrame | RequestSums", at: Location | None = None) -> "Statistics":
+        """Return the statistics of the table of requests, or of its sums; with the table in a file if *at* is given."""
+        if not isinstance(requests, RequestSums):
+            return cls._of_table(requests)
+        found = cls._of_sums(requests)
+        return found if at is None else found._exact(requests, at)
 
     @classmethod
     def _of_table(cls, requests: pd.DataFrame) -> "Statistics":
@@ -107,6 +111,22 @@ class Statistics:
             means={name: total / n for name, total in totals.items() if n},
             percentile_error=sketch.ERROR,
         )
+
+    def _exact(self, sums: RequestSums, at: Location) -> "Statistics":
+        """Return the statistics with percentiles that are looked up in the table of requests."""
+
+        def exact(figures: Figures, column: str, op: str | None, counts: Int64Array) -> Figures:
+            return replace(figures, percentiles=lambda of: percentiles(at.path, column, op, counts, of))
+
+        latency = {
+            op: exact(figures, "latency_ns", op, sums.latency(None if op is None else OPS.index(op))[0])
+            for op, figures in self.latency.items()
+        }
+        stages = {
+            stage: exact(figures, f"{stage.label}_ns", None, sums.stage(stage)[0])
+            for stage, figures in self.stages.items()
+        }
+        return replace(self, latency=latency, stages=stages, percentile_error=0.0)
 
 
 def counted(requests: pd.DataFrame) -> pd.DataFrame:

@@ -27,10 +27,14 @@ def _categorical(codes: Int64Array, names: Sequence[str]) -> "pd.Categorical[str
 
 def requests(raw: RawResult) -> pd.DataFrame:
     """Return one row per request that arrived, by VM, drive and number."""
-    array = raw.requests[raw.requests[:, INT_COLUMNS.index("vm")] >= 0]
+    return request_frame(raw.requests[raw.requests[:, INT_COLUMNS.index("vm")] >= 0], raw.vm_names)
+
+
+def request_frame(array: Int64Array, vms: Sequence[str]) -> pd.DataFrame:
+    """Return the table of rows of `INT_COLUMNS`; *vms* are the names of the VMs by number."""
     column = {name: array[:, i] for i, name in enumerate(INT_COLUMNS)}
     columns = {
-        "vm": _categorical(column["vm"], raw.vm_names),
+        "vm": _categorical(column["vm"], vms),
         "op": _categorical(column["op"], OPS),
         "status": _categorical(column["status"], STATUSES),
         "error": _categorical(column["error"], ERRORS),

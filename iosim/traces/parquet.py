@@ -48,7 +48,7 @@ def _tables(file: str | IO[bytes], reading: Reading) -> Iterator[TraceTable]:
 
     row = 1
     try:
-        with parquet.ParquetFile(file, buffer_size=1 << 20) as opened:
+        with parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as opened:
             names = opened.schema_arrow.names
             if not set(COLUMNS) <= set(names):
                 raise TraceError(
