@@ -20,10 +20,16 @@ Execute = Callable[[Machine, Collector], int]
 Say = Callable[[str], None]
 """Called with what is done before the first event and takes long, such as compiling."""
 
-COMPILED_FROM = 10_000
-"""Requests, all VMs together, from which on `auto` is `compiled`: with SimPy they take two seconds or more."""
+COMPILED_FROM = 5_000
+"""Requests, all VMs together, from which on `auto` is `compiled`.
+
+Reading the native code takes 0.2 s and handing over a VM and its results 0.05 s, so that it is sooner from some 1,500
+requests of one VM on. Up to 5,000 SimPy takes a second or two, which are not worth making the code, if there is none.
+"""
+EACH_VM = 50
+"""So many requests more for each VM, whose hand-over takes as long as these with SimPy: about 15 ms."""
 EXACT_EXITS = 20
-"""How many times as long a request takes with `run.exact_exits`, about."""
+"""How many times as long a request takes with `run.exact_exits`, at least."""
 
 
 def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> str:
@@ -33,7 +39,7 @@ def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> st
     llvmlite is not there, a line on standard error says so. Raises EngineError if `compiled` is asked for without it.
     """
     wish = scenario.run.engine
-    if wish == "simpy" or (wish == "auto" and _work(scenario, traces) < COMPILED_FROM):
+    if wish == "simpy" or (wish == "auto" and not _is_large(scenario, traces)):
         return "simpy"
     problem = _problem()
     if problem is None:
@@ -44,9 +50,11 @@ def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> st
     return "simpy"
 
 
-def _work(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> int:
+def _is_large(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> bool:
     requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
-    return requests * EXACT_EXITS if scenario.run.exact_exits else requests
+    if scenario.run.exact_exits:
+        requests *= EXACT_EXITS
+    return requests >= COMPILED_FROM + EACH_VM * sum(vm.count for vm in scenario.vm)
 
 
 @functools.cache

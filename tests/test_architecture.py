@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "port_feed": {"model", "guest", "lifecycle"},
     "machine": {"model", "host", "disk", "cpu_vmx", "kvm", "guest", "qemu", "lifecycle", "port_feed"},
     "run": {"model", "host", "machine", "results"},
-    "compiled": {"model", "host", "disk", "guest", "kvm", "machine", "run", "results"},
+    "compiled": {"model", "host", "disk", "kvm", "guest", "qemu", "machine", "run", "results"},
     "engines": {"model", "machine", "run", "compiled"},
     "toml_file": {"model"},
     "scenario_file": {"model", "toml_file"},

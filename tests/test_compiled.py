@@ -63,12 +63,12 @@ def test_wear_and_page_cache_come_back() -> None:
 
 
 def test_auto_is_compiled_for_large_work() -> None:
+    """From 5,000 requests on, and 50 more for each VM: 25 VMs with 250 requests each."""
     described = scenario(vms=[{"name": "a", "count": 25, "drive": [{}]}])
-    assert engines.choose(described, traces(described, MANY)) == "compiled"
-    fewer = traces(described, MANY[:-1])
-    assert engines.choose(described, fewer) == "simpy"
+    assert engines.choose(described, traces(described, MANY[:250])) == "compiled"
+    assert engines.choose(described, traces(described, MANY[:249])) == "simpy"
     exact = scenario(run={"exact_exits": True})
-    assert [engines.choose(exact, traces(exact, MANY[: n or None])) for n in (0, 500)] == ["simpy"] * 2
+    assert [engines.choose(exact, traces(exact, MANY[:n])) for n in (252, 253)] == ["simpy", "compiled"]
     assert engines.choose(scenario(run={"engine": "compiled"}), traces(exact, MANY[:1])) == "compiled"
 
 
@@ -129,6 +129,16 @@ def test_what_is_not_compiled_is_refused_by_name() -> None:
     with pytest.raises(EngineError, match=r"^the compiled engine does not know Lifecycle\.foreign$"):
         run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=plant_and_execute)
     same(*[simulate(scenario(run={"engine": engine}), MANY[:2]) for engine in ("compiled", "simpy")])
+
+
+def test_a_number_of_64_bits_that_is_annotated_as_an_int_is_refused() -> None:
+    def plant_and_execute(machine: Machine, collector: Collector) -> int:
+        machine.vms[0].life._n_hopeless = 1 << 62
+        return execution.execute(engines.compiled(), machine, collector)
+
+    described = scenario()
+    with pytest.raises(EngineError, match=r"^Lifecycle\._n_hopeless is 4611686018427387904: more than 63 bits"):
+        run_machine(described, constant_profile(), traces(described, MANY[:2]), Path(), execute=plant_and_execute)
 
 
 def test_the_end_of_the_clock_is_refused() -> None:

@@ -105,7 +105,17 @@ def test_a_run_that_goes_in_circles_can_be_interrupted(tmp_path: Path, how: list
     assert err == "" or how
 
 
-# Without llvmlite, without a cache
+# With little memory, without llvmlite, without a cache
+
+
+def test_a_limit_of_addresses_makes_the_block_smaller(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    shell = 'ulimit -v 6000000; exec "$0" -m iosim run scenario.toml --out out --engine compiled'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = ["bash", "-c", shell, sys.executable]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["engine"] == "compiled"
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ _ORIGINS = {
     "counts": "qemu.qcow2.counts",
     "runs": "host.runs",
     "requests": "run",
+    "thread": "host.thread",
 }
 """The module of the model that each module of twins belongs to."""
 

@@ -48,7 +48,10 @@ class FunctionEntry:
 
 @dataclass(eq=False)
 class ClassEntry:
-    """A class: its class id, the words of an instance, the word of each attribute; *methods* are function numbers."""
+    """A class: its class id, the words of an instance, the word of each attribute; *methods* are function numbers.
+
+    *ints* are the attributes that the compiler takes for ints of at most 63 bits.
+    """
 
     number: int
     module: str
@@ -58,6 +61,7 @@ class ClassEntry:
     methods: dict[str, int]
     is_named_tuple: bool
     is_enum: bool
+    ints: frozenset[str] = frozenset()
 
 
 class Constant(NamedTuple):

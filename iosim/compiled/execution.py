@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iosim.compiled import faults, layout
-from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
+from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade, take_sampled
 from iosim.compiled.image import Image
-from iosim.compiled.twins.requests import FILL, WIDTH
+from iosim.compiled.twins.requests import FILL, TAKE_ROWS, WIDTH
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
 from iosim.run import Collector
@@ -117,7 +117,10 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
                     return 0
                 memory[: piece.size] = piece.ravel()
                 return len(piece)
-            collector.take(block[:number])
+            if what == TAKE_ROWS:
+                collector.take(block[:number])
+            else:
+                take_sampled(image, collector)
         except BaseException as error:  # It goes on in the thread that waits for the run.
             failed.append(error)
             given_up.set()

@@ -1,5 +1,6 @@
 """The machine that Python has wired, copied into native memory, and what the results are made of, copied back."""
 
+import contextlib
 import enum
 import inspect
 import mmap
@@ -25,6 +26,26 @@ _FIRST_BIG = 1 << 62
 _MANY = 64
 _MAP_NORESERVE = 0x4000
 """Linux: pages take memory when they are first written to."""
+_LEAST_BYTES = 1 << 26
+
+
+def _reserved(n_bytes: int) -> mmap.mmap:
+    """Return a block of *n_bytes*; where so much is not allowed (`ulimit -v`), half of what is, as others need some.
+
+    Raises EngineError if that is too little.
+    """
+    with contextlib.suppress(OSError):
+        return _mapped(n_bytes)
+    while n_bytes > _LEAST_BYTES:
+        n_bytes //= 2
+        with contextlib.suppress(OSError):
+            _mapped(n_bytes).close()
+            return _mapped(n_bytes // 2)
+    raise EngineError("the compiled engine finds no memory for the machine")
+
+
+def _mapped(n_bytes: int) -> mmap.mmap:
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
 
 
 class ImageError(EngineError):
@@ -55,7 +76,7 @@ class Image:
         self.catalogue = catalogue
         self._convert = convert
         self._remake = {entry.number: make for kind, make in remake.items() if (entry := catalogue.class_of(kind))}
-        self._map = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        self._map = _reserved(n_bytes)
         self.words: npt.NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
         self._view = memoryview(self._map).cast("q")
         self.base = int(self.words.ctypes.data)
@@ -224,7 +245,7 @@ class Image:
         word = self._note(obj, at)
         if info.is_named_tuple:
             for name, offset in info.attributes.items():
-                self._view[at + offset] = self._encode(getattr(obj, name))
+                self._view[at + offset] = self._attribute(info, name, getattr(obj, name))
         else:
             self._waiting.append((obj, at, info))
         return word
@@ -232,10 +253,16 @@ class Image:
     def _fill(self, obj: Any, at: int, info: ClassEntry) -> None:
         for name, offset in info.attributes.items():
             value = getattr(obj, name, None) if not info.is_enum else getattr(obj, name)
-            self._view[at + offset] = self._encode(value)
+            self._view[at + offset] = self._attribute(info, name, value)
         for name in getattr(obj, "__dict__", {}):
             if name not in info.attributes and not info.is_enum:
                 self.unknown.add(f"{info.name}.{name}")
+
+    def _attribute(self, info: ClassEntry, name: str, value: Any) -> int:
+        """Return the word of an attribute's value. Raises ImageError for more bits than its annotation promises."""
+        if type(value) is int and not -_FIRST_BIG <= value < _FIRST_BIG and name in info.ints:
+            raise ImageError(f"{info.name}.{name} is {value}: more than 63 bits, and not annotated as Number64")
+        return self._encode(value)
 
     def _list(self, obj: list[Any]) -> int:
         at = self.allocate(layout.LIST, layout.LIST_WORDS)
@@ -429,6 +456,10 @@ class Image:
                 return {self.decode(key) for key, _ in live}
             return {self.decode(key): self.decode(value) for key, value in live}
         raise ImageError(f"an object of class {number}")
+
+    def forget(self) -> None:
+        """Forget which objects were made again: native ones may have come to an end, and others lie in their places."""
+        self._decoded.clear()
 
     def _entries(self, at: int) -> list[list[int]]:
         """Return the entries of a dictionary or set, deleted ones too."""

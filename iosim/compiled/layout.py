@@ -141,8 +141,9 @@ FIRST_LARGE_CLASS = 64
 N_SIZE_CLASSES = 96
 CHUNK_WORDS = 8192
 """Words by which the used part of the arena grows for small objects."""
-GC_MINIMUM_BYTES = 4 << 20
-"""New objects go round in so much memory, as much as the processor's caches hold."""
+GC_MINIMUM_BYTES = 16 << 20
+"""New objects go round in so much memory: little enough for the processor's caches, and enough to make it seldom that
+what a machine is made of has to be marked."""
 
 TRAP_MEMORY = 1
 TRAP_TYPE = 2

@@ -13,6 +13,11 @@ def resume(process: Any) -> Any:
     raise NotImplementedError
 
 
+def take_steps(steps: Any, taker: Any) -> None:
+    """Have *taker* asked for each step that *steps* and what they call yield: if `take(step)`, they go on at once."""
+    raise NotImplementedError
+
+
 def collect_garbage() -> None:
     """Between two events: free what nobody has any more, if there is enough of it."""
     raise NotImplementedError

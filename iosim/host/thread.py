@@ -59,8 +59,8 @@ class HostThread(Account):
     for a mutex, and when it is preempted. The time that it waits for a CPU is cpu_wait of the request that it has in
     hand, or was woken for.
 
-    Unless exits are exact, paths are collected and spent together at the next step that is not a path: between two
-    such steps nobody can tell.
+    Unless exits are exact, paths are collected in `_ahead` and spent together at the next step that is not a path:
+    between two such steps nobody can tell.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class HostThread(Account):
         self._asked_ns: int | None = None
         self._got_ns = 0
         self._then: Callable[[], Path | None] | None = None
+        self._ahead: Path | None = None
 
     def start(self, steps: Steps[None]) -> None:
         """Create the thread; it takes its first turn at the present instant."""
@@ -337,31 +338,31 @@ class HostThread(Account):
         index = self.index
         yield self._sleep_until(host.now_ns)
         yield from self._take_cpu()
-        send = steps.send
+        send = self._sender(steps)
         callers: list[Any] = []
         result: Any = None
-        ahead: Path | None = None
         while True:
             try:
                 step = send(result)
                 result = None
                 while True:
                     kind = type(step)
+                    ahead = self._ahead
                     if kind is Path:
                         if not step.in_guest:
-                            ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
+                            self._ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
                             step = send(None)
                             continue
                         if self.kicked:
                             if ahead is not None:
                                 yield from self._spend(ahead)
-                                ahead = None
+                                self._ahead = None
                             step = send(step)
                             continue
                         ahead = step if ahead is None else ahead.followed.get(step) or ahead.then(step)
                     elif kind is Call:
                         callers.append(send)
-                        send = step.steps.send
+                        send = self._sender(step.steps)
                         step = send(None)
                         continue
                     if ahead is not None:
@@ -380,10 +381,10 @@ class HostThread(Account):
                             if ahead.actions:
                                 for op, offset in ahead.actions:
                                     self._trace(op, start + offset, None)
-                            ahead = None
+                            self._ahead = None
                         else:
                             result = yield from self._spend(ahead)
-                            ahead = None
+                            self._ahead = None
                             if result is not None:
                                 break
                     if kind is Sync or kind is Path:
@@ -413,7 +414,7 @@ class HostThread(Account):
                         continue
                 result = yield from self._go_on(Progress(step, self.subject))
             elif kind is Block:
-                ahead = yield from self._block(step)
+                self._ahead = yield from self._block(step)
             elif kind is Check:
                 result = step.vcpu.pending()
             elif kind is Lock:
@@ -436,9 +437,13 @@ class HostThread(Account):
                 yield from self._resched()
             else:
                 assert kind is Path, step
-        if ahead is not None:
-            yield from self._spend(ahead)
+        if self._ahead is not None:
+            yield from self._spend(self._ahead)
         self._leave_cpu()
+
+    def _sender(self, steps: Steps[Any]) -> Any:
+        """Return what sends a result to *steps*."""
+        return steps.send
 
     def _run_exact(self, steps: Steps[None]) -> Process:
         """Run *steps* one by one, each cost an event of its own."""

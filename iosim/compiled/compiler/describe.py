@@ -47,6 +47,7 @@ def _class(program: Program, info: ClassInfo) -> ClassEntry:
         methods,
         info.is_named_tuple,
         info.is_enum,
+        frozenset(name for name, hint in info.hints.items() if hint is not None and hint.kind == "int"),
     )
 
 

@@ -14,6 +14,7 @@ from iosim.compiled.compiler.loops import NewBind
 from iosim.compiled.compiler.values import (
     DOUBLE,
     G_RAISED,
+    G_TAKER,
     I1,
     I64,
     RAISED,
@@ -23,6 +24,7 @@ from iosim.compiled.compiler.values import (
     Wait,
     tag,
 )
+from iosim.compiled.layout import WORD_TRUE
 from iosim.compiled.objects import OWNED
 
 if TYPE_CHECKING:
@@ -620,11 +622,23 @@ class Expressions(Calls):
     # Generators
 
     def _get_Yield(self, node: ast.Yield) -> Val:
+        """Whoever takes steps may do this one without the generator being left."""
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
-        waiting = self.block("yield")
-        self.builder.branch(waiting)
+        b = self.builder
+        waiting, asking, over = self.block("yield"), self.block("ask"), self.block("over")
+        taker = b.load(self.program.raw.globals.gep([I64(0), I64(G_TAKER)]))
+        b.cbranch(b.icmp_signed("==", taker, I64(0)), waiting, asking)
+        b.position_at_end(asking)
+        taken = b.call(self.program.take, [taker, word])
+        b.cbranch(b.icmp_signed("==", taken, I64(WORD_TRUE)), over, waiting)
         self.resumption(waiting, word, None)
-        return Val(self.sent, "W")
+        resumed = b.block
+        b.branch(over)
+        b.position_at_end(over)
+        result = b.phi(I64)
+        result.add_incoming(I64(0), asking)
+        result.add_incoming(self.sent, resumed)
+        return Val(result, "W")
 
     def _get_YieldFrom(self, node: ast.YieldFrom) -> Val:
         """The other generator runs at once, as a call; only if it has to wait does this one wait, too."""

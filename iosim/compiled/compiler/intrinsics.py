@@ -7,7 +7,7 @@ from iosim.compiled import native
 from iosim.compiled.compiler.hints import BOOL, INT
 from iosim.compiled.compiler.values import I64, YIELDED, Val
 from iosim.compiled.layout import CLASS_MASK
-from iosim.compiled.objects import ITEM_GETTER
+from iosim.compiled.objects import FRAME_TAKER, ITEM_GETTER
 from iosim.compiled.twins import costs
 from iosim.guest import access
 from iosim.model import draws
@@ -21,6 +21,7 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
     return {
         native.is_process: _is_process,
         native.resume: _resume,
+        native.take_steps: _take_steps,
         native.collect_garbage: _collect_garbage,
         native.put: _put,
         native.get: _get,
@@ -48,6 +49,12 @@ def _resume(code: "Emitter", arguments: list[Val]) -> Val:
     result = b.call(code.program.send, [code.word(arguments[0]), I64(0)])
     yielded = b.icmp_signed("==", b.extract_value(result, 1), I64(YIELDED))
     return Val(b.select(yielded, b.extract_value(result, 0), I64(0)), "W")
+
+
+def _take_steps(code: "Emitter", arguments: list[Val]) -> Val:
+    steps, taker = arguments
+    code.store(code.word(steps), FRAME_TAKER, code.word(taker))
+    return Val(I64(0), "W")
 
 
 def _collect_garbage(code: "Emitter", arguments: list[Val]) -> Val:

@@ -24,6 +24,7 @@ from iosim.compiled.compiler.values import (
     FRAME_TOP,
     G_INNERMOST,
     G_RAISED,
+    G_TAKER,
     I1,
     I64,
     RAISED,
@@ -36,7 +37,7 @@ from iosim.compiled.compiler.values import (
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
-from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, OWNED, PARTIAL
+from iosim.compiled.objects import BOUND, CLOSURE, FRAME_TAKER, FUNCTION, ITEM_GETTER, OWNED, PARTIAL
 
 MAX_ARGUMENTS = 7
 MAX_CONSTANTS = 8192
@@ -95,6 +96,8 @@ class Program:
         self.send = self._declare_send("send")
         self.throw = self._declare_send("throw")
         self.delegate = self._declare_send("delegate")
+        self.take = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "take")
+        self.take.linkage = "internal"
         self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
@@ -236,6 +239,7 @@ class Program:
             self.function(info)
         self._declare_invoke()
         self._fill_user_lt()
+        self._fill_take()
         n_filled = n_stubs = 0
         stubs: dict[FunctionInfo, ir.Function] = {}
         while self._waiting or n_filled < len(self._dispatchers) or n_stubs < len(self.values):
@@ -796,6 +800,11 @@ class Program:
             self._fill_resuming(function, thrown, resumes, catches)
         self._fill_delegate(resumes)
 
+    def _fill_take(self) -> None:
+        """take(taker, step): whether the method `take` has done the step."""
+        b = ir.IRBuilder(self.take.append_basic_block("entry"))
+        b.ret(b.call(self.caller("take", 1), self.take.args))
+
     def _fill_delegate(self, resumes: ir.GlobalVariable) -> None:
         """delegate(generator, OWNED or 0): run a generator that another one calls; what is none has nothing to do."""
         function = self.delegate
@@ -834,6 +843,9 @@ class Program:
         names = ("entry", "resume", "waits", "returned", "raised", "unwind")
         entry, loop, waits, returned, raised, unwind = (function.append_basic_block(name) for name in names)
         b = ir.IRBuilder(entry)
+        taker = self.raw.globals.gep([I64(0), I64(G_TAKER)])
+        around = b.load(taker)
+        b.store(b.load(word_pointer(b, root, FRAME_TAKER)), taker)
         held = b.load(word_pointer(b, root, FRAME_TOP))
         first = b.select(b.icmp_signed("==", held, I64(0)), root, held)
         b.branch(raised if thrown else loop)
@@ -848,12 +860,14 @@ class Program:
         b.position_at_end(waits)
         innermost = b.load(self.raw.globals.gep([I64(0), I64(G_INNERMOST)]))
         b.store(innermost, word_pointer(b, root, FRAME_TOP))
+        b.store(around, taker)
         b.ret(b.insert_value(result, I64(YIELDED), 1))
         b.position_at_end(returned)
         over, up = function.append_basic_block("over"), function.append_basic_block("up")
         b.cbranch(b.icmp_signed("==", top, root), over, up)
         b.position_at_end(over)
         b.store(root, word_pointer(b, root, FRAME_TOP))
+        b.store(around, taker)
         b.ret(result)
         b.position_at_end(up)
         parent = b.load(word_pointer(b, top, FRAME_PARENT))
@@ -866,6 +880,7 @@ class Program:
         out, further = function.append_basic_block("out"), function.append_basic_block("further")
         b.cbranch(b.icmp_signed("==", gone, root), out, further)
         b.position_at_end(out)
+        b.store(around, taker)
         b.store(root, word_pointer(b, root, FRAME_TOP))
         b.store(I64(tag(DONE)), word_pointer(b, root, FRAME_STATE))
         b.ret(b.insert_value(b.insert_value(ir.Constant(STEP, ir.Undefined), exception, 0), I64(RAISED), 1))

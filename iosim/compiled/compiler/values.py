@@ -53,6 +53,8 @@ G_RAISED = 17
 """The global word with the exception that a generator is resumed with, if it is one that may catch it."""
 G_INNERMOST = 18
 """The global word with the frame that has yielded last."""
+G_TAKER = 19
+"""The global word with who takes steps of the generator that runs; None: nobody."""
 BEGIN = 2
 """The state of a generator that has been called and has no frame; not an int."""
 DONE = (1 << 62) - 1

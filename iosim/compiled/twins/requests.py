@@ -12,6 +12,10 @@ from iosim.results.raw import INT_COLUMNS
 
 TAKE_ROWS = 1
 """Asks Python to take the rows that are in the block, whose number it is given."""
+TAKE_LOGS = 3
+"""Asks Python to take the logs of sampled requests."""
+LOGS = 64
+"""So many logs are taken at once: what they have in common is copied once."""
 FILL = 2
 """Asks Python for the next requests of the trace whose number it is given, and how many they are: 0 at the end."""
 ROWS = 4096
@@ -123,8 +127,7 @@ class Collector:
             if request.issue_ns < 0:
                 request.issue_ns = end_ns
             self._row(request)
-        ask(TAKE_ROWS, self.n_rows)
-        self.n_rows = 0
+        self._hand_over()
 
     def _row(self, request: Request) -> None:
         request.settle(self.sums)
@@ -149,12 +152,18 @@ class Collector:
         put(rows, at + 15, request.irq_line_ioctls)
         put_all(rows, at + STAGES_AT, request.stages)
         self.n_rows += 1
-        if self.n_rows == ROWS:
-            ask(TAKE_ROWS, ROWS)
-            self.n_rows = 0
         if request.log is not None:
             self._keep_log(request)
             request.log = None
+        if self.n_rows == ROWS:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        ask(TAKE_ROWS, self.n_rows)
+        self.n_rows = 0
+        if len(self.sampled) >= LOGS:
+            ask(TAKE_LOGS, 0)
+            self.sampled = []
 
     def _wants(self, request: Request) -> bool:
         """Tell whether the request is sampled, should it be counted."""
