@@ -92,6 +92,7 @@ def test_the_command_writes_a_whole_result(
     answer = run(capsys, "run", str(tmp_path / "scenario.toml"), "--out", str(out))
     assert (answer.status, answer.err) == (0, "")
     assert len(pd.read_parquet(out / "requests.parquet")) == 3
+    assert (out / "requests.parquet").stat().st_mode & 0o777 == 0o644
     assert {path.name for path in tmp_path.iterdir()} == {"scenario.toml", "trace.csv", "out"}
     assert run(capsys, "report", str(out)).status == 0
     monkeypatch.setattr(results, "MOST_READ", 2)

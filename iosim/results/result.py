@@ -216,6 +216,7 @@ def write(result: Result, folder: Path, scenario_toml: str, pictures: bool = Tru
             table.to_parquet(made / f"{name}.parquet", index=False, compression="zstd")
         if isinstance(result, StoredResult):
             shutil.move(result.at.path, made / "requests.parquet")
+            (made / "requests.parquet").chmod(0o644)
         (made / "scenario.toml").write_text(scenario_toml, encoding="utf-8")
         if pictures:
             from iosim.results.pictures import draw
