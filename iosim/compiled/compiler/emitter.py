@@ -176,6 +176,11 @@ class Emitter(Inference, ABC):
         """Call a function of the run-time library."""
         return self.builder.call(self.program.runtime(name, len(arguments)), arguments)
 
+    def call_value(self, value: Val, arguments: Sequence[Val]) -> Val:
+        """Call a function that is only known as a value."""
+        words = [self.word(argument) for argument in arguments]
+        return Val(self.builder.call(self.program.value_caller(len(words)), [self.word(value), *words]), "W")
+
     def bit(self, raw: ir.Value) -> Val:
         """Return the bit of a runtime function's raw 0 or 1."""
         return Val(self.builder.trunc(raw, I1), "B", BOOL)
