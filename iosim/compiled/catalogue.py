@@ -107,10 +107,6 @@ class Catalogue:
 
     # Classes
 
-    def class_named(self, module: str, name: str) -> ClassEntry:
-        """Return the entry of a class."""
-        return self._classes[module, name]
-
     def class_of(self, kind: type) -> ClassEntry | None:
         """Return the entry of a live class, None if it is not compiled; of one that has a twin, the twin's."""
         if kind not in self._by_type:

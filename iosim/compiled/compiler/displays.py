@@ -89,9 +89,8 @@ class Displays(Loops):
             else:
                 run()
 
-        hint = self.item_hint(first.iter)
         # The source is evaluated before its targets exist.
-        self.iterate(first.iter, NewBind(self, first.target, hint), inside, after, after)
+        self.iterate(first.iter, NewBind(self, first.target), inside, after, after)
         self.builder.position_at_end(after)
         self.known = before
         for name, slot in saved.items():

@@ -213,10 +213,10 @@ class Expressions(Calls, Displays, Operators):
     # Functions as values
 
     def _get_Lambda(self, node: ast.Lambda) -> Val:
-        return self.closure(node, "lambda")
+        return self.closure(node)
 
-    def closure(self, node: ast.Lambda | ast.FunctionDef, name: str) -> Val:
+    def closure(self, node: ast.Lambda | ast.FunctionDef) -> Val:
         """Return a function made here, with the values of the names that it takes from around it."""
-        info = self.program.nested_function(self.info, node, name)
+        info = self.program.nested_function(self.info, node)
         words = [self.word(self.load_name(each, node)) for each, _ in info.captured]
         return Val(self.program.make_closure(self.builder, info, words), "W", Hint("callable"))

@@ -90,13 +90,9 @@ class Functions(Module):
                             self._nested[module.file, each.lineno, each.col_offset] = info
                             self._register(info)
 
-    def nested_function(self, around: FunctionInfo, node: ast.FunctionDef | ast.Lambda, name: str) -> FunctionInfo:
+    def nested_function(self, around: FunctionInfo, node: ast.FunctionDef | ast.Lambda) -> FunctionInfo:
         """Return the description of a function within another one."""
         return self._nested[around.module.file, node.lineno, node.col_offset]
-
-    def nested_at(self, file: str, line: int) -> list[FunctionInfo]:
-        """Return the nested functions that begin in a line."""
-        return [info for (where, at, _), info in self._nested.items() if (where, at) == (file, line)]
 
     # Native code
 

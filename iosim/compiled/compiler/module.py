@@ -29,7 +29,6 @@ class Module:
         self.ask_handler.initializer = ir.Constant(answer, None)
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
-        self.missing: set[str] = set()
         self.constants: list[Any] = []
         self._constant_numbers: dict[Any, int] = {}
         self._constant_array = ir.GlobalVariable(self.module, ir.ArrayType(I64, MAX_CONSTANTS), "constants")
@@ -58,10 +57,7 @@ class Module:
 
     def runtime(self, name: str, n: int = 0) -> ir.Function:
         """Return a function of the run-time library."""
-        if name not in self.raw.functions:
-            self.missing.add(f"{name}/{n}")
-            return self.raw.declare(name, n)
-        return self.raw.functions[name]
+        return self.raw.declare(name, n)
 
     # Constants
 

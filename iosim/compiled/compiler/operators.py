@@ -183,10 +183,10 @@ class Operators(Emitter):
     def _get_Compare(self, node: ast.Compare) -> Val:
         left = self.expression(node.left)
         if len(node.ops) == 1:
-            return Val(self.compare(node.ops[0], left, node.comparators[0], node)[0], "B", BOOL)
+            return Val(self.compare(node.ops[0], left, node.comparators[0])[0], "B", BOOL)
         end, no = self.block("endcompare"), self.block("nocompare")
         for position, (operator, right) in enumerate(zip(node.ops, node.comparators, strict=True)):
-            bit, value = self.compare(operator, left, right, node)
+            bit, value = self.compare(operator, left, right)
             if position == len(node.ops) - 1:
                 last, last_block = bit, self.builder.block
                 self.builder.branch(end)
@@ -203,7 +203,7 @@ class Operators(Emitter):
         phi.add_incoming(I1(0), no)
         return Val(phi, "B", BOOL)
 
-    def compare(self, operator: ast.cmpop, left: Val, node: ast.expr, at: ast.AST) -> tuple[ir.Value, Val]:
+    def compare(self, operator: ast.cmpop, left: Val, node: ast.expr) -> tuple[ir.Value, Val]:
         """Return (bit, value of the right side)."""
         b = self.builder
         if isinstance(operator, ast.In | ast.NotIn):

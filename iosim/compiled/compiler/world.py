@@ -12,8 +12,6 @@ from typing import Any
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, from_annotation, join
 from iosim.compiled.layout import FIRST_USER_CLASS
 
-NO_DEFAULT = object()
-
 
 @dataclass
 class Parameter:
@@ -265,7 +263,7 @@ class World:
                     hint = from_annotation(member.annotation, info.module.names, self)
                     found.setdefault(member.target.id, []).append(hint)
         for method in info.methods.values():
-            self._attributes_of(method, info, found)
+            self._attributes_of(method, found)
         for name, hints in found.items():
             if name in info.methods:
                 continue
@@ -278,7 +276,7 @@ class World:
             info.attributes[name] = 1 + len(info.attributes)
             info.hints[name] = declared
 
-    def _attributes_of(self, method: FunctionInfo, info: ClassInfo, found: dict[str, list[Hint | None]]) -> None:
+    def _attributes_of(self, method: FunctionInfo, found: dict[str, list[Hint | None]]) -> None:
         if method.role not in ("method", "property") or not method.parameters:
             return
         self_name = method.parameters[0].name
