@@ -253,6 +253,8 @@ class BuiltIns(Generators):
     # Numbers
 
     def _call_int(self, node: ast.Call, _: Any) -> Val:
+        if len(node.args) != 1:
+            raise CompileError(f"line {node.lineno}: int with a base")
         value = self.expression(node.args[0])
         if value.kind in ("I", "B"):
             return Val(self.integer(value), "I", INT)

@@ -17,7 +17,7 @@ from iosim.compiled.compiler.hints import INT, Hint
 from iosim.compiled.compiler.values import I64, CompileError, Val
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
 
-TAKES_KEYWORDS = {"min", "max", "sorted", "dict"}
+TAKES_KEYWORDS = {"min", "max", "sorted"}
 """Built-in functions whose keywords are understood."""
 
 
@@ -34,14 +34,20 @@ class Calls(BuiltIns, Containers):
             return self.call_name(node, function.id, keywords)
         if isinstance(function, ast.Attribute):
             return self.call_attribute(node, function, keywords)
-        if keywords:
-            raise CompileError(f"line {node.lineno}: keywords for a value that is called")
+        self.refuse(keywords, node)
         return self.call_value(self.expression(function), [self.expression(each) for each in node.args])
+
+    @staticmethod
+    def refuse(keywords: dict[str, ast.expr], node: ast.AST) -> None:
+        """Raise CompileError if a value whose parameters are not known is called with keywords."""
+        if keywords:
+            raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords for a value that is called")
 
     def call_name(self, node: ast.Call, name: str, keywords: dict[str, ast.expr]) -> Val:
         """Call what a name stands for."""
         if name in self.slots or name in self.captured:
             value = self.load_name(name, node)
+            self.refuse(keywords, node)
             arguments = [self.expression(each) for each in node.args]
             if name == "send":
                 return self.send(value, arguments[0])
@@ -61,6 +67,7 @@ class Calls(BuiltIns, Containers):
         """Call a global of the module."""
         intrinsic = self.program.intrinsics.get(live) if isinstance(live, types.FunctionType) else None
         if intrinsic is not None:
+            self.refuse(keywords, node)
             return intrinsic(self, [self.expression(each) for each in node.args])
         function = self.world.function_of(live)
         if function is not None:
@@ -84,6 +91,7 @@ class Calls(BuiltIns, Containers):
         if name is None:
             if isinstance(live, type | types.BuiltinFunctionType | types.FunctionType):
                 raise CompileError(f"line {node.lineno}: {ast.unparse(node.func)}()")
+            self.refuse(keywords, node)
             return self.call_value(self.constant(live), [self.expression(each) for each in node.args])
         if name == "deque":
             return self._call_deque(node, keywords)
@@ -262,6 +270,7 @@ class Calls(BuiltIns, Containers):
         if hint is not None and hint.info is not None:
             info = hint.info
             if name in info.attributes:
+                self.refuse(keywords, node)
                 value = self.get_attribute(obj, name, node)
                 return self.call_value(value, [self.expression(each) for each in args])
             member = info.find(name)
@@ -274,6 +283,7 @@ class Calls(BuiltIns, Containers):
             if name == "_replace" and info.is_named_tuple:
                 return self.replace(obj, info, keywords)
             if member is not None and member.role == "property":
+                self.refuse(keywords, node)
                 value = self.get_attribute(obj, name, node)
                 return self.call_value(value, [self.expression(each) for each in args])
         words = [self.word(obj)]

@@ -80,13 +80,16 @@ class Containers(Loops):
         of = parts[0] if parts else None
         word = self.word(obj)
         if kind == "list" and name == "sort":
-            keys = self.sort_keys(obj, keywords)
+            keys = self.sort_keys(obj, keywords, node)
             ordered = (
                 self.call_runtime("rt_sorted", word) if keys is None else self.call_runtime("rt_sort_by", word, keys)
             )
             self.call_runtime("rt_list_slice_assign", word, I64(0), I64(0), ordered)
             return Val(I64(0), "W")
         if kind == "dict" and name == "popitem":
+            last = keywords.get("last")
+            if not (isinstance(last, ast.Constant) and last.value is False):
+                raise CompileError(f"line {getattr(node, 'lineno', 0)}: popitem of the last item")
             return Val(self.call_runtime("rt_dict_popitem_first", word), "W", Hint("tuple", parts))
         if keywords:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords of {kind}.{name}")
@@ -132,10 +135,10 @@ class Containers(Loops):
             hint = obj.hint
         return self.from_word(result, hint)
 
-    def sort_keys(self, items: Val, keywords: dict[str, ast.expr]) -> ir.Value | None:
+    def sort_keys(self, items: Val, keywords: dict[str, ast.expr], node: ast.AST) -> ir.Value | None:
         """Return the list of the keys to sort *items* by, if there are any."""
         if set(keywords) - {"key"}:
-            raise CompileError("reverse of a sort")
+            raise CompileError(f"line {getattr(node, 'lineno', 0)}: reverse of a sort")
         if "key" not in keywords:
             return None
         key = self.expression(keywords["key"])
@@ -153,9 +156,9 @@ class Containers(Loops):
 
     def _call_sorted(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
         source = self.expression(node.args[0])
-        if "key" in keywords:
+        if keywords:
             items = Val(self.call_runtime("rt_list_copy", self.word(source)), "W", Hint("list"))
-            keys = self.sort_keys(items, keywords)
+            keys = self.sort_keys(items, keywords, node)
             word = self.call_runtime("rt_sort_by", items.value, keys)
         else:
             word = self.call_runtime("rt_sorted", self.word(source))
@@ -223,7 +226,7 @@ class Containers(Loops):
         return Val(self.call_runtime("rt_dict_from", self.word(self.materialised(node.args[0]))), "W", Hint("dict"))
 
     def _call_deque(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Val:
-        if keywords:
+        if keywords or len(node.args) > 1:
             raise CompileError(f"line {node.lineno}: deque with maxlen")
         result = self.call_runtime("rt_deque_new")
         of: tuple[Hint | None, ...] = ()

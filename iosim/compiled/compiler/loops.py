@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.emitter import Emitter, Slot
 from iosim.compiled.compiler.hints import INT, Hint
-from iosim.compiled.compiler.values import I1, I64, YIELDED, Val, tag
+from iosim.compiled.compiler.values import I1, I64, YIELDED, CompileError, Val, tag
 
 
 class Bind:
@@ -175,6 +175,11 @@ class Loops(Emitter):
         step = bounds[2] if len(bounds) == 3 else I64(1)
         at, last = self.hidden(INT), self.hidden(INT)
         down = len(source.args) == 3 and isinstance(source.args[2], ast.UnaryOp)
+        if not isinstance(step, ir.Constant):
+            good = self.builder.icmp_signed("<" if down else ">", step, I64(0))
+            self.trap_unless(good, source, "a range whose step has the other sign, or is 0")
+        elif step.constant == 0:
+            raise CompileError(f"line {source.lineno}: range with a step of 0")
         self.put(at, begin)
         self.put(last, end)
         width = self.hidden(INT)

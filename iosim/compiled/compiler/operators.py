@@ -87,6 +87,8 @@ class Operators(Emitter):
     def shift(self, operator: ast.operator, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
         """Return a raw integer shifted by *y* bits."""
         b = self.builder
+        if isinstance(y, ir.Constant) and not 0 <= y.constant < 63:
+            raise CompileError(f"line {getattr(node, 'lineno', 0)}: a shift by {y.constant}")
         if isinstance(operator, ast.RShift):
             if not isinstance(y, ir.Constant):
                 self.trap_unless(b.icmp_signed(">=", y, I64(0)), node, "a negative shift")
@@ -121,6 +123,8 @@ class Operators(Emitter):
                 return Val(self.builder.fsub(ir.Constant(DOUBLE, -0.0), value.value), "F", FLOAT)
             return Val(self.call_runtime("rt_neg", value.value), "W")
         if isinstance(node.op, ast.Invert):
+            if value.kind == "W":
+                return self.from_word(self.call_runtime("rt_invert", value.value), INT)
             return Val(self.builder.not_(self.integer(value)), "I", INT)
         raise CompileError(f"line {node.lineno}: unary operator")
 
