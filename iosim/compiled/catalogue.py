@@ -39,12 +39,6 @@ class FunctionEntry:
     frame_class: int = 0
     frame_words: int = 0
 
-    @property
-    def qualified_name(self) -> str:
-        """Module, class and name."""
-        owner = f"{self.owner}." if self.owner else ""
-        return f"{self.module}.{owner}{self.name}:{self.line}"
-
 
 @dataclass(eq=False)
 class ClassEntry:

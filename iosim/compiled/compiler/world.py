@@ -41,12 +41,6 @@ class FunctionInfo:
     catches: bool = False
 
     @property
-    def qualified_name(self) -> str:
-        """The name with module and class, unique in the world."""
-        owner = "" if self.owner is None else f"{self.owner.name}."
-        return f"{self.module.name}.{owner}{self.name}@{self.node.lineno}.{self.node.col_offset}"
-
-    @property
     def code_key(self) -> tuple[str, int]:
         """What a live function object of it has, too: file and first line."""
         first = self.node.lineno
