@@ -31,8 +31,8 @@ class BuiltIns(Generators):
         value = self.expression(node.args[0])
         kind = None if value.hint is None else value.hint.kind
         method = None if value.hint is None or value.hint.info is None else value.hint.info.find("__len__")
-        if method is not None:
-            return self.call_function(method, [value], node)
+        if method is not None and value.hint is not None and value.hint.info is not None:
+            return self.call_function_virtual(value.hint.info, method, [value], node)
         return Val(self.length(self.word(value), kind), "I", INT)
 
     def _call_isinstance(self, node: ast.Call, _: Any) -> Val:
