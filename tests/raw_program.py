@@ -93,10 +93,13 @@ class Program:
 
     def _container(self, value: Any) -> int:
         if isinstance(value, dict):
-            entries = [word for key, item in value.items() for word in (1, self.word(key), self.word(item))]
-            table = self._table(layout.DICT, entries)
+            table = self.rt_dict_new()
+            for key, item in value.items():
+                self.rt_dict_set(table, self.word(key), self.word(item))
         elif isinstance(value, set):
-            table = self._table(layout.SET, [word for item in value for word in (1, self.word(item), 0)])
+            table = self.rt_set_new()
+            for item in value:
+                self.rt_set_add(table, self.word(item))
         else:
             items = [self.word(item) for item in value]
             if isinstance(value, deque):
@@ -106,12 +109,6 @@ class Program:
             assert isinstance(value, list)
             buffer = self.object(layout.BUFFER, items) if items else 0
             return self.object(layout.LIST, [2 * len(items) + 1, buffer])
-        return table
-
-    def _table(self, class_id: int, entries: list[int]) -> int:
-        count = 2 * (len(entries) // 3) + 1
-        table = self.object(class_id, [count, count, 0, self.object(layout.BUFFER, entries) if entries else 0])
-        self.rt_dict_rehash(table)
         return table
 
     def value(self, word: int) -> Any:

@@ -27,6 +27,7 @@ from iosim.model.stages import N_STAGES, Stage
 from iosim.model.steps import Item, Mode, Op, Run, Segment, Template
 from iosim.results.raw import RawResult
 from iosim.run import Collector
+from tests import made_twins
 from tests.support import constant_profile, drawn_profile, same, scenario, simulate
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -89,7 +90,7 @@ def test_levels(steps: list[Any], holds: list[tuple[int, int]], data: st.DataObj
     changed_over = data.draw(st.integers(0, len(steps)))
     for number, step in enumerate(steps):
         if number == changed_over:
-            twin = hand_over.twin_of_timeline(original)
+            twin = made_twins.twin_of_timeline(original)
         do(step, original.levels[step[1]], pattern, lambda values: np.array(values, dtype=np.int64))
         do(step, twin.levels[step[1]], twin_pattern, list)
     original.fold()
@@ -170,7 +171,7 @@ DRAWN = [exponential("one", 300.0), exponential("two", 40.0), exponential("three
 @QUICK
 @given(st.sampled_from(DRAWN), st.integers(0, (1 << 64) - 1), st.integers(0, 5))
 def test_costs_are_sampled_alike(cost: Cost, identity: int, n: int) -> None:
-    twin = hand_over.twin_of_cost(cost)
+    twin = made_twins.twin_of_cost(cost)
     one, other = Subject(identity), Subject(identity)
     assert [twin.sample(one) for _ in range(n)] == [cost.sample(other) for _ in range(n)]
     assert one.counts == other.counts
@@ -179,7 +180,7 @@ def test_costs_are_sampled_alike(cost: Cost, identity: int, n: int) -> None:
 
 def test_a_constant_cost_draws_nothing() -> None:
     subject = Subject(5)
-    assert hand_over.twin_of_cost(Cost("constant", 70)).sample(subject) == 70
+    assert made_twins.twin_of_cost(Cost("constant", 70)).sample(subject) == 70
     assert twin_costs.Cost("made", 80).sample(subject) == 80
     assert not subject.counts
 
@@ -363,7 +364,7 @@ METHODS = {"Account": account.Account, "ExitAccount": exits.ExitAccount, "Reques
 
 def put_twins_in(patch: pytest.MonkeyPatch) -> None:
     """Let the model run with the twins, on SimPy; logs and exit times are handed over where results are made."""
-    for name, (twins, names) in hand_over.STANDS_FOR.items():
+    for name, (twins, names) in made_twins.STANDS_FOR.items():
         for each in names:
             if each == "Cost":
                 continue

@@ -317,8 +317,6 @@ def test_sorting_is_stable(pairs: list[tuple[float, int]]) -> None:
     assert exactly(program.value(program.rt_sorted(words))) == exactly(sorted(keys))
     assert exactly(program.value(words)) == exactly(keys)
     assert exactly(program.value(items)) == exactly(pairs)
-    program.rt_list_sort(words)
-    assert exactly(program.value(words)) == exactly(sorted(keys))
 
 
 def test_keys_and_items_must_be_as_many() -> None:

@@ -34,8 +34,6 @@ def module(folder: Path, text: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[..., int]]:
     text = '''
-from iosim.compiled.raw import call1, call2
-
 LIMIT = 10
 
 
@@ -87,12 +85,6 @@ def digits(a: int) -> int:
             break
     else_part = n
     return else_part
-
-def twice(function: int, a: int) -> int:
-    return call1(function, call1(function, a))
-
-def apply(function: int, a: int, b: int) -> int:
-    return call2(function, a, b)
 '''
     return load([module(tmp_path_factory.mktemp("raw"), text)])
 
@@ -164,13 +156,6 @@ def test_constants_and_control_flow(made: dict[str, Callable[..., int]]) -> None
     assert made["total"](0, 13, 2) == 0 + 2 + 4 + 6 + 8 + 12
     assert made["total"](5, 0, -1) == 15
     assert [made["digits"](n) for n in (-1, 0, 7, 100)] == [0, 0, 7, 10]
-
-
-def test_functions_are_called_by_address(made: dict[str, Callable[..., int]]) -> None:
-    raw.reset(0)
-    neg, sub = raw.function_address(made["neg"]), raw.function_address(made["sub"])
-    assert made["twice"](neg, 5) == 5
-    assert made["apply"](sub, 5, 7) == -2
 
 
 def test_memory_holds_words_and_bytes_little_endian() -> None:

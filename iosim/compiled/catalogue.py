@@ -39,12 +39,6 @@ class FunctionEntry:
     frame_class: int = 0
     frame_words: int = 0
 
-    @property
-    def qualified_name(self) -> str:
-        """Module, class and name."""
-        owner = f"{self.owner}." if self.owner else ""
-        return f"{self.module}.{owner}{self.name}:{self.line}"
-
 
 @dataclass(eq=False)
 class ClassEntry:
@@ -106,10 +100,6 @@ class Catalogue:
         self.__init__(**state)  # type: ignore[misc]
 
     # Classes
-
-    def class_named(self, module: str, name: str) -> ClassEntry:
-        """Return the entry of a class."""
-        return self._classes[module, name]
 
     def class_of(self, kind: type) -> ClassEntry | None:
         """Return the entry of a live class, None if it is not compiled; of one that has a twin, the twin's."""

@@ -24,25 +24,6 @@ from iosim.results.raw import KeptLog
 from iosim.results.sampling import ALL, WHAT
 
 
-def twin_of_cost(original: Cost) -> costs.Cost:
-    """Return the twin of a cost."""
-    table = None if original.ns is not None else original.array.tolist()
-    return costs.Cost(original.key, original.ns, table, original.what, original.place)
-
-
-def twin_of_timeline(original: Timeline) -> levels.Timeline:
-    """Return the twin of a timeline, with those of its levels in the same order."""
-    original.fold()
-    twin = levels.Timeline()
-    twin.width_ns = original.width_ns
-    for level in original.levels:
-        copy = levels.Level(twin, level.name)
-        copy.value, copy.since_ns, copy.highest, copy.area = level.value, level.since_ns, level.highest, level.area
-        bins = level.bins
-        copy._bins[: len(bins)] = bins
-    return twin
-
-
 def give_back(twin: Any, original: Any) -> None:
     """Bring *original* into the state of its twin: as if it had been there all the time."""
     if isinstance(original, Timeline):
@@ -104,22 +85,6 @@ def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
         drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
         return (*entry[:3], drawn, *entry[4:])
     return entry
-
-
-STANDS_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
-    "iosim.host.levels": ("iosim.compiled.twins.levels", ("Timeline", "Pattern", "Level")),
-    "iosim.host.durations": ("iosim.compiled.twins.durations", ("Durations",)),
-    "iosim.host.drawing": ("iosim.compiled.twins.drawing", ("DrawPlan",)),
-    "iosim.host.runs": (
-        "iosim.compiled.twins.runs",
-        ("Progress", "item_costs", "offsets", "starts", "holds", "hold_pattern"),
-    ),
-    "iosim.host.account": ("iosim.compiled.twins.account", ("Account",)),
-    "iosim.kvm.exits": ("iosim.compiled.twins.exits", ("ExitAccount",)),
-    "iosim.model.costs": ("iosim.compiled.twins.costs", ("Cost",)),
-    "iosim.model.records": ("iosim.compiled.twins.records", ("Request",)),
-}
-"""Modules of the model, and the module and names of what stands for their classes and functions."""
 
 
 # A whole machine

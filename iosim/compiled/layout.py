@@ -6,7 +6,6 @@ the size in words (header included) in bits 32 to 63. Each payload word of a *sc
 payload of an *opaque* one is raw data. Offsets are in bytes from the object's address.
 """
 
-WORD_NONE = 0
 WORD_FALSE = 1
 WORD_TRUE = 3
 WORD_ZERO = 1

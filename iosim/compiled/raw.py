@@ -2,8 +2,7 @@
 
 A raw module is a Python module of functions whose parameters, locals and results are 64-bit words, signed, wrapping
 around. Its intrinsics are defined here on a memory that is a bytearray, so that a raw module runs without a compiler:
-raw_loader.load() gives its functions. The bytes of the
-memory begin at address MEMORY_BASE, behind the global words.
+raw_loader.load() gives its functions. The bytes of the memory begin at address MEMORY_BASE, behind the global words.
 """
 
 import struct
@@ -34,7 +33,6 @@ class Memory:
     def __init__(self, n_bytes: int) -> None:
         self.bytes = bytearray(MEMORY_BASE + n_bytes)
         self.words = memoryview(self.bytes).cast("q")
-        self.functions: list[Callable[..., int]] = []
 
 
 _GLOBALS_BASE = MEMORY_BASE - 8 * layout.N_GLOBALS
@@ -191,22 +189,6 @@ def ftoi(a: int) -> int:
     return int(value)
 
 
-def function_address(function: Callable[..., int]) -> int:
-    """An address for call1 and call2."""
-    _memory.functions.append(function)
-    return 8 * len(_memory.functions)
-
-
-def call1(function: int, a: int) -> int:
-    """Call the function at an address with one word."""
-    return _memory.functions[(function >> 3) - 1](a)
-
-
-def call2(function: int, a: int, b: int) -> int:
-    """Call the function at an address with two words."""
-    return _memory.functions[(function >> 3) - 1](a, b)
-
-
 def trap(code: int) -> int:
     """End the program with an error (never returns; as an expression it has the type of a word)."""
     raise TrapError(code)
@@ -221,6 +203,6 @@ INTRINSICS: dict[str, Callable[..., int]] = {
     function.__name__: function
     for function in (
         *(ld, st, ld8, st8, gaddr, ushr, ult, sdiv, srem),
-        *(fadd, fsub, fmul, fdiv, flt, fle, feq, itof, ftoi, call1, call2, trap, user_lt),
+        *(fadd, fsub, fmul, fdiv, flt, fle, feq, itof, ftoi, trap, user_lt),
     )
 }

@@ -24,7 +24,7 @@ from iosim.compiled.compiler.values import (
     tag,
     word_pointer,
 )
-from iosim.compiled.compiler.world import FunctionInfo
+from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
 from iosim.compiled.layout import TRAP_OVERFLOW
 
 if TYPE_CHECKING:
@@ -161,11 +161,11 @@ class Emitter(Inference, ABC):
         if hint is not None and hint.kind in ("object", "generator", "callable"):
             info = hint.info
             method = None if info is None else info.find("__bool__") or info.find("__len__")
-            if method is None:
+            if info is None or method is None:
                 return builder.icmp_signed("!=", val.value, I64(0))
             if hint.optional:
                 raise CompileError(f"the truth of {hint} where it may be None")
-            return self.truth(self.call_function(method, [val], method.node))
+            return self.truth(self.call_function_virtual(info, method, [val], method.node))
         if hint is not None and hint.kind == "int":  # an optional one
             return builder.icmp_unsigned(">", val.value, I64(1))
         if hint is not None and hint.kind in ("list", "deque", "dict", "set") and not hint.optional:
@@ -175,6 +175,11 @@ class Emitter(Inference, ABC):
     def call_runtime(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call a function of the run-time library."""
         return self.builder.call(self.program.runtime(name, len(arguments)), arguments)
+
+    def call_value(self, value: Val, arguments: Sequence[Val]) -> Val:
+        """Call a function that is only known as a value."""
+        words = [self.word(argument) for argument in arguments]
+        return Val(self.builder.call(self.program.value_caller(len(words)), [self.word(value), *words]), "W")
 
     def bit(self, raw: ir.Value) -> Val:
         """Return the bit of a runtime function's raw 0 or 1."""
@@ -295,8 +300,10 @@ class Emitter(Inference, ABC):
         """Assign the items of a tuple to several targets."""
 
     @abstractmethod
-    def call_function(self, function: FunctionInfo, arguments: Sequence[Val], node: ast.AST) -> Val:
-        """Call one function of the world, with all its arguments."""
+    def call_function_virtual(
+        self, info: ClassInfo, member: FunctionInfo, arguments: Sequence[Val], node: ast.AST
+    ) -> Val:
+        """Call a method of *info* or of whichever of its subclasses the object is."""
 
     @abstractmethod
     def tuple_of(self, values: Sequence[Val]) -> Val:

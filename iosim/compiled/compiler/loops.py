@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.emitter import Emitter, Slot
 from iosim.compiled.compiler.hints import INT, Hint
-from iosim.compiled.compiler.values import I1, I64, YIELDED, Val, tag
+from iosim.compiled.compiler.values import I1, I64, YIELDED, CompileError, Val, tag
 
 
 class Bind:
@@ -33,7 +33,7 @@ class Bind:
 class NewBind:
     """Assigns an item to targets of a comprehension, which are variables of its own."""
 
-    def __init__(self, code: Emitter, target: ast.expr, hint: Hint | None) -> None:
+    def __init__(self, code: Emitter, target: ast.expr) -> None:
         self._code = code
         self._done = False
         self.target = target
@@ -174,13 +174,12 @@ class Loops(Emitter):
         begin, end = (I64(0), bounds[0]) if len(bounds) == 1 else bounds[:2]
         step = bounds[2] if len(bounds) == 3 else I64(1)
         at, last = self.hidden(INT), self.hidden(INT)
-        down = False
-        if len(source.args) == 3:
-            by = source.args[2]
-            if isinstance(by, ast.UnaryOp):
-                down = True
-            elif not isinstance(by, ast.Constant):
-                down = False
+        down = len(source.args) == 3 and isinstance(source.args[2], ast.UnaryOp)
+        if not isinstance(step, ir.Constant):
+            good = self.builder.icmp_signed("<" if down else ">", step, I64(0))
+            self.trap_unless(good, source, "a range whose step has the other sign, or is 0")
+        elif step.constant == 0:
+            raise CompileError(f"line {source.lineno}: range with a step of 0")
         self.put(at, begin)
         self.put(last, end)
         width = self.hidden(INT)

@@ -302,9 +302,6 @@ class RawFunction:
             return b.bitcast(b.sitofp(arguments[0], DOUBLE), I64)
         if name == "ftoi":
             return b.fptosi(b.bitcast(arguments[0], DOUBLE), I64)
-        if name in ("call1", "call2"):
-            kind = ir.FunctionType(I64, [I64] * (len(arguments) - 1))
-            return b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         if name == "user_lt":
             return b.call(self.modules.declare("rt_user_lt", 2), arguments)
         if name == "trap":

@@ -430,5 +430,5 @@ class FunctionCode(Expressions):
 
     def _do_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.slots.setdefault(node.name, self.new_slot(node.name, Hint("callable")))
-        closure = self.closure(node, node.name)
+        closure = self.closure(node)
         self.builder.store(closure.value, self.slots[node.name].pointer())

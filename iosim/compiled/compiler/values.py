@@ -6,6 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from iosim.compiled.compiler.hints import Hint
+from iosim.compiled.layout import G_FIRST_OF_COMPILER
 from iosim.compiled.objects import FRAME_FIRST as FRAME_FIRST
 from iosim.compiled.objects import FRAME_PARENT as FRAME_PARENT
 from iosim.compiled.objects import FRAME_STATE as FRAME_STATE
@@ -49,11 +50,11 @@ class CompileError(Exception):
     """A construct that the compiler does not have."""
 
 
-G_RAISED = 17
+G_RAISED = G_FIRST_OF_COMPILER
 """The global word with the exception that a generator is resumed with, if it is one that may catch it."""
-G_INNERMOST = 18
+G_INNERMOST = G_FIRST_OF_COMPILER + 1
 """The global word with the frame that has yielded last."""
-G_TAKER = 19
+G_TAKER = G_FIRST_OF_COMPILER + 2
 """The global word with who takes steps of the generator that runs; None: nobody."""
 BEGIN = 2
 """The state of a generator that has been called and has no frame; not an int."""

@@ -12,8 +12,6 @@ from typing import Any
 from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, STR, Hint, from_annotation, join
 from iosim.compiled.layout import FIRST_USER_CLASS
 
-NO_DEFAULT = object()
-
 
 @dataclass
 class Parameter:
@@ -41,12 +39,6 @@ class FunctionInfo:
     number: int = 0
     problem: str = ""
     catches: bool = False
-
-    @property
-    def qualified_name(self) -> str:
-        """The name with module and class, unique in the world."""
-        owner = "" if self.owner is None else f"{self.owner.name}."
-        return f"{self.module.name}.{owner}{self.name}@{self.node.lineno}.{self.node.col_offset}"
 
     @property
     def code_key(self) -> tuple[str, int]:
@@ -265,7 +257,7 @@ class World:
                     hint = from_annotation(member.annotation, info.module.names, self)
                     found.setdefault(member.target.id, []).append(hint)
         for method in info.methods.values():
-            self._attributes_of(method, info, found)
+            self._attributes_of(method, found)
         for name, hints in found.items():
             if name in info.methods:
                 continue
@@ -278,7 +270,7 @@ class World:
             info.attributes[name] = 1 + len(info.attributes)
             info.hints[name] = declared
 
-    def _attributes_of(self, method: FunctionInfo, info: ClassInfo, found: dict[str, list[Hint | None]]) -> None:
+    def _attributes_of(self, method: FunctionInfo, found: dict[str, list[Hint | None]]) -> None:
         if method.role not in ("method", "property") or not method.parameters:
             return
         self_name = method.parameters[0].name

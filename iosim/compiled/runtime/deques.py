@@ -158,20 +158,8 @@ def rt_deque_extend(deque: int, more: int) -> int:
     return 0
 
 
-def rt_deque_from(items: int) -> int:
-    """A new deque of the items of a container."""
-    deque = rt_deque_new()
-    rt_deque_extend(deque, items)
-    return deque
-
-
 def rt_deque_clear(deque: int) -> int:
     """Take all items out."""
     st(deque + DEQUE_LENGTH, WORD_ZERO)
     st(deque + DEQUE_HEAD, WORD_ZERO)
     return st(deque + DEQUE_BUFFER, 0)
-
-
-def rt_deque_len(deque: int) -> int:
-    """Length."""
-    return ld(deque + DEQUE_LENGTH)

@@ -151,16 +151,6 @@ def rt_dict_index(table: int, capacity: int) -> int:
     return st(table + DICT_INDEX, index)
 
 
-def rt_dict_rehash(table: int) -> int:
-    """Compute the hashes and the index of a dictionary or set whose keys, values and counts were filled in."""
-    position = rt_dict_next(table, 0)
-    while position >= 0:
-        entry = ld(table + DICT_ENTRIES) + PAYLOAD + position * ENTRY_BYTES
-        st(entry + ENTRY_HASH, rt_hash_word(ld(entry + ENTRY_KEY)))
-        position = rt_dict_next(table, position + 1)
-    return rt_dict_rebuild(table)
-
-
 def rt_dict_add(table: int, key: int, hash_word: int, value: int) -> int:
     """Append an entry for a key that is not there."""
     number = ld(table + DICT_FILLED) >> 1
@@ -236,11 +226,6 @@ def rt_dict_pop(table: int, key: int, default: int) -> int:
 def rt_dict_contains(table: int, key: int) -> int:
     """Raw 1 if *key* is there."""
     return rt_dict_find(table, key, rt_hash_word(key)) != 0
-
-
-def rt_dict_len(table: int) -> int:
-    """Number of entries."""
-    return ld(table + DICT_LENGTH)
 
 
 def rt_dict_clear(table: int) -> int:

@@ -132,11 +132,6 @@ def rt_list_set(items: int, index: int, word: int) -> int:
     return st(rt_list_first(items) + (rt_index(index, rt_list_count(items)) << 3), word)
 
 
-def rt_list_len(items: int) -> int:
-    """Length."""
-    return ld(items + LIST_LENGTH)
-
-
 def rt_list_extend(items: int, more: int) -> int:
     """Append the items of a container."""
     n_items = rt_list_count(items)

@@ -1,6 +1,6 @@
 """Stable sorting, heaps and bisection, all by rt_lt."""
 
-from iosim.compiled.layout import BUFFER, FLAG_CONTENT, LIST, LIST_BUFFER, PAYLOAD, TRAP_INDEX, TRAP_TYPE, TRAP_VALUE
+from iosim.compiled.layout import BUFFER, FLAG_CONTENT, LIST, PAYLOAD, TRAP_INDEX, TRAP_TYPE, TRAP_VALUE
 from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_lt
 from iosim.compiled.runtime.iteration import rt_item_count
@@ -33,11 +33,6 @@ def rt_sort_by(items: int, keys: int) -> int:
         return trap(TRAP_VALUE)
     first = rt_sort_words(rt_list_first(rt_list_copy(keys)), rt_list_first(rt_list_copy(items)), n_items)
     return rt_list_of_words(first, n_items)
-
-
-def rt_list_sort(items: int) -> int:
-    """Sort a list in its place."""
-    return st(items + LIST_BUFFER, ld(rt_sorted(items) + LIST_BUFFER))
 
 
 def rt_sort_words(keys: int, items: int, n_items: int) -> int:

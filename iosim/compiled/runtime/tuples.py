@@ -12,11 +12,6 @@ def rt_tuple_get(items: int, index: int) -> int:
     return ld(items + PAYLOAD + (rt_index(index, rt_size(items) - 1) << 3))
 
 
-def rt_tuple_len(items: int) -> int:
-    """Length."""
-    return ((rt_size(items) - 1) << 1) | 1
-
-
 def rt_tuple_slice(items: int, start: int, stop: int) -> int:
     """The items from *start* to before *stop* as a new tuple."""
     n_items = rt_size(items) - 1
