@@ -117,7 +117,7 @@ class VirtualMachine:
         self.name = vm_names(table)[clone]
         self.host = host
         self.threads: list[HostThread] = []
-        self.seed = scenario.run.seed
+        self.seed: draws.Number64 = scenario.run.seed
         self._base = _THREADS_PER_VM * (number + 1)
         self.log = PortLog() if scenario.run.log == "ports" else None
         self.levels = ChannelLevels(host, self.name)

@@ -203,3 +203,17 @@ def test_runs_in_one_process_and_in_several_are_equal() -> None:
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env={**os.environ})
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(other.stdout)), first.requests, check_exact=True)
+
+
+@pytest.mark.parametrize("seed", [(1 << 62) - 1, 1 << 62, (1 << 63) - 1])
+def test_a_seed_may_have_all_its_bits(seed: int) -> None:
+    cache = {"size": "64KiB", "dirty_bytes": "16KiB", "dirty_background_bytes": "8KiB"}
+    drives = [{"cache": "writeback", "size": "1MiB"}, {"cache": "none", "size": "1MiB"}]
+    same(
+        *[
+            simulate(
+                scenario(drives, run={"engine": engine, "seed": seed}, page_cache=cache), MANY[:40], drawn_profile()
+            )
+            for engine in ("compiled", "simpy")
+        ]
+    )

@@ -16,7 +16,7 @@ FLUSHERS, BIOS = 16, 1024
 class HostFiles:
     """Opens images. The page cache and the flushers exist once a file needs them."""
 
-    def __init__(self, host: Host, binder: Binder, config: PageCacheConfig, seed: int) -> None:
+    def __init__(self, host: Host, binder: Binder, config: PageCacheConfig, seed: draws.Number64) -> None:
         self.cache: PageCache | None = None
         self._host = host
         self._binder = binder

@@ -32,7 +32,7 @@ def name_hash(name: str) -> Number64:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
-def source(seed: int, vm: str, who: str) -> Number64:
+def source(seed: Number64, vm: str, who: str) -> Number64:
     """Return the hash of what identities come from: a drive with its requests, or a thread."""
     state = mix((seed + _GOLDEN) & _MASK)
     state = mix(state ^ name_hash(vm))

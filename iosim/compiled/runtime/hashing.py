@@ -3,7 +3,7 @@
 from iosim.compiled.layout import PAYLOAD, RAW, STR_BYTES, STR_LENGTH, TRAP_VALUE
 from iosim.compiled.raw import ld, ld8, st, trap, ushr
 from iosim.compiled.runtime.memory import rt_alloc
-from iosim.compiled.runtime.randomness import GOLDEN, rt_from_unsigned, rt_mix64
+from iosim.compiled.runtime.randomness import GOLDEN, rt_from_unsigned, rt_mix64, rt_unsigned
 
 IV_0 = 7640891576956012808
 IV_1 = -4942790177534073029
@@ -118,6 +118,6 @@ def rt_name_hash(text: int) -> int:
 
 def rt_source(seed: int, vm: int, who: int) -> int:
     """`iosim.model.draws.source`."""
-    state = rt_mix64((seed >> 1) + GOLDEN)
+    state = rt_mix64(rt_unsigned(seed) + GOLDEN)
     state = rt_mix64(state ^ rt_name_hash_raw(vm))
     return rt_from_unsigned(rt_mix64(state ^ rt_name_hash_raw(who)))
