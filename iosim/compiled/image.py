@@ -438,7 +438,7 @@ class Image:
         if number == layout.TUPLE:
             return tuple([self.decode(item) for item in self._view[at + 1 : at + n]])
         if number == layout.LIST:
-            return [item >> 1 if item & 1 else self.decode(item) for item in self._items(word).tolist()]
+            return self._decode_all(self._items(word))
         if number >= layout.FIRST_USER_CLASS:
             if word not in self._decoded:
                 self._decoded[word] = self._remade(at, number)
@@ -456,6 +456,34 @@ class Image:
                 return {self.decode(key) for key, _ in live}
             return {self.decode(key): self.decode(value) for key, value in live}
         raise ImageError(f"an object of class {number}")
+
+    def _decode_all(self, words: npt.NDArray[np.int64]) -> list[Any]:
+        """Return the values of words; of many tuples, as a log is, column by column."""
+        if len(words) >= _MANY and (words & 1 == 0).all() and (words != 0).all():
+            at = words - self.base >> 3
+            headers = self.words[at]
+            if (headers & layout.CLASS_MASK == layout.TUPLE).all():
+                return self._tuples(at, headers >> layout.SIZE_SHIFT & 0xFFFFFFFF)
+        return [item >> 1 if item & 1 else self.decode(item) for item in words.tolist()]
+
+    def _tuples(self, at: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[Any]:
+        """Return tuples by their indices and sizes in words."""
+        found: list[Any] = [()] * len(at)
+        for size in np.unique(sizes).tolist():
+            places = np.flatnonzero(sizes == size)
+            columns = [self._column(self.words[at[places] + position]) for position in range(1, size)]
+            for place, items in zip(places.tolist(), zip(*columns, strict=True), strict=bool(columns)):
+                found[place] = items
+        return found
+
+    def _column(self, words: npt.NDArray[np.int64]) -> list[Any]:
+        """Return the values of words many of which are the same."""
+        if (words & 1).all():
+            numbers: list[Any] = (words >> 1).tolist()
+            return numbers
+        different, places = np.unique(words, return_inverse=True)
+        values = [self.decode(word) for word in different.tolist()]
+        return [values[place] for place in places.tolist()]
 
     def forget(self) -> None:
         """Forget which objects were made again: native ones may have come to an end, and others lie in their places."""
