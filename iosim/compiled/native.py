@@ -2,47 +2,51 @@
 
 from typing import Any
 
+from iosim.model.errors import FaultError
+
+_ELSEWHERE = "iosim.compiled.native: called by Python, and not by compiled code"
+
 
 def is_process(callback: Any) -> bool:
     """Tell whether *callback* is a process (a generator) rather than a function."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def resume(process: Any) -> Any:
     """Go on with a process; return what it yields, None at its end."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def take_steps(steps: Any, taker: Any) -> None:
     """Have *taker* asked for each step that *steps* and what they call yield: if `take(step)`, they go on at once."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def collect_garbage() -> None:
     """Between two events: free what nobody has any more, if there is enough of it."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def put(block: Any, at: int, value: int) -> None:
     """Store an integer in an array of raw integers."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def get(block: Any, at: int) -> int:
     """Return an integer of an array of raw integers."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def put_all(block: Any, at: int, values: list[int]) -> None:
     """Store a list of integers in an array of raw integers, from *at* on."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def ask(what: int, number: int) -> int:
     """Have Python do *what* (`iosim.compiled.execution`), which moves no object; return its answer."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
 
 
 def is_below(identity: int, what: int, limit: int) -> bool:
     """Tell whether *identity* ^ *what* < *limit*, with unsigned numbers of 64 bits."""
-    raise NotImplementedError
+    raise FaultError(_ELSEWHERE)
