@@ -414,7 +414,8 @@ class HostThread(Account):
                         continue
                 result = yield from self._go_on(Progress(step, self.subject))
             elif kind is Block:
-                self._ahead = yield from self._block(step)
+                yield self._fall_asleep(step)
+                self._ahead = (yield from self._time_out()) if self.blocked else self._wake_up()
             elif kind is Check:
                 result = step.vcpu.pending()
             elif kind is Lock:
@@ -467,7 +468,8 @@ class HostThread(Account):
             if kind is Path:
                 result = yield from self._spend_items(step)
             elif kind is Block:
-                woken = yield from self._block(step)
+                yield self._fall_asleep(step)
+                woken = (yield from self._time_out()) if self.blocked else self._wake_up()
                 if woken is not None:
                     yield from self._spend_items(woken)
             elif kind is Check:
@@ -613,26 +615,29 @@ class HostThread(Account):
         if self._item is not None and self._item[0] is SPINNING and not self.kicked:
             self._set_alarm(self.host.now_ns)
 
-    def _block(self, step: Block) -> Process:
-        """Sleep until woken. Result: the path of the wake-up, if it is still to be spent."""
-        host = self.host
+    def _fall_asleep(self, step: Block) -> Alarm:
+        """Return the alarm to sleep on until woken. If the thread is `blocked` behind that, its time is up."""
         self.blocked = True
         self._then = step.then
         self._leave_cpu(step.poll_ns)
-        yield self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
-        woken = self._path
-        if woken is not None:
-            path, costs, start = woken
+        return self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
+
+    def _wake_up(self) -> Path | None:
+        """Another thread has woken this one; return the path of the wake-up, if it is still to be spent."""
+        if self._path is not None:
+            path, costs, start = self._path
             self._path = None
             self.mode = Mode.ROOT
-            self._charge_path(path, costs, start, host.now_ns)
+            self._charge_path(path, costs, start, self.host.now_ns)
             return None
-        if self.blocked:
-            self.blocked = False
-            waking = None if self._then is None else self._then()
-            yield from self._take_cpu()
-            return waking
         waking, self._waking = self._waking, None
+        return waking
+
+    def _time_out(self) -> Process:
+        """Nobody has woken the thread in time. Result: the path of the wake-up."""
+        self.blocked = False
+        waking = None if self._then is None else self._then()
+        yield from self._take_cpu()
         return waking
 
     # Runs
