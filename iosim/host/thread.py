@@ -60,7 +60,8 @@ class HostThread(Account):
     hand, or was woken for.
 
     Unless exits are exact, paths are collected in `_ahead` and spent together at the next step that is not a path:
-    between two such steps nobody can tell.
+    between two such steps nobody can tell. `_first` is the first step of the steps of a `Call`, if they have been
+    begun already.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class HostThread(Account):
         self._got_ns = 0
         self._then: Callable[[], Path | None] | None = None
         self._ahead: Path | None = None
+        self._first: Any = None
 
     def start(self, steps: Steps[None]) -> None:
         """Create the thread; it takes its first turn at the present instant."""
@@ -363,7 +365,9 @@ class HostThread(Account):
                     elif kind is Call:
                         callers.append(send)
                         send = self._sender(step.steps)
-                        step = send(None)
+                        step, self._first = self._first, None
+                        if step is None:
+                            step = send(None)
                         continue
                     if ahead is not None:
                         total = ahead.total_ns
