@@ -14,6 +14,11 @@ def apart(function: T) -> T:
     return function
 
 
+def takes(function: T) -> T:
+    """Decorator: the method takes steps of the class of its parameter, for the one class that `take_steps` is given."""
+    return function
+
+
 def is_process(callback: Any) -> bool:
     """Tell whether *callback* is a process (a generator) rather than a function."""
     raise FaultError(_ELSEWHERE)
@@ -25,9 +30,9 @@ def resume(process: Any) -> Any:
 
 
 def take_steps(steps: Any, taker: Any) -> None:
-    """Have *taker* asked for each step that *steps* and what they call yield.
+    """Have *taker* take the steps that *steps* and what they call yield, if a method of its class `takes` them.
 
-    They go on at once with what `take_step(step)` returns; if that is the taker itself, they wait.
+    They go on at once with what that method returns; if it is the taker itself, they wait.
     """
     raise FaultError(_ELSEWHERE)
 

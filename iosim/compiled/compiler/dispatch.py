@@ -10,6 +10,7 @@ from llvmlite import ir
 from iosim.compiled import layout
 from iosim.compiled.compiler.classes import Classes
 from iosim.compiled.compiler.containers import BUILTIN_METHODS
+from iosim.compiled.compiler.hints import Hint
 from iosim.compiled.compiler.values import I64, CompileError, tag, word_pointer
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
 from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
@@ -33,8 +34,9 @@ class Dispatch(Classes):
         gone = {old for old, new in world.replaced.items() if old is not new}
         self._occurring = [info for info in world.all_classes if info.type not in gone]
         self._dispatchers: dict[tuple[str, str, int], ir.Function] = {}
-        self.take = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "take")
-        self.take.linkage = "internal"
+        self._takers = {step: info for info in self.functions if (step := info.takes) is not None}
+        self._take = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "take")
+        self._take.linkage = "internal"
         self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
         self.invoke.linkage = "internal"
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
@@ -194,10 +196,32 @@ class Dispatch(Classes):
         b = ir.IRBuilder(function.append_basic_block("entry"))
         b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
 
+    def taking(self, step: Hint | None) -> ir.Function | None:
+        """Return what takes a step of which *step* is known: (taker, step) -> result; None if nothing does."""
+        if step is None or step.info is None or step.optional:
+            return self._take if self._takers else None
+        found = {self._takers.get(each) for each in step.info.family()}
+        if len(found) > 1:
+            return self._take
+        info = found.pop()
+        return None if info is None else self.function(info)
+
     def _fill_take(self) -> None:
-        """take(taker, step): the result of the method `take_step`, which is the taker if it has not done the step."""
-        b = ir.IRBuilder(self.take.append_basic_block("entry"))
-        b.ret(b.call(self.caller("take_step", 1), self.take.args))
+        """take(taker, step): take a step of any class; what no method takes has to wait."""
+        taker, step = self._take.args
+        entry, look, wait = (self._take.append_basic_block(name) for name in ("entry", "look", "wait"))
+        b = ir.IRBuilder(entry)
+        is_object = b.icmp_signed("==", b.and_(step, I64(7)), I64(0))
+        b.cbranch(b.and_(is_object, b.icmp_signed("!=", step, I64(0))), look, wait)
+        b.position_at_end(wait)
+        b.ret(taker)
+        b.position_at_end(look)
+        switch = b.switch(b.and_(b.load(word_pointer(b, step, 0)), I64(layout.CLASS_MASK)), wait)
+        for each, info in self._takers.items():
+            block = self._take.append_basic_block(each.name)
+            switch.add_case(I64(each.number), block)
+            b.position_at_end(block)
+            b.ret(b.call(self.function(info), [taker, step]))
 
     # Values that are called
 

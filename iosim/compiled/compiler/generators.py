@@ -50,13 +50,20 @@ class Generators(Loops):
 
     def _get_Yield(self, node: ast.Yield) -> Val:
         """Whoever takes steps may do this one, and give its result, without the generator being left."""
-        word = I64(0) if node.value is None else self.word(self.expression(node.value))
+        step = Val(I64(0), "W") if node.value is None else self.expression(node.value)
+        word = self.word(step)
+        take = self.program.taking(step.hint)
         b = self.builder
-        waiting, asking, over = self.block("yield"), self.block("ask"), self.block("over")
+        waiting = self.block("yield")
+        if take is None:
+            b.branch(waiting)
+            self.resumption(waiting, word, None)
+            return Val(self.sent, "W")
+        asking, over = self.block("ask"), self.block("over")
         taker = b.load(self.program.raw.globals.gep([I64(0), I64(G_TAKER)]))
         b.cbranch(b.icmp_signed("==", taker, I64(0)), waiting, asking)
         b.position_at_end(asking)
-        taken = b.call(self.program.take, [taker, word])
+        taken = b.call(take, [taker, word])
         b.cbranch(b.icmp_signed("==", taken, taker), waiting, over)
         self.resumption(waiting, word, None)
         resumed = b.block

@@ -43,8 +43,17 @@ class FunctionInfo:
     @property
     def is_apart(self) -> bool:
         """Whether its native code must not become part of those that call it (`iosim.compiled.native.apart`)."""
+        return self._is_decorated("apart")
+
+    @property
+    def takes(self) -> "ClassInfo | None":
+        """The class of the steps that the method takes, if it takes steps (`iosim.compiled.native.takes`)."""
+        hint = self.parameters[1].hint if self._is_decorated("takes") else None
+        return None if hint is None else hint.info
+
+    def _is_decorated(self, name: str) -> bool:
         return isinstance(self.node, ast.FunctionDef) and any(
-            isinstance(each, ast.Name) and each.id == "apart" for each in self.node.decorator_list
+            isinstance(each, ast.Name) and each.id == name for each in self.node.decorator_list
         )
 
     @property

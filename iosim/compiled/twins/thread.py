@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from iosim.compiled.native import apart, is_process, take_steps
+from iosim.compiled.native import apart, is_process, take_steps, takes
 from iosim.guest.cpu import More, Submit
 from iosim.host import thread
 from iosim.host.mutex import Mutex
@@ -26,84 +26,37 @@ class HostThread(thread.HostThread):
             take_steps(steps, self)
         return steps.send
 
-    def take_step(self, step: Any) -> Any:
-        """Do *step* as `_run` does, if its steps can go on at once; return its result, else the thread itself."""
-        kind = type(step)
-        if self._ahead is None:
-            if kind is Sync:
-                return None
-            if kind is Path and not step.in_guest:
-                self._ahead = step
-                return None
-        return self._take_more(step)
+    # Taking steps: as `_run` does them, if those who yield them can go on at once; else the thread itself is returned.
+
+    @takes
+    def take_path(self, path: Path) -> Any:
+        """Collect it, or spend it in guest mode."""
+        if self._ahead is None and not path.in_guest:
+            self._ahead = path
+            return None
+        return self._take_path(path)
 
     @apart
-    def _take_more(self, step: Any) -> Any:
-        """As `take_step`, for the steps that take longer."""
-        kind = type(step)
+    def _take_path(self, path: Path) -> Any:
+        if path.in_guest and self.kicked:
+            return self
         ahead = self._ahead
-        if kind is Path:
-            path: Path = step
-            if path.in_guest and self.kicked:
-                return self
-            joined = path if ahead is None else ahead.followed.get(path) or ahead.then(path)
-            if not path.in_guest:
-                self._ahead = joined
-                return None
-            ahead = joined
-        elif kind is More:
-            assert self.guest is not None
-            self.guest.collect(step.run)
-            return None
-        elif kind is Call:
-            return self._call(step.steps)
-        if ahead is not None and not self._spend_now(ahead):
+        joined = path if ahead is None else ahead.followed.get(path) or ahead.then(path)
+        if path.in_guest:
+            return self._spend_now(joined)
+        self._ahead = joined
+        return None
+
+    @takes
+    def take_sync(self, step: Sync) -> Any:
+        """Spend what has been collected."""
+        return self if self._is_behind() else None
+
+    @takes
+    def take_run(self, run: Run) -> Any:
+        """Execute it, if its costs are constant, nobody notices and no event comes before its end."""
+        if self._is_behind():
             return self
-        if kind is Sync or kind is Path:
-            return None
-        return self._take_other(step)
-
-    def _take_other(self, step: Any) -> Any:
-        """As `take_step`, for the steps before which all costs have been spent."""
-        kind = type(step)
-        if kind is Run:
-            return self._take_run(step)
-        if kind is Check:
-            return step.vcpu.pending()
-        if kind is Lock:
-            mutex: Mutex = step.mutex
-            if mutex.owner is None and mutex.runner is None:
-                mutex.take(self)
-                now = self.host.now_ns
-                return now, now, now
-        elif kind is Unlock:
-            held: Mutex = step.mutex
-            held.release()
-            return None
-        elif kind is Submit:
-            assert self.guest is not None
-            return None if self.guest.submit(step) else self
-        return self
-
-    def _call(self, steps: Steps[Any]) -> Any:
-        """Run *steps*; if they cannot go on at once, `_run` has them called with the first step that it has to do."""
-        if self._first is not None or self._is_calling:
-            return self
-        take_steps(steps, self)
-        self._is_calling = True
-        try:
-            step: Any = steps.send(None)
-        except StopIteration as stop:
-            self._is_calling = False
-            return stop.value
-        self._is_calling = False
-        if type(step) is Leave and self._ahead is None:
-            return step
-        self._first = step
-        return self
-
-    def _take_run(self, run: Run) -> Any:
-        """Execute a run, its costs constant, if nobody notices and no event comes before its end."""
         guest = self.guest
         joined: Run | None = run if guest is None else guest.with_collected(run)
         if joined is None:
@@ -126,14 +79,76 @@ class HostThread(thread.HostThread):
             guest.forget_collected()
         return None
 
-    def _spend_now(self, path: Path) -> bool:
-        """Spend what is collected, its costs constant, if no event comes before its end; tell whether it was done."""
+    @takes
+    def take_more(self, more: More) -> Any:
+        """Keep the run until the one that it is executed with."""
+        assert self.guest is not None
+        self.guest.collect(more.run)
+        return None
+
+    @takes
+    def take_check(self, check: Check) -> Any:
+        """Look at what is pending."""
+        return self if self._is_behind() else check.vcpu.pending()
+
+    @takes
+    def take_lock(self, lock: Lock) -> Any:
+        """Take the mutex, if it is free."""
+        mutex: Mutex = lock.mutex
+        if self._is_behind() or mutex.owner is not None or mutex.runner is not None:
+            return self
+        mutex.take(self)
+        now = self.host.now_ns
+        return now, now, now
+
+    @takes
+    def take_unlock(self, unlock: Unlock) -> Any:
+        """Release the mutex."""
+        if self._is_behind():
+            return self
+        mutex: Mutex = unlock.mutex
+        mutex.release()
+        return None
+
+    @takes
+    def take_submit(self, submit: Submit) -> Any:
+        """Execute what an access begins."""
+        assert self.guest is not None
+        return None if self.guest.submit(submit) else self
+
+    @takes
+    def take_call(self, call: Call) -> Any:
+        """Run the steps that are called; if they cannot go on at once, `_run` does so, from their `_first` step on."""
+        return self if self._first is not None or self._is_calling else self._call(call.steps)
+
+    def _call(self, steps: Steps[Any]) -> Any:
+        take_steps(steps, self)
+        self._is_calling = True
+        try:
+            step: Any = steps.send(None)
+        except StopIteration as stop:
+            self._is_calling = False
+            return stop.value
+        self._is_calling = False
+        if type(step) is Leave and self._ahead is None:
+            return step
+        self._first = step
+        return self
+
+    def _is_behind(self) -> bool:
+        """Tell whether something has been collected that cannot be spent at once."""
+        ahead = self._ahead
+        return ahead is not None and self._spend_now(ahead) is self
+
+    @apart
+    def _spend_now(self, path: Path) -> Any:
+        """Spend what has been collected, if its costs are constant and no event comes before its end."""
         total = path.total_ns
         host = self.host
         queue = host.queue
         start = host.now_ns
         if total is None or (queue and queue[0][0] <= start + total):
-            return False
+            return self
         host.now_ns = start + total
         host.turn = self.index
         request = self.request
@@ -146,4 +161,4 @@ class HostThread(thread.HostThread):
         for op, offset in path.actions:
             self._trace(op, start + offset, None)
         self._ahead = None
-        return True
+        return None
