@@ -44,6 +44,7 @@ _ORIGINS = {
     "levels": "host.levels",
     "records": "model.records",
     "counts": "qemu.qcow2.counts",
+    "cpu": "guest.cpu",
     "runs": "host.runs",
     "requests": "run",
     "thread": "host.thread",

@@ -192,9 +192,9 @@ class Dispatch(Classes):
         b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
 
     def _fill_take(self) -> None:
-        """take(taker, step): whether the method `take` has done the step."""
+        """take(taker, step): the result of the method `take_step`, which is the taker if it has not done the step."""
         b = ir.IRBuilder(self.take.append_basic_block("entry"))
-        b.ret(b.call(self.caller("take", 1), self.take.args))
+        b.ret(b.call(self.caller("take_step", 1), self.take.args))
 
     # Values that are called
 
