@@ -318,6 +318,8 @@ def _simple_hint(value: ast.expr, parameters: dict[str, Hint | None], module: Mo
     if isinstance(value, ast.Constant):
         kinds: dict[type, Hint] = {bool: BOOL, int: INT, float: FLOAT, str: STR}
         return kinds.get(type(value.value))
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+        return _simple_hint(value.operand, parameters, module, world)
     if isinstance(value, ast.Name):
         return parameters.get(value.id)
     if isinstance(value, ast.Compare) or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)):

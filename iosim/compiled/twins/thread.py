@@ -116,7 +116,7 @@ class HostThread(thread.HostThread):
         request = self.request
         if request is not None and total:
             part = path.delivered() if self.delivering else path
-            request.parts.append(part)
+            request.spent = request.spent.then(part)
             request.mark_ns = start + total
             if request.log is not None:
                 request.log.append((start, self.name, part))
