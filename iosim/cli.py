@@ -142,13 +142,15 @@ def sweep(
     workers: Workers = None,
     scheduler: Scheduler = None,
     keep: Annotated[bool, typer.Option("--keep", help="Write the whole result of each run to points/.")] = False,
+    summary_only: SummaryOnly = False,
     engine: Engine = None,
 ) -> None:
     """Run all points of a study, each with its replications; what is finished is not run again."""
     from iosim import screen
     from iosim.study import sweep as command
 
-    command.run(study, out, with_engine(changes, engine), workers, scheduler, keep, screen.stdout(), screen.stderr())
+    options = with_engine(changes, engine)
+    command.run(study, out, options, workers, scheduler, keep, summary_only, screen.stdout(), screen.stderr())
 
 
 @app.command()

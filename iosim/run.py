@@ -1,6 +1,5 @@
 """Running a scenario: the machine is built, runs to its end, and what came of it is collected."""
 
-import heapq
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path as FilePath
@@ -13,7 +12,8 @@ from iosim.machine import END_THREAD, WARMUP_THREAD, Machine
 from iosim.model.clones import vm_names
 from iosim.model.costs import Profile
 from iosim.model.draws import Subject
-from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
+from iosim.model.ledger import Ledger
+from iosim.model.records import ERRORS, STATUSES, Request
 from iosim.model.scenario import Scenario
 from iosim.model.steps import Block, Steps
 from iosim.model.trace import OPS, AnyTrace
@@ -29,7 +29,7 @@ _FLUSH_ROWS = 4096
 _PROGRESS_EVERY = 64
 
 
-class Collector:
+class Collector(Ledger):
     """One row per request, in the order of VM, drive and request; the logs of the slowest requests, sums of others.
 
     Rows are buffered as tuples and moved in blocks into `array`, int64 (requests x columns), or handed on to *keep*.
@@ -42,21 +42,14 @@ class Collector:
         progress: Progress | None,
         keep: RequestSums | RowFile | None = None,
     ) -> None:
-        self.first: dict[tuple[str, int], int] = {}
-        self.vm_number: dict[str, int] = {}
-        total = 0
+        super().__init__()
         for (vm, drive), by_op in counts.items():
-            self.first[vm, drive] = total
+            self.first[vm, drive] = self.total
             self.vm_number.setdefault(vm, len(self.vm_number))
-            total += sum(by_op)
-        self.total = total
-        self.ended = 0
-        self.hopeless = 0
-        self.arrived = 0
-        self.live: dict[tuple[str, int, int], Request] = {}
-        self.array: npt.NDArray[np.int64] = np.full((0 if keep else total, len(INT_COLUMNS)), -1, dtype=np.int64)
+            self.total += sum(by_op)
+        n_rows = 0 if keep else self.total
+        self.array: npt.NDArray[np.int64] = np.full((n_rows, len(INT_COLUMNS)), -1, dtype=np.int64)
         self.keep = keep
-        self.stop: Callable[[], None] | None = None
         n_drives = 1 + max((drive for _, drive in counts), default=0)
         self._places = np.zeros((len(self.vm_number), n_drives), dtype=np.int64)
         for (vm, drive), first in self.first.items():
@@ -64,71 +57,37 @@ class Collector:
         self._buffer: list[tuple[int, ...]] = []
         self.warmup_ns = scenario.run.warmup
         self.n_slowest = scenario.run.slowest
-        self.window = scenario.run.window
-        self.slowest: list[tuple[int, int, KeptLog]] = []
-        self.in_window: list[tuple[int, KeptLog]] = []
+        if scenario.run.window is not None:
+            self.window_begin_ns, self.window_end_ns = scenario.run.window.start, scenario.run.window.end
         self.functions = FunctionSums(
             scenario, {vm: at for at, t in enumerate(scenario.vm) for vm in vm_names(t)}, counts
         )
         self.progress = progress
-        self._sums = PartSums()
-
-    def request_arrived(self, request: Request) -> None:
-        """A request has entered a guest."""
-        self.arrived += 1
-        self.live[request.drive.vm, request.drive.index, request.number] = request
-        if not (self.n_slowest or self.window is not None or self.functions.needs(request)):
-            request.log = None
 
     def request_ended(self, request: Request) -> None:
         """A request is done or has failed."""
-        drive = request.drive
-        del self.live[drive.vm, drive.index, request.number]
-        self._row(request)
-        self.ended += 1
+        super().request_ended(request)
         if self.progress is not None and self.ended % _PROGRESS_EVERY == 0:
             self.progress(self.ended, self.total)
-        self._stop_at_end()
-
-    def _stop_at_end(self) -> None:
-        if self.ended + self.hopeless == self.total and self.stop is not None:
-            self.stop()
-
-    def never_arrive(self, n: int) -> None:
-        """*n* requests of the traces will not come: with closed replay none follows one that is lost."""
-        self.total -= n
-        self._stop_at_end()
-
-    def never_end(self, n: int) -> None:
-        """*n* more requests will not end, or fewer if negative: their VM is stopped for good."""
-        self.hopeless += n
-        if n > 0:
-            self._stop_at_end()
-
-    def finish(self, end_ns: int) -> None:
-        """The run is over: what is still on its way is unfinished."""
-        for request in list(self.live.values()):
-            request.stop_waiting(end_ns)
-            request.status = UNFINISHED
-            request.error = NO_ERROR
-            request.done_ns = end_ns
-            if request.issue_ns < 0:
-                request.issue_ns = end_ns
-            self._row(request)
-        self._flush()
 
     def kept(self) -> list[KeptLog]:
         """Return the logs of the slowest requests, slowest first, then those of the window."""
         slowest = [log for _, _, log in sorted(self.slowest, key=lambda entry: (-entry[0], -entry[1]))]
-        chosen = {(log.vm, log.drive, log.request) for log in slowest}
+        chosen = {log[:3] for log in slowest}
         window = [log for _, log in sorted(self.in_window, key=lambda entry: entry[0])]
-        return slowest + [log for log in window if (log.vm, log.drive, log.request) not in chosen]
+        return [KeptLog(*log) for log in slowest + [log for log in window if log[:3] not in chosen]]
 
-    def _row(self, request: Request) -> None:
-        request.settle(self._sums)
+    def _may_be_sampled(self, request: Request) -> bool:
+        return self.functions.needs(request)
+
+    def _is_sampled(self, request: Request) -> bool:
+        return self.functions.wants(request)
+
+    def _add_sample(self, request: Request) -> None:
+        self.functions.add(request)
+
+    def _add_row(self, request: Request, warmup: bool) -> None:
         drive = request.drive
-        slot = self.first[drive.vm, drive.index] + request.number
-        warmup = request.arrival_ns < self.warmup_ns
         self._buffer.append(
             (
                 self.vm_number[drive.vm],
@@ -152,30 +111,6 @@ class Collector:
         )
         if len(self._buffer) >= _FLUSH_ROWS:
             self._flush()
-        if request.log is not None:
-            if request.status == OK and not warmup and self.functions.wants(request):
-                self.functions.add(request)
-            self._keep(request, slot, warmup)
-            request.log = None
-
-    def _keep(self, request: Request, slot: int, warmup: bool) -> None:
-        latency = request.done_ns - request.arrival_ns
-        window = self.window
-        heap = self.slowest
-        wanted = not warmup and self.n_slowest > 0
-        if wanted and len(heap) >= self.n_slowest and (latency, -slot) < heap[0][:2]:
-            wanted = False
-        inside = window is not None and request.arrival_ns < window.end and request.done_ns > window.start
-        if not wanted and not inside:
-            return
-        log = KeptLog(request.drive.vm, request.drive.index, request.number, request.log or [])
-        if inside:
-            self.in_window.append((slot, log))
-        if wanted:
-            if len(heap) < self.n_slowest:
-                heapq.heappush(heap, (latency, -slot, log))
-            else:
-                heapq.heapreplace(heap, (latency, -slot, log))
 
     def _flush(self) -> None:
         if self._buffer:

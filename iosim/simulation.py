@@ -140,7 +140,7 @@ def run_and_tabulate(
 ) -> Result:
     """Run *scenario* with inputs that have been read: *traces* by (number of the VM's table, number of the drive)."""
     engine = engines.choose(scenario, traces)
-    keep: RequestSums | RowFile | None = None if rows else RequestSums()
+    keep: RequestSums | RowFile | None = None if rows else RequestSums(tables_of_vms(scenario))
     n_requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
     if rows and beside is not None and n_requests > ROWS_IN_MEMORY:
         keep = RowFile(beside)
@@ -194,6 +194,11 @@ def run_and_tabulate(
     if stored is not None and isinstance(result, StoredResult):
         result.at = stored
     return result
+
+
+def tables_of_vms(scenario: Scenario) -> list[int]:
+    """Return the number of the [[vm]] table of each VM, by number of the VM."""
+    return [at for at, vm in enumerate(scenario.vm) for _ in vm_names(vm)]
 
 
 def _beside(folder: Path | None) -> Path:

@@ -10,7 +10,7 @@ STANDS_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
     "iosim.host.drawing": ("iosim.compiled.twins.drawing", ("DrawPlan",)),
     "iosim.host.runs": (
         "iosim.compiled.twins.runs",
-        ("Progress", "item_costs", "offsets", "starts", "holds", "hold_pattern"),
+        ("Progress", "charge_drawn", "costs_of_one", "item_costs", "offsets", "starts", "holds", "hold_pattern"),
     ),
     "iosim.host.account": ("iosim.compiled.twins.account", ("Account",)),
     "iosim.kvm.exits": ("iosim.compiled.twins.exits", ("ExitAccount",)),

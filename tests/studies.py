@@ -51,11 +51,11 @@ def write_study(folder: Path, study: str = STUDY, scenario: str = SCENARIO, trac
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def sweep_here(folder: Path, workers: int = 1) -> Path:
+def sweep_here(folder: Path, workers: int = 1, out: str = "out", summary_only: bool = False) -> Path:
     """Run the study in *folder* without a command line of its own and return where its tables are."""
     console = Console(file=io.StringIO(), width=120)
-    sweep.run(folder / "study.toml", folder / "out", (), workers, None, False, console, console)
-    return folder / "out"
+    sweep.run(folder / "study.toml", folder / out, (), workers, None, False, summary_only, console, console)
+    return folder / out
 
 
 def tables(out: Path) -> dict[str, bytes]:

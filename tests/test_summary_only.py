@@ -40,7 +40,7 @@ def test_percentiles_are_within_the_stated_error(times: list[int]) -> None:
     sketches = sketch.Sketches(1)
     sketches.add([np.array(times)])
     of = [0, 1, 37.5, 50, 90, 99.9, 100]
-    found = sketch.percentiles(sketches.counts[0], of, min(times), max(times))
+    found = sketches.column(0).percentiles(of)
     assert found == pytest.approx(np.percentile(np.array(times, dtype=float), of), rel=1.001 * sketch.ERROR)
     assert found[-1] == pytest.approx(max(times), rel=sketch.ERROR)
 
@@ -51,7 +51,10 @@ def test_sketches_of_parts_add_up_to_that_of_the_whole() -> None:
     whole.add(list(times))
     for part, columns in zip(parts, np.array_split(times, 3, axis=1), strict=True):
         part.add(list(columns))
-    assert np.array_equal(sum(part.counts for part in parts), whole.counts)
+    for at in range(2):
+        merged, expected = sketch.Counts.merged([part.column(at) for part in parts]), whole.column(at)
+        assert np.array_equal(merged.by_bucket(), expected.by_bucket())
+        assert (merged.least, merged.most, merged.n) == (times[at].min(), times[at].max(), 1000)
 
 
 @pytest.mark.parametrize("engine", ["simpy", "compiled"])

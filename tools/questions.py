@@ -61,7 +61,7 @@ def planned(name: str) -> Path:
 def swept(name: str, folder: Path, *changes: str) -> Path:
     """Run the shipped study *name*, as `iosim sweep` does, and return its folder."""
     path = ROOT / "scenarios" / "studies" / f"{name}.toml"
-    sweep.run(path, folder, changes, None, None, False, screen.stderr(), screen.stderr())
+    sweep.run(path, folder, changes, None, None, False, False, screen.stderr(), screen.stderr())
     return folder
 
 

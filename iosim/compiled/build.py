@@ -27,6 +27,7 @@ _MODULES = (
     "model.catalogue",
     "model.costs",
     "model.draws",
+    "model.ledger",
     "model.ports",
     "model.records",
     "model.stages",

@@ -11,16 +11,17 @@ from iosim.compiled.image import Image
 from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
+from iosim.host.any_level import MAX_BINS
 from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
-from iosim.host.levels import MAX_BINS, Level, Timeline
+from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
 from iosim.model.costs import Cost
+from iosim.model.ledger import Log
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
 from iosim.model.trace import Trace
-from iosim.results.raw import KeptLog
 from iosim.results.sampling import ALL, WHAT
 
 
@@ -148,8 +149,7 @@ def _collector(original: Any) -> requests.Collector:
     twin.stop = original.stop
     twin.rows = np.zeros(requests.ROWS * requests.WIDTH, dtype=np.int64)
     twin.n_slowest = original.n_slowest
-    if original.window is not None:
-        twin.window_begin_ns, twin.window_end_ns = original.window.start, original.window.end
+    twin.window_begin_ns, twin.window_end_ns = original.window_begin_ns, original.window_end_ns
     functions = original.functions
     twin.what, twin.merges = WHAT, functions.merges
     twin.limits = {
@@ -199,13 +199,13 @@ def give_back_collector(image: Image, collector: collecting.Collector) -> None:
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
     for latency, place, log in image.read(collector, "slowest"):
-        collector.slowest.append((latency, place, _kept(log)))
+        collector.slowest.append((latency, place, _with_entries(log)))
     for slot, log in image.read(collector, "in_window"):
-        collector.in_window.append((slot, _kept(log)))
+        collector.in_window.append((slot, _with_entries(log)))
 
 
-def _kept(log: tuple[str, int, int, list[tuple[Any, ...]]]) -> KeptLog:
-    return KeptLog(*log[:3], give_back_log(log[3]))
+def _with_entries(log: Log) -> Log:
+    return (*log[:3], give_back_log(log[3]))
 
 
 def give_back_machine(image: Image, machine: Machine) -> None:

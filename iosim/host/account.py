@@ -1,14 +1,13 @@
 """What a thread spends, settled: charged to its request, its tracepoints passed, its mutex counted as held."""
 
 from abc import ABC, abstractmethod
-from operator import add
 from typing import Protocol
 
 from iosim.host.drawing import DrawPlan
 from iosim.host.environment import Host
 from iosim.host.levels import Pattern
 from iosim.host.mutex import Mutex
-from iosim.host.runs import Progress, hold_pattern, holds
+from iosim.host.runs import Progress, charge_drawn, costs_of_one, hold_pattern, holds
 from iosim.model.costs import Cost, Int64Array
 from iosim.model.records import Request
 from iosim.model.stages import Stage
@@ -120,8 +119,7 @@ class Account(ABC):
                 return
         start = begin_ns
         for index, first, n, total in progress.parts():
-            drawn = None if progress.draws is None else progress.draws[index]
-            self._settle(run.segments[index].template, None if drawn is None else drawn[first:], n, start, total)
+            self._settle(run.segments[index].template, progress.drawn_of(index, first, n), n, start, total)
             start += total
 
     def _settle_whole(self, run: Run, begin_ns: int) -> None:
@@ -134,11 +132,8 @@ class Account(ABC):
             request.mark_ns = end
             if request.log is not None:
                 request.log.append((begin_ns, self.name, run))
-        elif self.owner is not None:
-            owner = self.owner
-            owner.exits += run.exits
-            owner.userspace_exits += run.userspace_exits
-            owner.irq_line_ioctls += run.irq_lines
+        else:
+            self._count_exits(run.exits, run.userspace_exits, run.irq_lines)
         if run.exits:
             assert self.tracer is not None
             self.tracer.whole_run(run, begin_ns)
@@ -152,21 +147,17 @@ class Account(ABC):
 
     def _settle_drawn(self, progress: Progress, begin_ns: int) -> None:
         """Account for a run of whole round trips with drawn costs, executed as a whole from *begin_ns*."""
-        run, plan, drawn = progress.run, progress.plan, progress.drawn
-        assert plan is not None
-        assert drawn is not None
+        run: Run = progress.run
+        plan: DrawPlan = progress.plan
+        drawn = progress.drawn
         end = begin_ns + progress.remaining_ns()
         request = self.request
+        hold_ns = plan.spent(drawn, None if request is None else request.stages)
         if request is not None:
-            request.stages = list(map(add, request.stages, plan.stage_sums(drawn)))
             request.mark_ns = end
             if request.log is not None:
                 request.log.append((begin_ns, self.name, run, drawn))
-        owner = self.owner
-        if owner is not None:
-            owner.exits += run.exits
-            owner.userspace_exits += run.userspace_exits
-            owner.irq_line_ioctls += run.irq_lines
+        self._count_exits(run.exits, run.userspace_exits, run.irq_lines)
         if run.exits:
             assert self.tracer is not None
             self.tracer.drawn_run(plan, drawn)
@@ -174,14 +165,15 @@ class Account(ABC):
             self._settle_part(run.segments[index].template, costs, begin_ns + offset)
         if run.takes_lock:
             assert self.bql is not None
-            held = self.bql.held
-            if held.add_within(begin_ns, end, plan.hold_ns(drawn)):
-                return
-            start = begin_ns
-            for index, first, n, total in progress.parts():
-                part = None if progress.draws is None else progress.draws[index]
-                self._hold(run.segments[index].template, None if part is None else part[first:], n, start)
-                start += total
+            if not self.bql.held.add_within(begin_ns, end, hold_ns):
+                self._hold_drawn(progress, begin_ns)
+
+    def _hold_drawn(self, progress: Progress, begin_ns: int) -> None:
+        """Count the time that each access of a run held the mutex."""
+        start = begin_ns
+        for index, first, n, total in progress.parts():
+            self._hold(progress.run.segments[index].template, progress.drawn_of(index, first, n), n, start)
+            start += total
 
     def _settle_until(self, progress: Progress, begin_ns: int, segment: int, access: int, item: int) -> None:
         """Account for what was executed before (segment, access, item), and move there."""
@@ -189,23 +181,23 @@ class Account(ABC):
         for index, first, n, total in progress.parts():
             if index > segment:
                 break
-            drawn = None if progress.draws is None else progress.draws[index]
+            template = progress.run.segments[index].template
             if index == segment:
                 n = access - first
-                total = progress.run.segments[index].template.const_ns * n
-                if drawn is not None:
-                    total += int(drawn[first:access].sum())
+                total = template.const_ns * n + progress.drawn_ns(index, first, n)
             if n:
-                part = None if drawn is None else drawn[first : first + n]
-                self._settle(progress.run.segments[index].template, part, n, start, total)
+                self._settle(template, progress.drawn_of(index, first, n), n, start, total)
             start += total
-        progress.segment, progress.access, progress.item = segment, access, item
+        progress.segment = segment
+        progress.access = access
+        progress.item = item
         items = progress.template.items
-        for position, cost in enumerate(progress.costs()[:item]):
+        costs = progress.costs()
+        for position in range(item):
             op = items[position].op
             if op is Op.SPEND:
-                self._charge(items[position], start, start + cost)
-                start += cost
+                self._charge(items[position], start, start + costs[position])
+                start += costs[position]
                 continue
             if op is Op.DEVICE and progress.run.poll is not None:
                 progress.poll_value = progress.run.poll()
@@ -220,37 +212,40 @@ class Account(ABC):
                 for stage, ns in template.by_stage:
                     stages[stage] += ns * n
             else:
-                sums = drawn.sum(axis=0).tolist()
-                drawn_at = dict(zip(template.variable, sums, strict=True))
-                for position, item in enumerate(template.items):
-                    if item.cost is not None:
-                        stages[item.stage] += drawn_at[position] if position in drawn_at else (item.cost.ns or 0) * n
+                charge_drawn(template, drawn, n, stages)
             request.mark_ns = start_ns + total_ns
             if request.log is not None:
                 request.log.append((start_ns, self.name, template, drawn, n))
         if not template.whole:
-            self._settle_part(template, [] if drawn is None else drawn[0].tolist(), start_ns)
+            self._settle_part(template, [] if drawn is None else costs_of_one(drawn), start_ns)
             return
-        owner = self.owner
-        if owner is not None:
-            owner.exits += template.exits * n
-            owner.userspace_exits += template.userspace_exits * n
-            owner.irq_line_ioctls += template.irq_lines * n
+        self._count_exits(template.exits * n, template.userspace_exits * n, template.irq_lines * n)
         if template.exits:
             assert self.tracer is not None
             self.tracer.round_trips(template, drawn, n, start_ns)
         if template.holds:
             self._hold(template, drawn, n, start_ns)
 
+    def _count_exits(self, exits: int, userspace_exits: int, irq_lines: int) -> None:
+        """Count for the request that the thread's exits are for, if there is one."""
+        owner = self.owner
+        if owner is not None:
+            owner.exits += exits
+            owner.userspace_exits += userspace_exits
+            owner.irq_line_ioctls += irq_lines
+
     def _settle_part(self, template: Template, drawn: list[int], start_ns: int) -> None:
         """Do what the items without time of a front or back did, each at its instant; *drawn* are the drawn costs."""
         at = start_ns
-        costs = iter(drawn)
+        column = 0
         for item in template.items:
             if item.cost is None:
                 self._did(item.op, at, template.kind)
+            elif item.cost.ns is None:
+                at += drawn[column]
+                column += 1
             else:
-                at += next(costs) if item.cost.ns is None else item.cost.ns
+                at += item.cost.ns
 
     def _did(self, op: Op, at_ns: int, kind: AccessKind | None) -> None:
         """Account for an item without time that was executed at *at_ns* while nobody looked."""
@@ -272,7 +267,8 @@ class Account(ABC):
         assert self.bql is not None
         held = self.bql.held
         if drawn is not None or n > 1:
-            held.add_many(*holds(template, drawn, n, start_ns))
+            taken, released = holds(template, drawn, n, start_ns)
+            held.add_many(taken, released)
             return
         pattern = self._holds.get(template)
         if pattern is None:

@@ -1,6 +1,7 @@
 """The drawn costs of a coalesced run, drawn and added up all at once."""
 
 from collections.abc import Sequence
+from operator import add
 
 import numpy as np
 
@@ -120,6 +121,12 @@ class DrawPlan:
             begin += self._const[index] + int(costs.sum())
             at += n * width
         return result
+
+    def spent(self, drawn: Int64Array, stages: list[int] | None) -> int:
+        """Add the ns per stage of the whole run to *stages*, if given; return how long the mutex is held in all."""
+        if stages is not None:
+            stages[:] = map(add, stages, self.stage_sums(drawn))
+        return self.hold_ns(drawn)
 
     def stage_sums(self, drawn: Int64Array) -> list[int]:
         """Return the ns per stage of the whole run, constant costs included."""

@@ -11,6 +11,7 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL
 
+from iosim.host.clock import Clock
 from iosim.host.levels import Timeline
 
 
@@ -39,25 +40,12 @@ class Alarm(simpy.Event):
         return alarm
 
 
-class Host(simpy.Environment):
-    """Time in int nanoseconds, the order of events, and whether exits are executed one by one (*exact*).
-
-    `turn` says how far the present instant has been worked off: events of threads up to this number have run at
-    `now_ns`. That is what decides whether a step that ends at this very instant has ended. A thread that finds no
-    event in `queue` before the end of what it spends may move `now_ns` itself (`advance`): the same as sleeping until
-    then, without a trip through the queue. `cpus` are the physical CPUs (`iosim.host.cpus.Cpus`), None if every thread
-    has one whenever it wants it.
-    """
+class Host(Clock, simpy.Environment):
+    """The clock in a SimPy environment."""
 
     def __init__(self, exact: bool = False) -> None:
-        super().__init__(initial_time=0)
-        self.exact = exact
-        self.timeline = Timeline()
-        self.now_ns = 0
-        self.turn = -1
-        self.stopped = False
-        self.cpus: Any = None
-        self.queue: Any = self._queue
+        simpy.Environment.__init__(self, initial_time=0)
+        Clock.__init__(self, exact, Timeline(), self._queue)  # type: ignore[arg-type]
 
     def start(self, process: Generator[simpy.Event, Any, Any]) -> None:
         """Make *process* a SimPy process that begins at the present instant."""
@@ -71,20 +59,6 @@ class Host(simpy.Environment):
     def set_alarm(self, alarm: Alarm, at_ns: int, thread: int) -> None:
         """Let *alarm* go off at *at_ns* in the turn of *thread*."""
         heappush(self._queue, (at_ns, thread, next(self._eid), alarm))  # type: ignore[misc]
-
-    def advance(self, to_ns: int, thread: int) -> bool:
-        """Move the clock to *to_ns* if no event comes before *thread*'s at that time; tell whether it was done."""
-        queue = self._queue
-        while queue and queue[0][0] <= to_ns:
-            head = queue[0]
-            if head[3].callbacks is not None:
-                if head[0] < to_ns or head[1] < thread:
-                    return False
-                break
-            heappop(queue)
-        self.now_ns = to_ns
-        self.turn = thread
-        return True
 
     def stop(self) -> None:
         """End the run at the present instant: no further event runs, no thread moves the clock."""

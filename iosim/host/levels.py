@@ -2,40 +2,26 @@
 
 import numpy as np
 
+from iosim.host.any_level import MAX_BINS, AnyLevel, AnyTimeline
 from iosim.model.costs import Int64Array
 
-MAX_BINS = 1000
 _FOLD_AT = 6144
 """How many numbers a level collects before they are folded, at most."""
 _FOLD_ALL_AT = 1 << 19
 """How many all levels of a run together may hold so."""
 
 
-class Timeline:
-    """The time bins of a run, all of one width that doubles whenever a run outgrows `MAX_BINS` of them.
-
-    Every entry is an integral over time, so merging two neighbours is exact, and the final bins depend on the end of
-    the run only.
-    """
-
-    FIRST_WIDTH_NS = 1_000_000
+class Timeline(AnyTimeline):
+    """The time bins of a run; what its levels collect is folded into them in blocks."""
 
     def __init__(self) -> None:
-        self.width_ns = self.FIRST_WIDTH_NS
-        self.levels: list[Level] = []
+        super().__init__()
         self.fold_at = _FOLD_AT
 
     def add(self, level: "Level") -> None:
         """Register a level: the more there are, the less each of them keeps before it is folded."""
         self.levels.append(level)
         self.fold_at = max(192, min(_FOLD_AT, _FOLD_ALL_AT // len(self.levels)))
-
-    def grow_to(self, end_ns: int) -> None:
-        """Double the width until a bin exists for every instant before *end_ns*."""
-        while end_ns > self.width_ns * MAX_BINS:
-            self.width_ns *= 2
-            for level in self.levels:
-                level.merge_bins()
 
     def fold(self) -> None:
         """Bring every level up to date: only then the width is that of the whole run, and so are all bins."""
@@ -59,21 +45,18 @@ class Pattern:
         self.area = int((ends_ns - starts_ns).sum())
 
 
-class Level:
-    """A level that steps up and down (a number busy, a number waiting) and its time integral.
+class Level(AnyLevel):
+    """A level and its time integral.
 
-    `area` is the integral in level x ns since the warm-up, `bins` the same per bin of the timeline since time 0,
-    `highest` the largest level since the warm-up. What was added is kept as it came and folded into these in blocks.
+    `area` is the integral in level x ns since the warm-up, `bins` the same per bin of the timeline since time 0. What
+    was added is kept as it came and folded into these in blocks.
     """
 
-    __slots__ = ("_area", "_bins", "_intervals", "_patterns", "highest", "name", "since_ns", "timeline", "value")
+    __slots__ = ("_area", "_bins", "_intervals", "_patterns", "timeline")
 
     def __init__(self, timeline: Timeline, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.timeline = timeline
-        self.value = 0
-        self.since_ns = 0
-        self.highest = 0
         self._area = 0
         self._bins: Int64Array = np.zeros(MAX_BINS, dtype=np.int64)
         self._intervals: list[int] = []
@@ -93,29 +76,10 @@ class Level:
         used = np.flatnonzero(self._bins)
         return self._bins[: int(used[-1]) + 1].tolist() if len(used) else []
 
-    def set(self, now_ns: int, value: int) -> None:
-        """The level is *value* from *now_ns* on."""
-        present = self.value
-        if present:
-            self._intervals += (self.since_ns, now_ns, present)
-            if len(self._intervals) > self.timeline.fold_at:
-                self.fold()
-        self.since_ns = now_ns
-        self.value = value
-        if value > self.highest:
-            self.highest = value
-
-    def change(self, now_ns: int, by: int) -> None:
-        """The level goes up or down *by* at *now_ns*."""
-        self.set(now_ns, self.value + by)
-
-    def add(self, start_ns: int, end_ns: int) -> None:
-        """Add 1 over [start_ns, end_ns)."""
-        self._intervals += (start_ns, end_ns, 1)
+    def _add(self, start_ns: int, end_ns: int, weight: int) -> None:
+        self._intervals += (start_ns, end_ns, weight)
         if len(self._intervals) > self.timeline.fold_at:
             self.fold()
-        if not self.highest:
-            self.highest = 1
 
     def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
         """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
@@ -148,12 +112,9 @@ class Level:
             self.highest = 1
         return True
 
-    def restart(self, now_ns: int) -> None:
-        """The warm-up ends at *now_ns*: totals count from here."""
-        self.set(now_ns, self.value)
+    def _restart_area(self) -> None:
         self.fold()
         self._area = 0
-        self.highest = self.value
 
     def merge_bins(self) -> None:
         """The timeline's width has doubled: two bins become one."""

@@ -187,8 +187,9 @@ class ExitAccount:
             for template, n in run.segments:
                 if not template.exits or not template.whole:
                     continue
+                left, entered = template.exit_range
                 durations = self._durations(_IO, template.userspace_exits > 0)
-                durations.add(template.between(*template.exit_range), n * runs)
+                durations.add(template.between(left, entered), n * runs)
         self._whole_runs = {}
         for times in self.times.values():
             times.finish()

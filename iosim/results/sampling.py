@@ -18,7 +18,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 from iosim.model.trace import OPS
-from iosim.results.work import Piece, RunWork, State, Workshop
+from iosim.results.work import Piece, RunWork, State, Workshop, by_segment
 
 SAMPLE = 1000
 """How many requests of a run are sampled, about; all of them if the traces have no more."""
@@ -182,7 +182,7 @@ class _Group:
     def _run(self, state: State, run: Run, drawn: Int64Array | None) -> State:
         work = self.shop.run(state, run)
         if not work.fixed_form or (drawn is not None and not drawn[work.relied].all()):
-            parts = [None] * len(run.segments) if drawn is None else run.plan.by_segment(drawn)
+            parts = [None] * len(run.segments) if drawn is None else by_segment(run, drawn)
             for (template, n), part in zip(run.segments, parts, strict=True):
                 state = self._template(state, template, part, n)
             return state

@@ -6,6 +6,7 @@ values come makes no difference.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -37,30 +38,66 @@ def middle_of(buckets: Int64Array) -> Int64Array:
     return found
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Times counted by bucket: *buckets* in order, how many times are in each, at least one; extremes are exact."""
+
+    buckets: Int64Array
+    times: Int64Array
+    least: int
+    most: int
+
+    @property
+    def n(self) -> int:
+        """How many times in all."""
+        return int(self.times.sum())
+
+    @classmethod
+    def merged(cls, parts: Sequence["Counts"]) -> "Counts":
+        """Return the counts of all *parts*, at least one, together."""
+        buckets, place = np.unique(np.concatenate([part.buckets for part in parts]), return_inverse=True)
+        times = np.zeros(len(buckets), dtype=np.int64)
+        np.add.at(times, place, np.concatenate([part.times for part in parts]))
+        return cls(buckets, times, min(part.least for part in parts), max(part.most for part in parts))
+
+    def by_bucket(self) -> Int64Array:
+        """Return how many times are in each of the `N_BUCKETS` buckets."""
+        counts = np.zeros(N_BUCKETS, dtype=np.int64)
+        counts[self.buckets] = self.times
+        return counts
+
+    def percentiles(self, of: Sequence[float]) -> list[float]:
+        """Return percentiles (0 to 100), linear between order statistics, each of these within `ERROR`."""
+        until = np.cumsum(self.times)
+        values = np.clip(middle_of(self.buckets), self.least, self.most).astype(np.float64)
+        values[0] = self.least if until[0] == 1 else values[0]
+        values[-1] = self.most if self.times[-1] == 1 else values[-1]
+        places = np.array(of) / 100 * (until[-1] - 1)
+        low = np.floor(places)
+        before, behind = (
+            values[np.searchsorted(until, np.minimum(at, until[-1] - 1), "right")] for at in (low, low + 1)
+        )
+        found: list[float] = (before + (behind - before) * (places - low)).tolist()
+        return found
+
+
 class Sketches:
     """Counts by bucket of *n* columns of times."""
 
     def __init__(self, n: int) -> None:
-        self.counts = np.zeros((n, N_BUCKETS), dtype=np.int64)
+        self._counts = np.zeros((n, N_BUCKETS), dtype=np.int64)
+        self._least = np.full(n, np.iinfo(np.int64).max)
+        self._most = np.zeros(n, dtype=np.int64)
 
     def add(self, columns: Sequence[Int64Array]) -> None:
-        """Add the values of each column."""
+        """Add the values of each column, at least one."""
         keys = [bucket_of(column) + at * N_BUCKETS for at, column in enumerate(columns)]
-        self.counts += np.bincount(np.concatenate(keys), minlength=self.counts.size).reshape(self.counts.shape)
+        added = np.bincount(np.concatenate(keys), minlength=self._counts.size)
+        self._counts += added.reshape(self._counts.shape)
+        self._least = np.minimum(self._least, [column.min() for column in columns])
+        self._most = np.maximum(self._most, [column.max() for column in columns])
 
-
-def percentiles(counts: Int64Array, of: Sequence[float], least: int, most: int) -> list[float]:
-    """Return percentiles (0 to 100), linear between order statistics, each of these within `ERROR`.
-
-    *counts* are by bucket, not all 0; *least* and *most* are the extremes of the values.
-    """
-    filled = np.flatnonzero(counts)
-    until = np.cumsum(counts[filled])
-    values = np.clip(middle_of(filled), least, most).astype(np.float64)
-    values[0] = least if until[0] == 1 else values[0]
-    values[-1] = most if counts[filled[-1]] == 1 else values[-1]
-    places = np.array(of) / 100 * (until[-1] - 1)
-    low = np.floor(places)
-    before, behind = (values[np.searchsorted(until, np.minimum(at, until[-1] - 1), "right")] for at in (low, low + 1))
-    found: list[float] = (before + (behind - before) * (places - low)).tolist()
-    return found
+    def column(self, at: int) -> Counts:
+        """Return the counts of a column, which has values."""
+        buckets = np.flatnonzero(self._counts[at])
+        return Counts(buckets, self._counts[at][buckets], int(self._least[at]), int(self._most[at]))

@@ -1,6 +1,8 @@
 """Spans: where a request was from when to when, function by function; what timelines are drawn from."""
 
-from typing import Any
+from array import array
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -9,32 +11,148 @@ from iosim.model.costs import Int64Array
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 from iosim.results.raw import KeptLog
+from iosim.results.work import by_segment
 
 COLUMNS = ["vm", "drive", "request", "thread", "stage", "function", "start_ns", "end_ns", "waits"]
 MAX_ROWS = 2_000_000
 """A run keeps spans of whole requests up to this many rows; the summary says of how many requests."""
 
 
-class _Rows:
-    """Spans of one request as columns."""
+_Accesses: TypeAlias = tuple[tuple[Item, ...], Int64Array | None, int]
+"""So many accesses with these items, and their drawn costs, a row for each access; None if none is drawn."""
+
+_DTYPES: dict[str, type] = {"drive": np.int64, "request": np.int64, "waits": np.bool_} | dict.fromkeys(
+    ("start_ns", "end_ns"), np.int64
+)
+
+
+class _Spans(NamedTuple):
+    """Spans one behind the other as columns: stages, numbers of functions, begins and ends in ns from the first."""
+
+    stages: Int64Array
+    functions: Int64Array
+    begins: Int64Array
+    ends: Int64Array
+
+
+class _Names:
+    """Names by number, in the order in which they are first asked for."""
 
     def __init__(self) -> None:
-        self.threads: list[str] = []
-        self.stages: list[int] = []
-        self.functions: list[str] = []
-        self.waits: list[bool] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
+        self._numbers: dict[str, int] = {}
 
-    def add(self, thread: str, stage: int, function: str, start: int, end: int, waits: bool = False) -> None:
-        """Add one span; spans without duration are left out."""
-        if end > start:
-            self.threads.append(thread)
-            self.stages.append(stage)
-            self.functions.append(function)
-            self.waits.append(waits)
-            self.starts.append(start)
-            self.ends.append(end)
+    def number(self, name: str) -> int:
+        """Return the number of *name*."""
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    def column(self, numbers: Int64Array) -> "pd.Index[str]":
+        """Return the names of *numbers*."""
+        return pd.Index(list(self._numbers)).take(numbers)
+
+
+class _Columns(NamedTuple):
+    """The spans of one request, sorted: begin, number of the log's entry, end, thread, stage, function, waits."""
+
+    begins: Int64Array
+    entries: Int64Array
+    ends: Int64Array
+    threads: Int64Array
+    stages: Int64Array
+    functions: Int64Array
+    waits: Int64Array
+
+
+class _Reader:
+    """Makes spans of logs. What many of their entries have in common is made once."""
+
+    def __init__(self) -> None:
+        self.functions = _Names()
+        self.threads = _Names()
+        self._constant: dict[Path | Run | tuple[Template, int], _Spans] = {}
+
+    def columns(self, log: list[tuple[Any, ...]]) -> _Columns:
+        """Return the spans of a log, as `iosim.host.thread` and `iosim.model.records` write it."""
+        number_of = self.functions.number
+        single = array("q")
+        several: list[_Spans] = []
+        places: list[tuple[int, int, int]] = []
+        for number, entry in enumerate(log):
+            begin, what = entry[0], entry[2]
+            thread = self.threads.number(entry[1])
+            if isinstance(what, Item):
+                _, _, _, end, delivering = entry
+                if end > begin:
+                    stage = Stage.IRQ_DELIVERY if delivering else what.stage
+                    single.extend((begin, number, end, thread, stage, number_of(what.function), 0))
+            elif isinstance(what, Stage):
+                _, _, _, end, function = entry
+                if end > begin:
+                    waits = what is not Stage.DISK_SERVICE
+                    single.extend((begin, number, end, thread, what, number_of(function), waits))
+            else:
+                several.append(self._of(entry))
+                places.append((begin, number, thread))
+        columns = np.array(single, dtype=np.int64).reshape(-1, len(_Columns._fields)).T
+        if several:
+            lengths = [len(spans.begins) for spans in several]
+            start, numbers, threads = np.repeat(np.array(places, dtype=np.int64), lengths, axis=0).T
+            stages, functions, begins, ends = (np.concatenate(column) for column in zip(*several, strict=True))
+            many = (start + begins, numbers, start + ends, threads, stages, functions, np.zeros_like(start))
+            columns = np.concatenate((columns, many), axis=1)
+        return _Columns(*columns[:, np.lexsort((columns[1], columns[0]))])
+
+    def _of(self, entry: tuple[Any, ...]) -> _Spans:
+        """Return the spans of a path, a run or accesses of a template."""
+        what = entry[2]
+        drawn = entry[3] if len(entry) > 3 else None
+        if isinstance(what, Path):
+            return self._known(what, [(what.items, None, 1)]) if drawn is None else self._path(what, drawn)
+        if isinstance(what, Run):
+            if drawn is None:
+                return self._known(what, [(template.items, None, n) for template, n in what.segments])
+            parts = zip(what.segments, by_segment(what, drawn), strict=True)
+            return self._accesses([(template.items, part, n) for (template, n), part in parts])
+        assert isinstance(what, Template)
+        n = entry[4]
+        if drawn is None:
+            return self._known((what, n), [(what.items, None, n)])
+        return self._accesses([(what.items, drawn, n)])
+
+    def _known(self, what: Path | Run | tuple[Template, int], accesses: Sequence[_Accesses]) -> _Spans:
+        made = self._constant.get(what)
+        if made is None:
+            made = self._constant[what] = self._accesses(accesses)
+        return made
+
+    def _path(self, path: Path, costs: list[int]) -> _Spans:
+        spent = [ns for item, ns in zip(path.items, costs, strict=True) if item.cost is not None]
+        return _placed(*self._places(path.items), np.array(spent, dtype=np.int64))
+
+    def _accesses(self, accesses: Sequence[_Accesses]) -> _Spans:
+        stages, functions, costs = [], [], []
+        for items, drawn, n in accesses:
+            stage, function = self._places(items)
+            stages.append(np.tile(stage, n))
+            functions.append(np.tile(function, n))
+            spent = [item.cost.ns for item in items if item.cost is not None]
+            each = np.tile(np.array([ns or 0 for ns in spent], dtype=np.int64), (n, 1))
+            if drawn is not None:
+                each[:, [at for at, ns in enumerate(spent) if ns is None]] = drawn[:n]
+            costs.append(each.ravel())
+        return _placed(np.concatenate(stages), np.concatenate(functions), np.concatenate(costs))
+
+    def _places(self, items: Sequence[Item]) -> tuple[Int64Array, Int64Array]:
+        """Return the stage and the function of each item that takes time."""
+        spent = [(item.stage, self.functions.number(item.function)) for item in items if item.cost is not None]
+        stages, functions = np.array(spent, dtype=np.int64).reshape(-1, 2).T
+        return stages, functions
+
+
+def _placed(stages: Int64Array, functions: Int64Array, costs: Int64Array) -> _Spans:
+    """Return spans of these durations one behind the other, without those that take no time."""
+    ends = costs.cumsum()
+    spans = _Spans(stages, functions, ends - costs, ends)
+    return spans if costs.all() else _Spans(*[column[costs > 0] for column in spans])
 
 
 def spans(logs: list[KeptLog]) -> tuple[pd.DataFrame, int]:
@@ -42,85 +160,36 @@ def spans(logs: list[KeptLog]) -> tuple[pd.DataFrame, int]:
 
     Rows are in the order of the requests, and of time within each.
     """
-    frames: list[pd.DataFrame] = []
+    reader = _Reader()
+    kept: list[_Columns] = []
     total = 0
     for log in logs:
-        rows = _Rows()
-        for entry in log.entries:
-            _expand(rows, entry)
-        if frames and total + len(rows.starts) > MAX_ROWS:
+        columns = reader.columns(log.entries)
+        total += len(columns.begins)
+        if kept and total > MAX_ROWS:
             break
-        total += len(rows.starts)
-        frames.append(_frame(log, rows))
-    if not frames:
-        return _frame(KeptLog("", 0, 0, []), _Rows()), 0
-    return pd.concat(frames, ignore_index=True), len(frames)
+        kept.append(columns)
+    return _table(reader, logs[: len(kept)], kept), len(kept)
 
 
-def _frame(log: KeptLog, rows: _Rows) -> pd.DataFrame:
-    order = np.argsort(np.array(rows.starts, dtype=np.int64), kind="stable")
-    labels = [stage.label for stage in Stage]
-    return pd.DataFrame(
-        {
-            "vm": log.vm,
-            "drive": log.drive,
-            "request": log.request,
-            "thread": [rows.threads[i] for i in order],
-            "stage": [labels[rows.stages[i]] for i in order],
-            "function": [rows.functions[i] for i in order],
-            "waits": np.array(rows.waits, dtype=bool)[order],
-            "start_ns": np.array(rows.starts, dtype=np.int64)[order],
-            "end_ns": np.array(rows.ends, dtype=np.int64)[order],
-        },
-        columns=COLUMNS,
-    )
-
-
-def _expand(rows: _Rows, entry: tuple[Any, ...]) -> None:
-    """Add the spans of one entry of a request's log (`iosim.host.thread` and `iosim.model.records` write them)."""
-    start, thread, what = entry[0], entry[1], entry[2]
-    assert isinstance(start, int)
-    assert isinstance(thread, str)
-    if isinstance(what, Stage):
-        _, _, _, end, function = entry
-        assert isinstance(end, int)
-        rows.add(thread, what, function, start, end, waits=what is not Stage.DISK_SERVICE)
-    elif isinstance(what, Item):
-        _, _, _, end, delivering = entry
-        assert isinstance(end, int)
-        rows.add(thread, Stage.IRQ_DELIVERY if delivering else what.stage, what.function, start, end)
-    elif isinstance(what, Path):
-        costs = entry[3] if len(entry) > 3 else None
-        assert costs is None or isinstance(costs, list)
-        _items(rows, thread, start, what.items, costs)
-    elif isinstance(what, Run):
-        at = start
-        draws = what.plan.by_segment(entry[3]) if len(entry) > 3 else [None] * len(what.segments)
-        for (template, n), drawn in zip(what.segments, draws, strict=True):
-            at = _template(rows, thread, at, template, drawn, n)
-    else:
-        assert isinstance(what, Template)
-        _, _, _, drawn, n = entry
-        assert isinstance(n, int)
-        _template(rows, thread, start, what, drawn, n)
-
-
-def _items(rows: _Rows, thread: str, start: int, items: tuple[Item, ...], costs: list[int] | None) -> int:
-    for position, item in enumerate(items):
-        if item.cost is None:
-            continue
-        end = start + ((item.cost.ns or 0) if costs is None else costs[position])
-        rows.add(thread, item.stage, item.function, start, end)
-        start = end
-    return start
-
-
-def _template(rows: _Rows, thread: str, start: int, template: Template, drawn: Int64Array | None, n: int) -> int:
-    for access in range(n):
-        costs = None
-        if drawn is not None:
-            costs = [0 if item.cost is None else item.cost.ns or 0 for item in template.items]
-            for column, position in enumerate(template.variable):
-                costs[position] = int(drawn[access, column])
-        start = _items(rows, thread, start, template.items, costs)
-    return start
+def _table(reader: _Reader, logs: list[KeptLog], spans: list[_Columns]) -> pd.DataFrame:
+    """Return the table of the spans of requests, of which there are *logs*."""
+    lengths = [len(columns.begins) for columns in spans]
+    if not any(lengths):
+        return pd.DataFrame({name: pd.Series(dtype=_DTYPES.get(name, object)) for name in COLUMNS})
+    vms = _Names()
+    facts = np.array([(vms.number(log.vm), log.drive, log.request) for log in logs], dtype=np.int64)
+    vm, drive, request = np.repeat(facts, lengths, axis=0).T
+    begins, _, ends, threads, stages, functions, waits = (np.concatenate(column) for column in zip(*spans, strict=True))
+    columns = {
+        "vm": vms.column(vm),
+        "drive": drive,
+        "request": request,
+        "thread": reader.threads.column(threads),
+        "stage": pd.Index([stage.label for stage in Stage]).take(stages),
+        "function": reader.functions.column(functions),
+        "waits": waits != 0,
+        "start_ns": begins,
+        "end_ns": ends,
+    }
+    return pd.DataFrame(columns, columns=COLUMNS)

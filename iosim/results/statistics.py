@@ -1,7 +1,8 @@
 """What the summary and the terminal say of the requests: from their table, or from sums where rows are not kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from iosim.model.stages import Stage
 from iosim.model.trace import OPS
 from iosim.results import sketch
 from iosim.results.row_file import Location, percentiles
-from iosim.results.sketch import Int64Array
+from iosim.results.sketch import Counts
 from iosim.results.sums import SUMMED, RequestSums
 
 
@@ -41,10 +42,17 @@ class Figures:
         )
 
     @classmethod
-    def of_counts(cls, counts: Int64Array, total: int, least: int, most: int) -> "Figures":
-        """Return the figures of times counted by bucket of a sketch."""
-        n = int(counts.sum())
-        return cls(n, total, least, most, lambda of: sketch.percentiles(counts, of, least, most))
+    def of_counts(cls, counts: Counts, total: int) -> "Figures":
+        """Return the figures of times counted by bucket, the sum of which is *total*."""
+        return cls(counts.n, total, counts.least, counts.most, counts.percentiles)
+
+
+class Cell(NamedTuple):
+    """The counted requests of one operation in the VMs of a [[vm]] table, at least one."""
+
+    sectors: int
+    total_ns: int
+    latency: Counts
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Statistics:
 
     `errors`: numbers of those that failed, by why, most frequent first. `latency`: None for all, then each operation
     that there is; `stages` and `means` are empty without counted requests. `percentile_error`: the largest relative
-    error of an order statistic.
+    error of an order statistic. `cells`: where rows are not kept, by number of the [[vm]] table, and operation.
     """
 
     by_status: dict[str, int]
@@ -65,6 +73,7 @@ class Statistics:
     stages: dict[Stage, Figures]
     means: dict[str, float]
     percentile_error: float
+    cells: dict[tuple[int, str], Cell] = field(default_factory=dict)
 
     @classmethod
     def of(cls, requests: "pd.DataFrame | RequestSums", at: Location | None = None) -> "Statistics":
@@ -110,13 +119,14 @@ class Statistics:
             stages={stage: Figures.of_counts(*sums.stage(stage)) for stage in Stage if n},
             means={name: total / n for name, total in totals.items() if n},
             percentile_error=sketch.ERROR,
+            cells={(table, OPS[op]): _cell(sums, table, op) for table, op in sorted(sums.latencies)},
         )
 
     def _exact(self, sums: RequestSums, at: Location) -> "Statistics":
         """Return the statistics with percentiles that are looked up in the table of requests."""
 
-        def exact(figures: Figures, column: str, op: str | None, counts: Int64Array) -> Figures:
-            return replace(figures, percentiles=lambda of: percentiles(at.path, column, op, counts, of))
+        def exact(figures: Figures, column: str, op: str | None, counts: Counts) -> Figures:
+            return replace(figures, percentiles=lambda of: percentiles(at.path, column, op, counts.by_bucket(), of))
 
         latency = {
             op: exact(figures, "latency_ns", op, sums.latency(None if op is None else OPS.index(op))[0])
@@ -127,6 +137,12 @@ class Statistics:
             for stage, figures in self.stages.items()
         }
         return replace(self, latency=latency, stages=stages, percentile_error=0.0)
+
+
+def _cell(sums: RequestSums, table: int, op: int) -> Cell:
+    own = [place for (vm, _, of), place in sums.places.items() if (sums.table(vm), of) == (table, op)]
+    sectors = sum(place.sums[SUMMED.index("sectors")] for place in own)
+    return Cell(sectors, sum(sum(place.stages_ns) for place in own), sums.latencies[table, op].column(0))
 
 
 def counted(requests: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Counts, sums and extremes are exact; percentiles are those of `iosim.results.ske
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from iosim.model.records import ERRORS, STATUSES
 from iosim.model.stages import N_STAGES
 from iosim.model.trace import OPS
 from iosim.results.raw import INT_COLUMNS, RawResult
-from iosim.results.sketch import Int64Array, Sketches
+from iosim.results.sketch import Counts, Int64Array, Sketches
 from iosim.results.tables import SUBBUCKETS, bins_of, series_of
 
 MAX_BINS = 1000
@@ -43,19 +44,19 @@ class RequestSums:
     """Sums over the rows of a run, added as they come, in any order.
 
     `by_status`, `warmup`: numbers of requests; `errors`: of those that failed, by why. `places`: by number of the VM,
-    drive, number of the operation. `latency` and `stages` count times of counted requests by bucket: latency by
-    operation. `extremes`: least and most of the same columns.
+    drive, number of the operation. `latencies` are those of counted requests, by number of the [[vm]] table and of the
+    operation. *table_of* has the number of the table of each VM; without it all are of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, table_of: Sequence[int] = ()) -> None:
         self.by_status = [0] * len(STATUSES)
         self.errors: Counter[str] = Counter()
         self.warmup = 0
         self.series = SeriesSums()
+        self.latencies: dict[tuple[int, int], Sketches] = {}
+        self._table_of = np.array(table_of, dtype=np.int64)
         self._sums: dict[tuple[int, int, int], npt.NDArray[Any]] = {}
-        self._latency = [Sketches(1) for _ in OPS]
         self._stages = Sketches(N_STAGES)
-        self._extremes: dict[int, tuple[int, int]] = {}
         self._held: list[Int64Array] = []
         self._n_held = 0
 
@@ -82,18 +83,19 @@ class RequestSums:
             for key, sums in sorted(self._sums.items())
         }
 
-    def latency(self, op: int | None = None) -> tuple[Int64Array, int, int, int]:
-        """Return latencies of counted requests by bucket, their sum, least and most; of one operation or of all."""
-        ops = [k for k in range(len(OPS)) if k in self._extremes and op in (None, k)]
-        counts = sum((self._latency[k].counts[0] for k in ops), np.zeros_like(self._latency[0].counts[0]))
-        total = sum(sum(place.stages_ns) for (_, _, k), place in self.places.items() if k in ops)
-        least, most = (choose(self._extremes[k][end] for k in ops) for end, choose in enumerate((min, max)))
-        return counts, total, least, most
+    def table(self, vm: int) -> int:
+        """Return the number of the [[vm]] table of a VM."""
+        return int(self._table_of[vm]) if len(self._table_of) else 0
 
-    def stage(self, stage: int) -> tuple[Int64Array, int, int, int]:
+    def latency(self, op: int | None = None) -> tuple[Counts, int]:
+        """Return latencies of counted requests, at least one, and their sum; of one operation or of all."""
+        chosen = [own.column(0) for (_, k), own in self.latencies.items() if op in (None, k)]
+        total = sum(sum(place.stages_ns) for (_, _, k), place in self.places.items() if op in (None, k))
+        return Counts.merged(chosen), total
+
+    def stage(self, stage: int) -> tuple[Counts, int]:
         """Return the times of counted requests in *stage* likewise."""
-        total = sum(place.stages_ns[stage] for place in self.places.values())
-        return self._stages.counts[stage], total, *self._extremes[len(OPS) + stage]
+        return self._stages.column(stage), sum(place.stages_ns[stage] for place in self.places.values())
 
     def _add(self, rows: Int64Array) -> None:
         arrival, done = rows[:, _AT["arrival_ns"]], rows[:, _AT["done_ns"]]
@@ -129,20 +131,10 @@ class RequestSums:
             place, of = divmod(group, len(OPS))
             where = (*divmod(place, n_drives), of)
             self._sums[where] = self._sums[where] + own if where in self._sums else own
-        for number in range(len(OPS)):
-            times = latency[op == number]
-            if len(times):
-                self._latency[number].add([times])
-                self._extend(number, times)
-        columns = list(rows[:, _STAGES].T)
-        self._stages.add(columns)
-        for stage, times in enumerate(columns):
-            self._extend(len(OPS) + stage, times)
-
-    def _extend(self, column: int, times: Int64Array) -> None:
-        least, most = int(times.min()), int(times.max())
-        before = self._extremes.get(column, (least, most))
-        self._extremes[column] = (min(least, before[0]), max(most, before[1]))
+        cells = (self._table_of[vm] * len(OPS) if len(self._table_of) else 0) + op
+        for cell in np.unique(cells).tolist():
+            self.latencies.setdefault(divmod(cell, len(OPS)), Sketches(1)).add([latency[cells == cell]])
+        self._stages.add(list(rows[:, _STAGES].T))
 
 
 def series_of_sums(raw: RawResult, sums: RequestSums) -> pd.DataFrame:

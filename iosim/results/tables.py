@@ -22,12 +22,13 @@ SUBBUCKETS = 8
 
 
 def _categorical(codes: Int64Array, names: Sequence[str]) -> "pd.Categorical[str]":
-    return pd.Categorical.from_codes(codes.tolist(), pd.Index(names))
+    return pd.Categorical.from_codes(codes, pd.Index(names))
 
 
 def requests(raw: RawResult) -> pd.DataFrame:
     """Return one row per request that arrived, by VM, drive and number."""
-    return request_frame(raw.requests[raw.requests[:, INT_COLUMNS.index("vm")] >= 0], raw.vm_names)
+    arrived = raw.requests[:, INT_COLUMNS.index("vm")] >= 0
+    return request_frame(raw.requests if arrived.all() else raw.requests[arrived], raw.vm_names)
 
 
 def request_frame(array: Int64Array, vms: Sequence[str]) -> pd.DataFrame:

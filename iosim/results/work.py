@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from iosim.model.chains import CARRIERS, Chains
 from iosim.model.chains.outline import Node
+from iosim.model.costs import Int64Array
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 
@@ -25,6 +26,17 @@ Step: TypeAlias = tuple[int, int | None]
 
 _Before: TypeAlias = list[tuple[Node | None, int | None]]
 """What one carrier may have run last: (place, number of its draw), the latest first, each place once."""
+
+
+def by_segment(run: Run, drawn: Int64Array) -> list[Int64Array | None]:
+    """Return the drawn costs of each segment of *run*, n accesses x variable items; None where nothing is drawn."""
+    result: list[Int64Array | None] = []
+    at = 0
+    for template, n in run.segments:
+        width = len(template.variable)
+        result.append(drawn[at : at + n * width].reshape(n, width) if width else None)
+        at += n * width
+    return result
 
 
 class State:

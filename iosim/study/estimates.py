@@ -3,15 +3,13 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from iosim.results.summary import is_resolved
+from iosim.study.latencies import Latencies, latencies_of, pooled
 from iosim.study.metrics import PERCENTILES, in_group
 from iosim.study.runner import Run
 from iosim.study.statistics import Interval, mean_interval, paired_interval, section_interval
-
-Ints = npt.NDArray[np.int64]
 
 _PERCENTILE = {f"latency_p{p}": p for p in PERCENTILES}
 _BEFORE_PERCENTILES = "latency_max"
@@ -33,7 +31,7 @@ class Sample:
                     self._values.setdefault((row.metric, row.of), {})[run.replication] = row.value
         self._known = list(self._values)
         self._tables: dict[int, pd.DataFrame] | None = None
-        self._latencies: dict[str, dict[int, Ints]] = {}
+        self._latencies: dict[str, dict[int, Latencies]] = {}
         self._pools: dict[tuple[str, str, tuple[int, ...]], float | None] = {}
 
     @property
@@ -53,8 +51,8 @@ class Sample:
     def values(self, metric: str, of: str = "") -> dict[int, float]:
         """Return the value of each replication that has one; for percentiles that of its own requests."""
         if metric in _PERCENTILE and (metric, of) not in self._values:
-            q = float(_PERCENTILE[metric]) / 100
-            self._values[metric, of] = {k: float(np.quantile(each, q)) for k, each in self._of(of).items() if len(each)}
+            p = float(_PERCENTILE[metric])
+            self._values[metric, of] = {k: each.percentile(p) for k, each in self._of(of).items() if each.n}
         return self._values.get((metric, of), {})
 
     def estimate(self, metric: str, of: str = "", confidence: float = 0.95) -> Interval | None:
@@ -88,14 +86,12 @@ class Sample:
             return None
         return section_interval(np.subtract(left, right), pooled - base, confidence), len(both)
 
-    def _of(self, of: str) -> dict[int, Ints]:
-        """Return the latencies of the group *of* in ns, by replication."""
+    def _of(self, of: str) -> dict[int, Latencies]:
+        """Return the latencies of the group *of*, by replication."""
         if self._tables is None:
             self._tables = {k: run.latencies() for k, run in self._runs.items()}
         if of not in self._latencies:
-            self._latencies[of] = {
-                k: table.loc[in_group(table, of), "latency_ns"].to_numpy() for k, table in self._tables.items()
-            }
+            self._latencies[of] = {k: latencies_of(table[in_group(table, of)]) for k, table in self._tables.items()}
         return self._latencies[of]
 
     def _pooled(self, metric: str, of: str, replications: Collection[int]) -> float | None:
@@ -104,6 +100,6 @@ class Sample:
         if key not in self._pools:
             latencies = [self._of(of)[k] for k in replications]
             p = _PERCENTILE[metric]
-            known = all(len(each) for each in latencies) and is_resolved(p, sum(map(len, latencies)))
-            self._pools[key] = float(np.quantile(np.concatenate(latencies), float(p) / 100)) if known else None
+            known = all(each.n for each in latencies) and is_resolved(p, sum(each.n for each in latencies))
+            self._pools[key] = pooled(latencies).percentile(float(p)) if known else None
         return self._pools[key]

@@ -20,13 +20,13 @@ from iosim.model.errors import FaultError, IosimError, StudyError
 from iosim.model.scenario import Scenario
 from iosim.model.trace import AnyTrace
 from iosim.results import result as results
-from iosim.results.result import Result
+from iosim.results.result import Result, SummaryResult
 from iosim.simulation import TraceReader, simulate, spent_costs
 from iosim.study.content import InputFile, environment
-from iosim.study.metrics import Measured, batches, latencies, measure
+from iosim.study.metrics import Measured, batches, latencies, latency_counts, measure
 from iosim.traces import ReadOptions, open_trace
 
-Kind: TypeAlias = Literal["replication", "pilot", "costs"]
+Kind: TypeAlias = Literal["replication", "summary", "pilot", "costs"]
 COST = "cost"
 
 _NAMES = {"code": "the hash of iosim's modules"}
@@ -41,8 +41,9 @@ class Job:
 
     *name* is for messages; *digest* says what its outcome depends on (`iosim.study.content`). *keep_in* is the folder
     for its whole result, None if only the metrics are wanted; file names of the kept scenario are relative to it, those
-    of *scenario* to *folder*. A pilot run shows where the warm-up ends and gives no metrics; one for the costs gives
-    which are spent, as metrics named `COST`. *engine* is the one that was chosen where the study was read.
+    of *scenario* to *folder*. A summary is a replication that keeps no requests. A pilot run shows where the warm-up
+    ends and gives no metrics; one for the costs gives which are spent, as metrics named `COST`. *engine* is the one
+    that was chosen where the study was read.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Job:
 class Outcome:
     """What a job came to: its metrics, a table, the files of its whole result by name if it is kept, and where it ran.
 
-    *table* is a Parquet file: `metrics.latencies`, or `metrics.batches` of a pilot run.
+    *table* is a Parquet file: `metrics.latencies`, `metrics.latency_counts` or, of a pilot run, `metrics.batches`.
     """
 
     metrics: list[Measured]
@@ -95,7 +96,7 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
         else:
             result = _simulated(job, locate)
             metrics = [] if job.kind == "pilot" else measure(result)
-            table = batches(result) if job.kind == "pilot" else latencies(result)
+            table = _table(result, job.kind)
             kept = None if job.keep_in is None else _packed(result, job)
     except (IosimError, FaultError) as error:
         raise type(error)(f"{job.name}: {error}") from None
@@ -105,6 +106,12 @@ def execute(job: Job, locate: Locate = located_here) -> Outcome:
 def _spent(job: Job, locate: Locate) -> list[Measured]:
     here, reader = _prepared(job, locate)
     return [Measured(COST, key, 1.0) for key in spent_costs(here, Path(), reader)]
+
+
+def _table(result: Result, kind: Kind) -> pd.DataFrame:
+    if isinstance(result, SummaryResult):
+        return latency_counts(result)
+    return batches(result) if kind == "pilot" else latencies(result)
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -124,7 +131,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 def _simulated(job: Job, locate: Locate) -> Result:
     """Return the result of the scenario, with its files read from where they are here, under the names it has."""
     here, reader = _prepared(job, locate)
-    result = simulate(here, Path(), reader=reader)
+    result = simulate(here, Path(), reader=reader, rows=job.kind != "summary")
     result.scenario = job.scenario
     result.summary["scenario"] = job.scenario.model_dump(mode="json", exclude_none=True)
     names = [drive.trace for vm in job.scenario.vm for drive in vm.drive]

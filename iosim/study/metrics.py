@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from iosim.model.stages import Stage
 from iosim.model.trace import OPS
-from iosim.results.result import Result
+from iosim.results.result import Result, SummaryResult
+from iosim.results.sketch import Counts
+from iosim.results.statistics import Cell, Figures, Statistics
 from iosim.results.summary import counted, is_resolved
+from iosim.study.latencies import BUCKET_COLUMNS
 
 BATCH = 5
 """Observations of a batch in MSER-5."""
@@ -53,18 +56,16 @@ class Measured(NamedTuple):
 
 def measure(result: Result) -> list[Measured]:
     """Return every metric of *result*, in a fixed order. Numbers are those of `summary.json` and `resources`."""
-    table = counted(result.requests)
+    found = result.statistics()
     counts = result.summary["requests"]
     end_ns = int(result.summary["end_ns"])
     begin_ns = min(result.scenario.run.warmup, end_ns)
     rows = [Measured(f"requests_{name}", "", counts[name]) for name in ("in", "done", "failed", "unfinished")]
-    rows += [Measured("requests_warmup", "", counts["warmup"]), Measured("requests_counted", "", len(table))]
+    rows += [Measured("requests_warmup", "", counts["warmup"]), Measured("requests_counted", "", found.counted)]
     rows += [Measured("warmup", "", begin_ns), Measured("end", "", end_ns)]
-    vms = [vm.name for vm in result.scenario.vm]
-    cells = pd.DataFrame({"vm": vm_tables(table["vm"]), "op": table["op"].astype(str)})
-    for of in groups(cells, vms):
-        rows += _requests(of, table[in_group(cells, of)], max(1, end_ns - begin_ns))
-    rows += _stages(table)
+    for of, sectors, latency in _groups(result, found):
+        rows += _requests(of, sectors, latency, max(1, end_ns - begin_ns))
+    rows += _stages(found)
     rows += _resources(result.resources)
     rows += [Measured("page_cache", name, value) for name, value in (result.summary["page_cache"] or {}).items()]
     rows += _wear(result.summary["wear"])
@@ -73,7 +74,7 @@ def measure(result: Result) -> list[Measured]:
 
 def vm_tables(names: "pd.Series[Any]") -> "pd.Series[str]":
     """Return the name of the [[vm]] table of each VM: clones are its name and a number."""
-    return names.astype(str).str.partition("#")[0]
+    return names.astype(str).str.replace("#.*", "", regex=True)
 
 
 def groups(cells: pd.DataFrame, vms: Sequence[str]) -> list[str]:
@@ -102,6 +103,17 @@ def latencies(result: Result) -> pd.DataFrame:
     return frame.sort_values(["vm", "op", "latency_ns"], ignore_index=True)
 
 
+def latency_counts(result: SummaryResult) -> pd.DataFrame:
+    """Return the latencies of the counted requests by bucket: vm (of its table), op and `latencies.BUCKET_COLUMNS`."""
+    vms = [vm.name for vm in result.scenario.vm]
+    columns = ["vm", "op", *BUCKET_COLUMNS]
+    parts = [
+        pd.DataFrame(dict(zip(columns, (vms[table], op, own.buckets, own.times, own.least, own.most), strict=True)))
+        for (table, op), (_, _, own) in result.statistics().cells.items()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
 def batches(result: Result) -> pd.DataFrame:
     """Return the latencies in batches of 5 in the order of arrival, over all VMs: arrival_ns of the first, latency_ns.
 
@@ -117,36 +129,53 @@ def batches(result: Result) -> pd.DataFrame:
     )
 
 
-def _requests(of: str, table: pd.DataFrame, window_ns: int) -> Iterator[Measured]:
-    yield Measured("throughput", of, len(table) / window_ns * 1e9)
-    yield Measured("bandwidth", of, int(table["sectors"].sum()) * 512 / window_ns * 1e9)
-    if table.empty:
+def _groups(result: Result, found: Statistics) -> Iterator[tuple[str, int, Figures | None]]:
+    """Yield of each group its name, the sum of its sectors, and its latencies, None if it has no requests."""
+    vms = [vm.name for vm in result.scenario.vm]
+    if isinstance(result, SummaryResult):
+        keys = pd.DataFrame([(vms[table], op) for table, op in found.cells], columns=["vm", "op"])
+        cells = list(found.cells.values())
+        for of in groups(keys, vms):
+            own = list(compress(cells, in_group(keys, of)))
+            yield of, sum(cell.sectors for cell in own), _merged(own)
         return
-    latency = table["latency_ns"]
-    yield Measured("latency_mean", of, _mean(latency))
-    yield Measured("latency_min", of, int(latency.min()))
-    yield Measured("latency_max", of, int(latency.max()))
-    known = [p for p in PERCENTILES if is_resolved(p, len(table))]
-    for p, value in zip(known, latency.quantile([float(p) / 100 for p in known]), strict=True):
-        yield Measured(f"latency_p{p}", of, float(value))
+    table = counted(result.requests)
+    keys = pd.DataFrame({"vm": vm_tables(table["vm"]), "op": table["op"].astype(str)})
+    for of in groups(keys, vms):
+        chosen = table[in_group(keys, of)]
+        latency = Figures.of_values(chosen["latency_ns"]) if len(chosen) else None
+        yield of, int(chosen["sectors"].sum()), latency
 
 
-def _stages(table: pd.DataFrame) -> Iterator[Measured]:
+def _merged(cells: Sequence[Cell]) -> Figures | None:
+    if not cells:
+        return None
+    return Figures.of_counts(Counts.merged([cell.latency for cell in cells]), sum(cell.total_ns for cell in cells))
+
+
+def _requests(of: str, sectors: int, latency: Figures | None, window_ns: int) -> Iterator[Measured]:
+    n = 0 if latency is None else latency.n
+    yield Measured("throughput", of, n / window_ns * 1e9)
+    yield Measured("bandwidth", of, sectors * 512 / window_ns * 1e9)
+    if latency is None:
+        return
+    yield Measured("latency_mean", of, latency.mean)
+    yield Measured("latency_min", of, latency.least)
+    yield Measured("latency_max", of, latency.most)
+    known = [p for p in PERCENTILES if is_resolved(p, n)]
+    for p, value in zip(known, latency.percentiles([float(p) for p in known]), strict=True):
+        yield Measured(f"latency_p{p}", of, value)
+
+
+def _stages(found: Statistics) -> Iterator[Measured]:
     """Yield means per request; without requests there are none."""
-    if table.empty:
-        return
-    total = int(table["latency_ns"].sum())
-    for stage in Stage:
-        values = table[f"{stage.label}_ns"]
-        yield Measured("stage_mean", stage.label, _mean(values))
-        yield Measured("stage_share", stage.label, int(values.sum()) / total if total else 0.0)
+    for stage, times in found.stages.items():
+        total = found.latency[None].total
+        yield Measured("stage_mean", stage.label, times.mean)
+        yield Measured("stage_share", stage.label, times.total / total if total else 0.0)
     for name in PER_REQUEST:
-        yield Measured(f"{name}_per_request", "", _mean(table[name]))
-
-
-def _mean(values: "pd.Series[int]") -> float:
-    """Return the mean of whole numbers: the sum is exact, so that every processor gives the same."""
-    return int(values.sum()) / len(values)
+        if name in found.means:
+            yield Measured(f"{name}_per_request", "", found.means[name])
 
 
 def _average(values: "pd.Series[float]") -> float:

@@ -49,7 +49,7 @@ class Run:
         return next((row.value for row in self.metrics if (row.metric, row.of) == (metric, of)), None)
 
     def latencies(self) -> pd.DataFrame:
-        """Return the latency of each counted request: vm (table), op, latency_ns, sorted by these."""
+        """Return the latency of each counted request, `metrics.latencies`, or `metrics.latency_counts`."""
         return self.store.table(self.digest)
 
 
@@ -81,7 +81,7 @@ class Runner:
     """Runs points with an executor and keeps what is finished in a store.
 
     *inputs* knows the files that the points read. With *keep_in* the whole result of each run is written to
-    ``keep_in/POINT/REPLICATION``.
+    ``keep_in/POINT/REPLICATION``. With *rows* false runs keep no requests, but their latencies by bucket.
     """
 
     store: Store
@@ -89,6 +89,7 @@ class Runner:
     inputs: Inputs = field(default_factory=Inputs)
     keep_in: Path | None = None
     progress: Progress | None = None
+    rows: bool = True
 
     def run_points(self, points: Sequence[Point], replications: int | Sequence[int]) -> list[Run]:
         """Return the runs of *points*, one after the other, each with its replications 0, 1, ... in order.
@@ -100,10 +101,8 @@ class Runner:
         """
         counts = [replications] * len(points) if isinstance(replications, int) else replications
         wanted = [(point, k) for point, n in zip(points, counts, strict=True) for k in range(n)]
-        jobs = [
-            self._job(point, point.scenario.run.seed + k, f"replication {k}", "replication", str(k))
-            for point, k in wanted
-        ]
+        kind: Kind = "replication" if self.rows else "summary"
+        jobs = [self._job(point, point.scenario.run.seed + k, f"replication {k}", kind, str(k)) for point, k in wanted]
         finished = self._finish(jobs)
         return [
             Run(point, k, job.scenario.run.seed, job.digest, metrics, self.store)

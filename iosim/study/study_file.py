@@ -80,6 +80,7 @@ class OutputTable(_Table):
     """[output]: what is written beside the tables."""
 
     keep: bool = False
+    summary_only: bool = False
 
 
 class Study(_Table):
@@ -94,7 +95,9 @@ class Study(_Table):
     output: OutputTable = OutputTable()
 
     @model_validator(mode="after")
-    def _can_stop(self) -> "Study":
+    def _fits_together(self) -> "Study":
+        if self.output.summary_only and self.statistics.warmup == "mser-5":
+            raise _table_rule('output.summary_only must be false with statistics.warmup "mser-5", got true')
         until = self.statistics.until
         if until is not None and self.study.replications < 2:
             raise _table_rule("study.replications must be at least 2 with statistics.until, got 1")
@@ -106,9 +109,14 @@ class Study(_Table):
         return self
 
 
-def load(path: Path) -> Study:
-    """Return the study in the TOML file *path*; its scenario is not looked at yet. Raises StudyError."""
+def load(path: Path, summary_only: bool = False) -> Study:
+    """Return the study in the TOML file *path*, with `output.summary_only` if it is to be so anyhow.
+
+    Its scenario is not looked at yet. Raises StudyError.
+    """
     data = toml_file.read(path, StudyError)
     if "sensitivity" in data:
         raise StudyError(f"{path}: [sensitivity] is for iosim sensitivity")
+    if summary_only and isinstance(data.setdefault("output", {}), dict):
+        data["output"]["summary_only"] = True
     return toml_file.check(Study, data, str(path), StudyError)

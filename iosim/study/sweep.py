@@ -38,14 +38,16 @@ def run(
     workers: int | None,
     scheduler: str | None,
     keep: bool,
+    summary_only: bool,
     console: Console,
     errors: Console,
 ) -> None:
     """Run the study in *path* and write its tables to *out* (default: reports/NAME). Raises IosimError.
 
-    *options* ("key.path=value") change the base. Progress is shown on *errors* if it is a terminal.
+    *options* ("key.path=value") change the base; *keep* and *summary_only* are those of [output] as well. Progress is
+    shown on *errors* if it is a terminal.
     """
-    study = study_file.load(path)
+    study = study_file.load(path, summary_only)
     wanted = points(study, path, options)
     folder = Path("reports") / path.stem if out is None else out
     check_folder(folder, MARKER)
@@ -67,7 +69,7 @@ def run(
         progress_bar(errors) as bar,
     ):
         task = bar.add_task(path.stem, total=None, what="runs")
-        runner = Runner(store, crew, inputs, keep_in)
+        runner = Runner(store, crew, inputs, keep_in, rows=not study.output.summary_only)
         runner.progress = lambda done, total: bar.update(task, completed=done, total=total)
         try:
             warmups: dict[str, Warmup] = {}

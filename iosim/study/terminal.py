@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iosim.model.units import NS_PER_UNIT, human_time, human_unit, three_digits
+from iosim.results.sketch import ERROR
 from iosim.results.terminal import WIDE, empty_table
 from iosim.results.wording import BUSY, percent
 from iosim.study.points import value_text
@@ -218,6 +219,8 @@ def cautions(figures: Figures, study: Study) -> list[str]:
     for metric, what in (("requests_failed", "failed"), ("requests_unfinished", "did not finish")):
         if points := [point for point in figures.points if figures.value(point, metric)]:
             found.append(f"{_names(points)}: requests {what}; the figures leave them out.")
+    if study.output.summary_only:
+        found.append(f"No requests were kept: percentiles are within {100 * ERROR:.2g} %, all other figures exact.")
     if points := [point for point in figures.points if figures.get(point, "latency_p99") is None]:
         found.append(f"{_names(points)}: too few requests for p99, which needs 100.")
     return found

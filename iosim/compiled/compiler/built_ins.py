@@ -33,7 +33,7 @@ class BuiltIns(Generators):
         method = None if value.hint is None or value.hint.info is None else value.hint.info.find("__len__")
         if method is not None and value.hint is not None and value.hint.info is not None:
             return self.call_function_virtual(value.hint.info, method, [value], node)
-        return Val(self.length(self.word(value), kind), "I", INT)
+        return self.whole(self.length(self.word(value), kind))
 
     def _call_isinstance(self, node: ast.Call, _: Any) -> Val:
         word = self.word(self.expression(node.args[0]))

@@ -166,10 +166,10 @@ class Calls(BuiltIns, Containers):
         self, info: ClassInfo, member: FunctionInfo, arguments: Sequence[Val], node: ast.AST
     ) -> Val:
         """Call a method of *info* or of whichever of its subclasses the object is."""
-        overriding = [each for each in info.family() if each.find(member.name) is not member]
-        if not overriding:
-            return self.call_function(member, arguments, node)
         name = member.name
+        found = self.program.implementations(info, name)
+        if len(found) == 1:
+            return self.call_function(found[0], arguments, node)
         words = [self.word(argument) for argument in arguments]
         if member.role == "property":
             result = self.builder.call(self.program.getter(name), words)

@@ -1,5 +1,6 @@
 """Dispatch by class: attributes and methods of any object, and calls of any value."""
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -40,6 +41,16 @@ class Dispatch(Classes):
         self.type_of.linkage = "internal"
 
     # Members
+
+    def implementations(self, info: ClassInfo, name: str) -> list[FunctionInfo]:
+        """Return what the method or property *name* is of the objects of *info* that there may be."""
+        found: list[FunctionInfo] = []
+        for each in info.family():
+            member = each.find(name)
+            occurs = each in self._occurring and not inspect.isabstract(each.type)
+            if occurs and member is not None and member not in found:
+                found.append(member)
+        return found
 
     def getter(self, name: str) -> ir.Function:
         """Return what gets the attribute *name* of any object."""

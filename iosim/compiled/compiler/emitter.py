@@ -25,7 +25,7 @@ from iosim.compiled.compiler.values import (
     word_pointer,
 )
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo
-from iosim.compiled.layout import TRAP_OVERFLOW
+from iosim.compiled.layout import LIST_BUFFER, PAYLOAD, SIZE_SHIFT, TRAP_OVERFLOW
 
 if TYPE_CHECKING:
     from iosim.compiled.compiler.program import Program
@@ -108,14 +108,26 @@ class Emitter(Inference, ABC):
         if val.kind == "W":
             return val.value
         if val.kind == "I":
-            if isinstance(val.value, ir.Constant):
-                return I64(tag(val.value.constant))
+            tagged = self.tagged(val)
+            if tagged is not None:
+                return tagged
             doubled = self.without_overflow(self.builder.sadd_with_overflow(val.value, val.value))
             return self.builder.or_(doubled, I64(1))
         if val.kind == "B":
             return self.builder.select(val.value, I64(3), I64(1))
         bits = self.builder.bitcast(val.value, I64)
         return self.call_runtime("rt_float_new", bits)
+
+    @staticmethod
+    def tagged(val: Val) -> ir.Value | None:
+        """Return the word of an integer, if that takes no code."""
+        if isinstance(val.value, ir.Constant):
+            return I64(tag(val.value.constant)) if val.kind == "I" else None
+        return val.tagged
+
+    def whole(self, word: ir.Value) -> Val:
+        """Return the integer of a word."""
+        return Val(self.builder.ashr(word, I64(1)), "I", INT, tagged=word)
 
     def from_word(self, word: ir.Value, hint: Hint | None) -> Val:
         """Return the value of a word of which *hint* is known."""
@@ -124,7 +136,7 @@ class Emitter(Inference, ABC):
                 if self.program.checks:
                     odd = self.builder.trunc(word, I1)
                     self.trap_unless(odd, self.info.node, "a value is not an int of 63 bits")
-                return Val(self.builder.ashr(word, I64(1)), "I", INT)
+                return self.whole(word)
             if hint.kind == "bool":
                 return Val(self.builder.icmp_signed("==", word, I64(3)), "B", BOOL)
         return Val(word, "W", hint)
@@ -154,6 +166,9 @@ class Emitter(Inference, ABC):
         if val.kind == "B":
             return val.value
         if val.kind == "I":
+            tagged = self.tagged(val)
+            if tagged is not None:
+                return builder.icmp_signed("!=", tagged, I64(tag(0)))
             return builder.icmp_signed("!=", val.value, I64(0))
         if val.kind == "F":
             return builder.fcmp_unordered("!=", val.value, ir.Constant(DOUBLE, 0.0))
@@ -232,12 +247,19 @@ class Emitter(Inference, ABC):
         return self.builder.ashr(self.builder.load(slot.pointer()), I64(1))
 
     def length(self, container: ir.Value, kind: str | None) -> ir.Value:
-        """Return the raw length."""
+        """Return the word of the length."""
         if kind in ("list", "deque", "dict", "set"):
-            return self.builder.ashr(self.load(container, 1), I64(1))
+            return self.load(container, 1)
         if kind == "tuple":
-            return self.builder.sub(self.builder.lshr(self.load(container, 0), I64(32)), I64(1))
-        return self.builder.ashr(self.call_runtime("rt_len", container), I64(1))
+            b = self.builder
+            return b.sub(b.shl(b.lshr(self.load(container, 0), I64(SIZE_SHIFT)), I64(1)), I64(1))
+        return self.call_runtime("rt_len", container)
+
+    def item_pointer(self, container: ir.Value, kind: str, index: ir.Value) -> ir.Value:
+        """Return a pointer to the item of a list or tuple at an index, a word, that it has."""
+        b = self.builder
+        first = self.load(container, LIST_BUFFER // 8) if kind == "list" else container
+        return b.inttoptr(b.add(b.add(first, b.shl(index, I64(2))), I64(PAYLOAD - 4)), I64.as_pointer())
 
     def step(self, word: ir.Value, how: int) -> ir.Value:
         """Return what resuming a generator gives."""

@@ -187,9 +187,40 @@ class Expressions(Calls, Displays, Operators):
         high = I64(0) if node.upper is None else self.word(self.expression(node.upper))
         return low, high
 
+    def has_places(self, obj: Val, key: Val) -> bool:
+        """Tell whether the container is a list and the key an integer, so that its items are reached without a call."""
+        hint = obj.hint
+        return hint is not None and hint.kind == "list" and not hint.optional and key.kind == "I"
+
+    def list_item(self, items: ir.Value, key: Val) -> ir.Value:
+        """Return a pointer to the item of a list at an index."""
+        b = self.builder
+        index, length = self.word(key), self.length(items, "list")
+        inside, outside, found = self.block("inside"), self.block("outside"), self.block("place")
+        if isinstance(index, ir.Constant) and index.constant < 0:
+            place = b.add(length, I64(index.constant - 1))
+            b.cbranch(b.icmp_unsigned(">", length, I64(-index.constant)), inside, outside)
+        else:
+            place = index
+            b.cbranch(b.icmp_unsigned("<", index, length), inside, outside)
+        b.position_at_end(inside)
+        near = b.ptrtoint(self.item_pointer(items, "list", place), I64)
+        b.branch(found)
+        b.position_at_end(outside)
+        far = self.call_runtime("rt_list_place", items, index)
+        b.branch(found)
+        b.position_at_end(found)
+        address = b.phi(I64)
+        address.add_incoming(near, inside)
+        address.add_incoming(far, outside)
+        return b.inttoptr(address, I64.as_pointer())
+
     def get_item(self, obj: Val, key: Val) -> Val:
         """Return an item of a container."""
         hint = obj.hint
+        if self.has_places(obj, key):
+            word = self.builder.load(self.list_item(self.word(obj), key))
+            return self.from_word(word, hint.of[0] if hint is not None and hint.of else None)
         name, of = "rt_getitem", None
         if hint is not None:
             if hint.kind == "dict":
@@ -207,6 +238,9 @@ class Expressions(Calls, Displays, Operators):
         """Set an item of a container."""
         if obj.hint is not None and obj.hint.kind == "dict":
             self.call_table("rt_dict_set", obj, key, self.word(value))
+            return
+        if self.has_places(obj, key):
+            self.builder.store(self.word(value), self.list_item(self.word(obj), key))
             return
         name = "rt_list_set" if obj.hint is not None and obj.hint.kind == "list" else "rt_setitem"
         self.call_runtime(name, self.word(obj), self.word(key), self.word(value))

@@ -170,28 +170,47 @@ class Loops(Emitter):
         after: ir.Block,
     ) -> None:
         """Over a range, without making it."""
-        bounds = [self.integer(self.expression(argument)) for argument in source.args]
-        begin, end = (I64(0), bounds[0]) if len(bounds) == 1 else bounds[:2]
-        step = bounds[2] if len(bounds) == 3 else I64(1)
+        bounds = [self.expression(argument) for argument in source.args]
+        if any(each.kind == "F" for each in bounds):
+            raise CompileError(f"line {source.lineno}: range of floats")
+        begin, end = (Val(I64(0), "I", INT), bounds[0]) if len(bounds) == 1 else bounds[:2]
+        step = self.integer(bounds[2]) if len(bounds) == 3 else I64(1)
         at, last = self.hidden(INT), self.hidden(INT)
         down = len(source.args) == 3 and isinstance(source.args[2], ast.UnaryOp)
+        if isinstance(step, ir.Constant):
+            down = step.constant < 0
         if not isinstance(step, ir.Constant):
             good = self.builder.icmp_signed("<" if down else ">", step, I64(0))
             self.trap_unless(good, source, "a range whose step has the other sign, or is 0")
         elif step.constant == 0:
             raise CompileError(f"line {source.lineno}: range with a step of 0")
-        self.put(at, begin)
-        self.put(last, end)
+        self.builder.store(self.word(begin), at.pointer())
+        self.builder.store(self.word(end), last.pointer())
         width = self.hidden(INT)
         self.put(width, step)
+
+        def load(slot: Slot) -> ir.Value:
+            return self.builder.load(slot.pointer())
+
+        def advance() -> None:
+            if isinstance(step, ir.Constant) and step.constant == 1:
+                self.count(at)
+            else:
+                self.put(at, self.builder.add(self.got(at), self.got(width)))
+
         self.loop(
-            lambda: self.builder.icmp_signed(">" if down else "<", self.got(at), self.got(last)),
-            lambda: bind(Val(self.got(at), "I", INT)),
+            lambda: self.builder.icmp_signed(">" if down else "<", load(at), load(last)),
+            lambda: bind(self.whole(load(at))),
             run,
-            lambda: self.put(at, self.builder.add(self.got(at), self.got(width))),
+            advance,
             exhausted,
             after,
         )
+
+    def count(self, slot: Slot) -> None:
+        """Add 1 to a counter that is less than another integer."""
+        b = self.builder
+        b.store(b.add(b.load(slot.pointer()), I64(2), flags=("nsw",)), slot.pointer())
 
     def iterate_sequence(
         self,
@@ -221,17 +240,18 @@ class Loops(Emitter):
 
         def more() -> ir.Value:
             container = self.builder.load(sequence.pointer())
-            return self.builder.icmp_signed("<", self.got(at), self.length(container, kind))
+            return self.builder.icmp_signed("<", self.builder.load(at.pointer()), self.length(container, kind))
 
         def item() -> None:
             container = self.builder.load(sequence.pointer())
             index = self.builder.load(at.pointer())
-            name = {"list": "rt_list_get", "tuple": "rt_tuple_get", "deque": "rt_deque_get"}.get(
-                kind or "", "rt_getitem"
-            )
-            bind(self.from_word(self.call_runtime(name, container, index), of))
+            if kind in ("list", "tuple"):
+                word = self.builder.load(self.item_pointer(container, kind, index))
+            else:
+                word = self.call_runtime("rt_deque_get" if kind == "deque" else "rt_getitem", container, index)
+            bind(self.from_word(word, of))
 
-        self.loop(more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after)
+        self.loop(more, item, run, lambda: self.count(at), exhausted, after)
 
     def iterate_zip(
         self,
@@ -262,7 +282,8 @@ class Loops(Emitter):
         def more() -> ir.Value:
             result: ir.Value = I1(1)
             for slot, _ in parts:
-                here = self.builder.icmp_signed("<", self.got(at), self.length(self.builder.load(slot.pointer()), None))
+                length = self.length(self.builder.load(slot.pointer()), None)
+                here = self.builder.icmp_signed("<", self.builder.load(at.pointer()), length)
                 result = self.builder.and_(result, here)
             return result
 
@@ -274,7 +295,7 @@ class Loops(Emitter):
             ]
             self.bind_tuple(bind, values)
 
-        self.loop(more, item, run, lambda: self.put(at, self.builder.add(self.got(at), I64(1))), exhausted, after)
+        self.loop(more, item, run, lambda: self.count(at), exhausted, after)
 
     def iterate_dict(
         self,

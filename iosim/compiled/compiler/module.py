@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.raw_code import RawModules
+from iosim.compiled.compiler.raw_code import LOCAL, RawModules
 from iosim.compiled.compiler.values import I64, word_pointer
 from iosim.compiled.compiler.world import FunctionInfo, World
 from iosim.compiled.objects import OWNED
@@ -27,12 +27,14 @@ class Module:
         answer = ir.FunctionType(I64, [I64, I64]).as_pointer()
         self.ask_handler = ir.GlobalVariable(self.module, answer, "ask_handler")
         self.ask_handler.initializer = ir.Constant(answer, None)
+        self.ask_handler.linkage = LOCAL
         self.raw = RawModules(self.module, library, self.trap_function)
         self.traps: list[str] = []
         self.constants: list[Any] = []
         self._constant_numbers: dict[Any, int] = {}
         self._constant_array = ir.GlobalVariable(self.module, ir.ArrayType(I64, MAX_CONSTANTS), "constants")
         self._constant_array.initializer = ir.Constant(self._constant_array.value_type, None)
+        self._constant_array.linkage = LOCAL
         self._allocators: dict[int, ir.Function] = {}
 
     def _make_trap(self) -> ir.Function:
@@ -40,6 +42,7 @@ class Module:
         kind = ir.FunctionType(ir.VoidType(), [I64])
         handler = ir.GlobalVariable(self.module, kind.as_pointer(), "trap_handler")
         handler.initializer = ir.Constant(kind.as_pointer(), None)
+        handler.linkage = LOCAL
         function = ir.Function(self.module, kind, "trap")
         function.linkage = "internal"
         for attribute in ("noreturn", "cold", "noinline"):

@@ -38,6 +38,9 @@ class Operators(Emitter):
         b = self.builder
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
+            result = self.tagged_binary(operator, left, right)
+            if result is not None:
+                return result
             x, y = self.integer(left), self.integer(right)
             checked = {
                 ast.Add: b.sadd_with_overflow,
@@ -84,6 +87,29 @@ class Operators(Emitter):
             hint = INT
         return self.from_word(word, hint)
 
+    def tagged_binary(self, operator: ast.operator, left: Val, right: Val) -> Val | None:
+        """Return the result of an operator on integers whose words are known, if it takes less code with these."""
+        b = self.builder
+        x, y = self.tagged(left), self.tagged(right)
+        if all(each is None or isinstance(each, ir.Constant) for each in (x, y)):
+            return None
+        if isinstance(operator, ast.Add | ast.Sub) and left.kind == right.kind == "I":
+            x, y = self.word(left), self.word(right)
+        if x is None or y is None:
+            return None
+        if isinstance(operator, ast.Add | ast.Sub):
+            if isinstance(operator, ast.Add) and isinstance(x, ir.Constant):
+                x, y = y, x
+            doubled = I64(y.constant - 1) if isinstance(y, ir.Constant) else b.sub(y, I64(1))
+            add = b.sadd_with_overflow if isinstance(operator, ast.Add) else b.ssub_with_overflow
+            return self.whole(self.without_overflow(add(x, doubled)))
+        simple = {ast.BitAnd: b.and_, ast.BitOr: b.or_}
+        if type(operator) in simple:
+            return self.whole(simple[type(operator)](x, y))
+        if isinstance(operator, ast.BitXor):
+            return self.whole(b.or_(b.xor(x, y), I64(1)))
+        return None
+
     def shift(self, operator: ast.operator, x: ir.Value, y: ir.Value, node: ast.AST) -> ir.Value:
         """Return a raw integer shifted by *y* bits."""
         b = self.builder
@@ -117,6 +143,8 @@ class Operators(Emitter):
             return Val(self.builder.not_(self.truth(self.expression(node.operand))), "B", BOOL)
         value = self.expression(node.operand)
         if isinstance(node.op, ast.USub):
+            if value.kind == "I" and isinstance(value.value, ir.Constant):
+                return Val(I64(-value.value.constant), "I", INT)
             if value.kind in ("I", "B"):
                 return Val(self.builder.neg(self.integer(value)), "I", INT)
             if value.kind == "F":
@@ -219,7 +247,9 @@ class Operators(Emitter):
             return b.icmp_signed(sign, self.word(left), self.word(right)), right
         sign = COMPARISONS[type(operator)]
         if {left.kind, right.kind} <= {"I", "B"}:
-            return b.icmp_signed(sign, self.integer(left), self.integer(right)), right
+            tagged = self.tagged(left), self.tagged(right)
+            x, y = tagged if None not in tagged else (self.integer(left), self.integer(right))
+            return b.icmp_signed(sign, x, y), right
         if {left.kind, right.kind} <= {"I", "B", "F"}:
             return b.fcmp_ordered(sign, self.double(left), self.double(right)), right
         if sign in ("==", "!="):

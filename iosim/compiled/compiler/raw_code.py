@@ -13,6 +13,10 @@ from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INLINED = {"rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag", "rt_class_of"}
+RARE = {"rt_list_place"}
+"""Functions that are called where something has turned out to be unusual."""
+LOCAL = "dso_local"
+"""The linkage of variables that Python looks up, and that native code reaches without a table of addresses."""
 QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq"}
 """Functions of which only what the first `if` does (for two ints) is inlined; the rest is called."""
 
@@ -29,6 +33,7 @@ class RawModules:
         self.trap = trap
         self.globals = ir.GlobalVariable(module, ir.ArrayType(I64, layout.N_GLOBALS), "globals")
         self.globals.initializer = ir.Constant(self.globals.value_type, None)
+        self.globals.linkage = LOCAL
         self.functions: dict[str, ir.Function] = {}
         bodies: list[tuple[ast.FunctionDef, dict[str, Any]]] = []
         for each in modules:
@@ -41,6 +46,9 @@ class RawModules:
                         function.attributes.add("alwaysinline")
                     if node.name in OUTLINED:
                         function.attributes.add("noinline")
+                    if node.name in RARE:
+                        function.attributes.add("noinline")
+                        function.attributes.add("cold")
                     self.functions[node.name] = function
                     bodies.append((node, vars(each)))
         for node, names in bodies:

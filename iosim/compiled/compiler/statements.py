@@ -220,6 +220,11 @@ class FunctionCode(Expressions):
             return
         assert isinstance(target, ast.Subscript)
         obj, key = self.expression(target.value), self.expression(target.slice)
+        if self.has_places(obj, key) and not calls(node.value):
+            place = self.list_item(self.word(obj), key)
+            of = obj.hint.of[0] if obj.hint is not None and obj.hint.of else None
+            self.builder.store(self.word(self.augmented(node, self.from_word(self.builder.load(place), of))), place)
+            return
         old = self.get_item(obj, key)
         self.set_item(obj, key, self.augmented(node, old))
 
@@ -432,3 +437,8 @@ class FunctionCode(Expressions):
         self.slots.setdefault(node.name, self.new_slot(node.name, Hint("callable")))
         closure = self.closure(node)
         self.builder.store(closure.value, self.slots[node.name].pointer())
+
+
+def calls(node: ast.expr) -> bool:
+    """Tell whether an expression may change containers while it is evaluated."""
+    return any(isinstance(each, ast.Call | ast.Yield | ast.YieldFrom) for each in ast.walk(node))

@@ -24,13 +24,15 @@ YIELDED, RETURNED, RAISED = 0, 1, 3
 class Val:
     """*kind*: W a word of any kind, I an untagged integer, B a bit, F a double, S what calling a generator gives.
 
-    *is_new*: it is a generator that has just been made, and this is the only place that has it.
+    *is_new*: it is a generator that has just been made, and this is the only place that has it. *tagged*: the word of
+    an integer, if there is one already.
     """
 
     value: Any
     kind: str
     hint: Hint | None = None
     is_new: bool = False
+    tagged: Any = None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ def rt_list_append(items: int, word: int) -> int:
     return 0
 
 
+def rt_list_place(items: int, index: int) -> int:
+    """Address of the item at *index*."""
+    return rt_list_first(items) + (rt_index(index, rt_list_count(items)) << 3)
+
+
 def rt_list_pop(items: int) -> int:
     """Take the last item off; traps if there is none."""
     n_items = rt_list_count(items)

@@ -5,24 +5,25 @@ from typing import Any
 
 from iosim.compiled.native import collect_garbage, is_process, resume
 from iosim.compiled.twins.levels import Timeline
+from iosim.host.clock import Clock
 
 URGENT, NORMAL = 0, 1
 """Places in the order of simultaneous events that SimPy gives to the begin and the end of a process."""
 
 
 class Alarm:
-    """What a thread sleeps on. `sleeper` is told when it goes off: a process or a function; `void` once it has."""
+    """What a thread sleeps on. `sleeper`, a process or a function, is told when it goes off; it is then `processed`."""
 
-    __slots__ = ("sleeper", "void")
+    __slots__ = ("processed", "sleeper")
 
     def __init__(self, host: "Host | None") -> None:
         self.sleeper: Any = None
-        self.void = False
+        self.processed = False
 
     def renew(self) -> None:
         """It has gone off, and is to be slept on again."""
         self.sleeper = None
-        self.void = False
+        self.processed = False
 
     def call(self, function: Any) -> None:
         """Have *function* called, with the alarm, when it goes off."""
@@ -32,21 +33,15 @@ class Alarm:
         """Return a new alarm for who sleeps on this one, which is void from here on."""
         alarm = Alarm(None)
         alarm.sleeper = self.sleeper
-        self.void = True
+        self.processed = True
         return alarm
 
 
-class Host:
-    """The clock. Attributes and methods are those of `iosim.host.environment.Host`."""
+class Host(Clock):
+    """The clock, and the events in its order."""
 
     def __init__(self, exact: bool = False) -> None:
-        self.exact = exact
-        self.timeline = Timeline()
-        self.now_ns = 0
-        self.turn = -1
-        self.stopped = False
-        self.cpus: Any = None
-        self.queue: list[tuple[int, int, int, Alarm]] = []
+        super().__init__(exact, Timeline(), [])
         self.n_events = 0
 
     def start(self, process: Any) -> None:
@@ -59,20 +54,6 @@ class Host:
         """Let *alarm* go off at *at_ns* in the turn of *thread*."""
         self.n_events += 1
         heappush(self.queue, (at_ns, thread, self.n_events, alarm))
-
-    def advance(self, to_ns: int, thread: int) -> bool:
-        """Move the clock to *to_ns* if no event comes before *thread*'s at that time; tell whether it was done."""
-        queue = self.queue
-        while queue and queue[0][0] <= to_ns:
-            head = queue[0]
-            if not head[3].void:
-                if head[0] < to_ns or head[1] < thread:
-                    return False
-                break
-            heappop(queue)
-        self.now_ns = to_ns
-        self.turn = thread
-        return True
 
     def stop(self) -> None:
         """End the run at the present instant."""
@@ -91,7 +72,7 @@ class Host:
             collect_garbage()
             event: tuple[int, int, int, Alarm] = heappop(queue)
             at, thread, _, alarm = event
-            if alarm.void:
+            if alarm.processed:
                 continue
             if self.stopped:
                 return True
@@ -100,7 +81,7 @@ class Host:
                 self.turn = thread
             elif thread > self.turn:
                 self.turn = thread
-            alarm.void = True
+            alarm.processed = True
             sleeper = alarm.sleeper
             if sleeper is None:
                 continue

@@ -35,25 +35,6 @@ class ExitAccount(exits.ExitAccount):
         if self._log is not None:
             self._log_many(template, drawn, n, start_ns)
 
-    def finish(self) -> Any:
-        """Return the times of all exits that have ended."""
-        for run, runs in self._whole_runs.items():
-            for template, n in run.segments:
-                if template.exits and template.whole:
-                    left, entered = template.exit_range
-                    self._durations(_IO, template.userspace_exits > 0).add(template.between(left, entered), n * runs)
-        self._whole_runs = {}
-        return self.times
-
-    def _durations(self, reason: str, userspace: bool) -> Any:
-        key = (reason, userspace)
-        times: Any = self.times
-        durations = times.get(key)
-        if durations is None:
-            durations = Durations()
-            times[key] = durations
-        return durations
-
     def _log_many(self, template: Template, drawn: Any, n: int, start_ns: int) -> None:
         if template.kind is None:
             return

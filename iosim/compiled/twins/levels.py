@@ -1,26 +1,14 @@
 """Twin of `iosim.host.levels`: what is added goes into the totals and bins at once."""
 
-MAX_BINS = 1000
-_FIRST_WIDTH_NS = 1_000_000
+from iosim.host.any_level import MAX_BINS, AnyLevel, AnyTimeline
 
 
-class Timeline:
-    """The time bins of a run, all of one width that doubles whenever a run outgrows `MAX_BINS` of them."""
-
-    def __init__(self) -> None:
-        self.width_ns = _FIRST_WIDTH_NS
-        self.levels: list[Level] = []
+class Timeline(AnyTimeline):
+    """The time bins of a run."""
 
     def add(self, level: "Level") -> None:
         """Register a level."""
         self.levels.append(level)
-
-    def grow_to(self, end_ns: int) -> None:
-        """Double the width until a bin exists for every instant before *end_ns*."""
-        while end_ns > self.width_ns * MAX_BINS:
-            self.width_ns *= 2
-            for level in self.levels:
-                level.merge_bins()
 
     def fold(self) -> None:
         """Every level is up to date."""
@@ -38,31 +26,17 @@ class Pattern:
         self.area = sum(ends_ns) - sum(starts_ns)
 
 
-class Level:
-    """A level that steps up and down and its time integral: `area` and `highest` since the warm-up, `bins` since 0.
+class Level(AnyLevel):
+    """A level and its time integral: `area` since the warm-up, `bins` since 0.
 
     `_at` is the bin that was added to last, from `_from_ns` to `_until_ns`: where most of what comes belongs as well.
     """
 
-    __slots__ = (
-        "_at",
-        "_bins",
-        "_from_ns",
-        "_until_ns",
-        "area",
-        "highest",
-        "name",
-        "since_ns",
-        "timeline",
-        "value",
-    )
+    __slots__ = ("_at", "_bins", "_from_ns", "_until_ns", "area", "timeline")
 
     def __init__(self, timeline: Timeline, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.timeline = timeline
-        self.value = 0
-        self.since_ns = 0
-        self.highest = 0
         self.area = 0
         self._bins: list[int] = [0] * MAX_BINS
         self._at = 0
@@ -78,25 +52,6 @@ class Level:
         while used and not bins[used - 1]:
             used -= 1
         return bins[:used]
-
-    def set(self, now_ns: int, value: int) -> None:
-        """The level is *value* from *now_ns* on."""
-        if self.value:
-            self._add(self.since_ns, now_ns, self.value)
-        self.since_ns = now_ns
-        self.value = value
-        if value > self.highest:
-            self.highest = value
-
-    def change(self, now_ns: int, by: int) -> None:
-        """The level goes up or down *by* at *now_ns*."""
-        self.set(now_ns, self.value + by)
-
-    def add(self, start_ns: int, end_ns: int) -> None:
-        """Add 1 over [start_ns, end_ns)."""
-        self._add(start_ns, end_ns, 1)
-        if not self.highest:
-            self.highest = 1
 
     def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
         """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
@@ -134,11 +89,8 @@ class Level:
             self.highest = 1
         return True
 
-    def restart(self, now_ns: int) -> None:
-        """The warm-up ends at *now_ns*: totals count from here."""
-        self.set(now_ns, self.value)
+    def _restart_area(self) -> None:
         self.area = 0
-        self.highest = self.value
 
     def merge_bins(self) -> None:
         """The timeline's width has doubled: two bins become one."""
@@ -159,7 +111,6 @@ class Level:
         self._until_ns = self._from_ns + width
 
     def _add(self, start_ns: int, end_ns: int, weight: int) -> None:
-        """Add *weight* over [start_ns, end_ns)."""
         bins = self._bins
         if start_ns >= self._from_ns and end_ns <= self._until_ns:
             bins[self._at] += weight * (end_ns - start_ns)

@@ -1,12 +1,12 @@
 """Twins of who makes requests (`iosim.model.trace`) and who keeps the account of them (`iosim.run`)."""
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
 from typing import Any
 
 from iosim.compiled.native import ask, get, is_below, put, put_all
 from iosim.model.draws import Number64
-from iosim.model.records import ERRORS, NO_ERROR, OK, STATUSES, UNFINISHED, PartSums, Request
+from iosim.model.ledger import Ledger
+from iosim.model.records import ERRORS, STATUSES, Request
 from iosim.model.trace import OPS
 from iosim.results.raw import INT_COLUMNS
 
@@ -54,83 +54,36 @@ class Trace:
         return OPS[self.ops[number]], self.sectors_first[number], self.sectors_count[number]
 
 
-class Collector:
+class Collector(Ledger):
     """One row of integers per request, in the order in which they end, and the logs that are wanted.
 
-    `rows` is a block of raw integers, which Python empties when it is full and at the end.
-
-    `limits` say which requests are sampled, as in `iosim.results.sampling`; None for all. A kept log is (VM, drive,
-    request, entries), a sampled one (VM, drive, operation, entries).
+    `rows` is a block of raw integers, which Python empties when it is full and at the end. `limits` say which requests
+    are sampled, as in `iosim.results.sampling`; None for all. A sampled log is (VM, drive, operation, entries).
     """
 
     def __init__(self) -> None:
-        self.first: dict[tuple[str, int], int] = {}
-        self.vm_number: dict[str, int] = {}
-        self.total = 0
-        self.ended = 0
-        self.hopeless = 0
-        self.arrived = 0
-        self.live: dict[tuple[str, int, int], Request] = {}
-        self.stop: Any = None
+        super().__init__()
         self.rows: Any = None
         self.n_rows = 0
-        self.warmup_ns = 0
-        self.sums = PartSums()
-        self.n_slowest = 0
-        self.window_begin_ns = 0
-        self.window_end_ns = 0
-        self.slowest: list[tuple[int, int, tuple[str, int, int, list[Any]]]] = []
-        self.in_window: list[tuple[int, tuple[str, int, int, list[Any]]]] = []
         self.what: Number64 = 0
         self.limits: dict[tuple[str, int], dict[str, Any]] = {}
         self.merges: dict[str, bool] = {}
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
 
-    def request_arrived(self, request: Request) -> None:
-        """A request has entered a guest."""
+    def _may_be_sampled(self, request: Request) -> bool:
         drive: Any = request.drive
-        self.arrived += 1
-        self.live[drive.vm, drive.index, request.number] = request
-        if self.n_slowest == 0 and self.window_end_ns == 0 and not self.merges[drive.vm] and not self._wants(request):
-            request.log = None
+        return self.merges[drive.vm] or self._is_sampled(request)
 
-    def request_ended(self, request: Request) -> None:
-        """A request is done or has failed."""
+    def _is_sampled(self, request: Request) -> bool:
         drive: Any = request.drive
-        self.live.pop((drive.vm, drive.index, request.number))
-        self._row(request)
-        self.ended += 1
-        self._stop_at_end()
+        limit: Any = self.limits[drive.vm, drive.index][request.op]
+        return limit is None or is_below(request.identity, self.what, limit)
 
-    def _stop_at_end(self) -> None:
-        if self.ended + self.hopeless == self.total and self.stop is not None:
-            self.stop()
+    def _add_sample(self, request: Request) -> None:
+        drive: Any = request.drive
+        self.sampled.append((drive.vm, drive.index, request.op, request.log or []))
 
-    def never_arrive(self, n: int) -> None:
-        """*n* requests of the traces will not come."""
-        self.total -= n
-        self._stop_at_end()
-
-    def never_end(self, n: int) -> None:
-        """*n* more requests will not end, or fewer if negative."""
-        self.hopeless += n
-        if n > 0:
-            self._stop_at_end()
-
-    def finish(self, end_ns: int) -> None:
-        """The run is over: what is still on its way is unfinished."""
-        for request in list(self.live.values()):
-            request.stop_waiting(end_ns)
-            request.status = UNFINISHED
-            request.error = NO_ERROR
-            request.done_ns = end_ns
-            if request.issue_ns < 0:
-                request.issue_ns = end_ns
-            self._row(request)
-        self._hand_over()
-
-    def _row(self, request: Request) -> None:
-        request.settle(self.sums)
+    def _add_row(self, request: Request, warmup: bool) -> None:
         drive: Any = request.drive
         rows = self.rows
         at = self.n_rows * WIDTH
@@ -145,54 +98,19 @@ class Collector:
         put(rows, at + 8, request.done_ns)
         put(rows, at + 9, STATUSES.index(request.status))
         put(rows, at + 10, ERRORS.index(request.error))
-        put(rows, at + 11, request.arrival_ns < self.warmup_ns)
+        put(rows, at + 11, warmup)
         put(rows, at + 12, request.exits)
         put(rows, at + 13, request.userspace_exits)
         put(rows, at + 14, request.irqs)
         put(rows, at + 15, request.irq_line_ioctls)
         put_all(rows, at + STAGES_AT, request.stages)
         self.n_rows += 1
-        if request.log is not None:
-            self._keep_log(request)
-            request.log = None
         if self.n_rows == ROWS:
-            self._hand_over()
+            self._flush()
 
-    def _hand_over(self) -> None:
+    def _flush(self) -> None:
         ask(TAKE_ROWS, self.n_rows)
         self.n_rows = 0
         if len(self.sampled) >= LOGS:
             ask(TAKE_LOGS, 0)
             self.sampled = []
-
-    def _wants(self, request: Request) -> bool:
-        """Tell whether the request is sampled, should it be counted."""
-        drive: Any = request.drive
-        limit: Any = self.limits[drive.vm, drive.index][request.op]
-        return limit is None or is_below(request.identity, self.what, limit)
-
-    def _keep_log(self, request: Request) -> None:
-        drive: Any = request.drive
-        entries: Any = request.log
-        warmup = request.arrival_ns < self.warmup_ns
-        if request.status == OK and not warmup and self._wants(request):
-            self.sampled.append((drive.vm, drive.index, request.op, entries))
-        slot: int = self.first[drive.vm, drive.index] + request.number
-        latency: int = request.done_ns - request.arrival_ns
-        inside = request.arrival_ns < self.window_end_ns and request.done_ns > self.window_begin_ns
-        wanted = not warmup and self.n_slowest > 0
-        full = len(self.slowest) >= self.n_slowest
-        if wanted and full:
-            head = self.slowest[0]
-            least: int = head[0]
-            if latency < least or (latency == least and -slot < head[1]):
-                wanted = False
-        if not wanted and not inside:
-            return
-        log = (drive.vm, drive.index, request.number, entries)
-        if inside:
-            self.in_window.append((slot, log))
-        if wanted:
-            if full:
-                heappop(self.slowest)
-            heappush(self.slowest, (latency, -slot, log))

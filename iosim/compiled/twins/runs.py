@@ -1,96 +1,33 @@
 """Twin of `iosim.host.runs`: drawn costs are flat lists, access by access the variable items of the template."""
 
+from typing import Any
+
 from iosim.compiled.twins.drawing import DrawPlan
 from iosim.compiled.twins.levels import Pattern
-from iosim.host.runs import End, Outcome
+from iosim.host.any_progress import AnyProgress, is_under_way, item_under_way
 from iosim.model.draws import Subject
 from iosim.model.steps import Run, Segment, Template
 
-__all__ = ["End", "Outcome", "Progress", "hold_pattern", "holds", "item_costs", "offsets", "starts"]
 
+class Progress(AnyProgress):
+    """A position in a run."""
 
-class Progress:
-    """The position in a run: segment, access within it, and item within that if an access was broken off."""
-
-    __slots__ = (
-        "_draws",
-        "_whole_ns",
-        "access",
-        "drawn",
-        "item",
-        "item_start_ns",
-        "left_ns",
-        "plan",
-        "poll_value",
-        "run",
-        "segment",
-        "subject",
-    )
+    __slots__ = ("_whole_ns",)
 
     def __init__(self, run: Run, subject: Subject, drawn: list[int] | None = None) -> None:
-        self.run = run
-        self.subject = subject
         self._whole_ns = -1
-        self.segment = 0
-        self.access = 0
-        self.item = 0
-        self.left_ns: int | None = None
-        self.item_start_ns: int | None = None
-        self.poll_value = 0
-        self.plan: DrawPlan | None = None
-        self.drawn: list[int] | None = None
-        self._draws: list[list[int] | None] | None = None
-        if run.total_ns is None:
-            if run.plan is None:
-                run.plan = DrawPlan(run)
-            plan: DrawPlan = run.plan
-            self.plan = plan
-            self.drawn = plan.draw(subject) if drawn is None else drawn
+        super().__init__(run, subject, drawn)
 
-    @property
-    def draws(self) -> list[list[int] | None] | None:
-        """The drawn costs per segment; None if the run has none."""
-        if self._draws is None and self.plan is not None:
-            assert self.drawn is not None
-            self._draws = self.plan.by_segment(self.drawn)
-        return self._draws
+    def _new_plan(self, run: Run) -> DrawPlan:
+        return DrawPlan(run)
 
-    @property
-    def at_access(self) -> bool:
-        """Whether the next thing to do is a whole access."""
-        return self.item == 0 and self.left_ns is None
-
-    @property
-    def done(self) -> bool:
-        """Whether every access has been executed."""
-        return self.segment >= len(self.run.segments)
-
-    @property
-    def template(self) -> Template:
-        """The template of the present access."""
-        return self.run.segments[self.segment].template
-
-    def tail(self) -> "Progress":
-        """Return the same position as the begin of a run of its own: that of the segments that remain."""
-        rest = self.run.tail(self.segment)
-        if self.plan is None or self.drawn is None:
-            return Progress(rest, self.subject)
-        return Progress(rest, self.subject, self.plan.tail(self.drawn, self.segment))
+    def _begin_of(self, run: Run, drawn: Any) -> "Progress":
+        return Progress(run, self.subject, drawn)
 
     def costs(self) -> list[int]:
         """Return the cost in ns of each item of the present access (0 for items without time)."""
         draws = self.draws
         return item_costs(self.template, None if draws is None else draws[self.segment], self.access)
-
-    def next_access(self) -> None:
-        """Move to the first item of the next access."""
-        self.item = 0
-        self.left_ns = None
-        self.item_start_ns = None
-        self.access += 1
-        if self.access == self.run.segments[self.segment].n:
-            self.segment += 1
-            self.access = 0
 
     def remaining_ns(self) -> int:
         """Return how long the accesses from here on take, undisturbed."""
@@ -103,61 +40,17 @@ class Progress:
             remaining += total
         return remaining
 
-    def parts(self) -> list[tuple[int, int, int, int]]:
-        """Return (segment, first access, n accesses, total ns) for what remains."""
+    def drawn_ns(self, segment: int, first: int, n: int) -> int:
+        """Return the sum of the drawn costs of *n* accesses of a segment from number *first* on."""
+        drawn = self.drawn_of(segment, first, n)
+        return 0 if drawn is None else sum(drawn)
+
+    def drawn_of(self, segment: int, first: int, n: int) -> Any:
+        """Return the drawn costs of *n* accesses of a segment from number *first* on; None if it has none."""
         draws = self.draws
-        result: list[tuple[int, int, int, int]] = []
-        for index in range(self.segment, len(self.run.segments)):
-            template, n = self.run.segments[index]
-            first = self.access if index == self.segment else 0
-            total = template.const_ns * (n - first)
-            drawn = None if draws is None else draws[index]
-            if drawn is not None:
-                total += sum(from_access(template, drawn, first))
-            result.append((index, first, n - first, total))
-        return result
-
-    def give_back(self) -> None:
-        """Return the draws of accesses that will not be executed: a poll that ended early."""
-        template, n = self.run.segments[self.segment]
-        assert len(self.run.segments) == 1
-        _give_back(self.subject, template, 0, n - self.access)
-
-    def give_back_from(self, item: int) -> None:
-        """Return the draws of the present access from *item* on, and of all accesses behind it."""
-        _give_back(self.subject, self.template, item, 1)
-        for index in range(self.segment, len(self.run.segments)):
-            behind, n = self.run.segments[index]
-            if index == self.segment:
-                n -= self.access + 1
-            _give_back(self.subject, behind, 0, n)
-
-    def begin_rest(self) -> "Progress":
-        """Return the position behind the present access; what is drawn there is drawn anew."""
-        self.next_access()
-        if self.plan is None or self.done:
-            return self
-        template, n = self.run.segments[self.segment]
-        segments = [Segment(template, n - self.access)]
-        for index in range(self.segment + 1, len(self.run.segments)):
-            segments.append(self.run.segments[index])
-        return Progress(Run(segments), self.subject)
-
-    def give_back_rest(self) -> None:
-        """Return the draws of the rest of a run of one access that will not be executed."""
-        _give_back(self.subject, self.template, self.item if self.left_ns is None else self.item + 1, 1)
-
-    def find(self, offset_ns: int, inclusive: bool) -> tuple[int, int, int, int]:
-        """Return (segment, access, item, start of the item) of the cost under way *offset_ns* after this position.
-
-        A cost that ends at exactly that instant is under way unless *inclusive*.
-        """
-        start = 0
-        for index, first, n, total in self.parts():
-            if total and _is_under_way(start + total, offset_ns, inclusive):
-                return self._find_in(index, first, n, start, offset_ns, inclusive)
-            start += total
-        raise AssertionError("the run has ended before that instant")
+        drawn: Any = None if draws is None else draws[segment]
+        width = len(self.run.segments[segment].template.variable)
+        return None if drawn is None else drawn[first * width : (first + n) * width]
 
     def _find_in(
         self, index: int, first: int, n: int, start: int, offset_ns: int, inclusive: bool
@@ -172,37 +65,13 @@ class Progress:
             start += (access - first) * template.const_ns
         else:
             end = start + access_ns(template, drawn, access)
-            while not _is_under_way(end, offset_ns, inclusive):
+            while not is_under_way(end, offset_ns, inclusive):
                 start = end
                 access += 1
                 end += access_ns(template, drawn, access)
         assert access < first + n
-        costs = item_costs(template, drawn, access)
-        for position in range(len(costs)):
-            cost = costs[position]
-            if cost and _is_under_way(start + cost, offset_ns, inclusive):
-                return index, access, position, start
-            start += cost
-        raise AssertionError("no cost of the access is under way at that instant")
-
-
-def _is_under_way(end_ns: int, now_ns: int, inclusive: bool) -> bool:
-    """Tell whether what ends at *end_ns* still goes on at *now_ns*; at that very instant it does unless *inclusive*."""
-    return end_ns > now_ns or (end_ns == now_ns and not inclusive)
-
-
-def _give_back(subject: Subject, template: Template, item: int, n: int) -> None:
-    """Return the draws of the items from *item* on of *n* accesses."""
-    counts = subject.counts
-    for position in template.variable:
-        cost = template.items[position].cost
-        if position >= item and cost is not None:
-            counts[cost.place] -= n
-
-
-def from_access(template: Template, drawn: list[int], first: int) -> list[int]:
-    """Return the drawn costs of the accesses from number *first* on."""
-    return drawn[first * len(template.variable) :]
+        item, at = item_under_way(item_costs(template, drawn, access), start, offset_ns, inclusive)
+        return index, access, item, at
 
 
 def access_ns(template: Template, drawn: list[int] | None, access: int) -> int:
@@ -226,6 +95,23 @@ def item_costs(template: Template, drawn: list[int] | None, access: int) -> list
             costs[position] = drawn[at]
             at += 1
     return costs
+
+
+def costs_of_one(drawn: list[int]) -> list[int]:
+    """Return the drawn costs of a front or back of a round trip, of which there is only one."""
+    return drawn
+
+
+def charge_drawn(template: Template, drawn: list[int], n: int, stages: list[int]) -> None:
+    """Add what *n* accesses take, some of it drawn, to the ns per stage."""
+    for item in template.items:
+        if item.cost is not None and item.cost.ns is not None:
+            stages[item.stage] += item.cost.ns * n
+    at = 0
+    for _ in range(n):
+        for position in template.variable:
+            stages[template.items[position].stage] += drawn[at]
+            at += 1
 
 
 def offsets(template: Template, drawn: list[int] | None, n: int, position: int) -> list[int]:
