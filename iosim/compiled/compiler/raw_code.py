@@ -17,11 +17,9 @@ RARE = {"rt_list_place"}
 """Functions that are called where something has turned out to be unusual."""
 LOCAL = "dso_local"
 """The linkage of variables that Python looks up, and that native code reaches without a table of addresses."""
-QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq"}
-"""Functions of which only what the first `if` does (for two ints) is inlined; the rest is called."""
-
-
-OUTLINED = {"rt_content_seed", "rt_dict_rebuild", "rt_dict_find_equal"}
+QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq", "rt_str_eq"}
+"""Functions of which only what the first `if` does (most often for two ints) is inlined; the rest is called."""
+OUTLINED = {"rt_content_seed", "rt_content_truth", "rt_dict_rebuild", "rt_dict_find_equal"}
 """Functions that are seldom called, by others that are to stay small."""
 
 
