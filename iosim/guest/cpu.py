@@ -146,7 +146,6 @@ class GuestCpu:
         self.drawn_apart: Subject | None = None
         self._subject_to_restore: Subject | None = None
         self._halt_run: Run | None = None
-        self._joined_runs: dict[tuple[Run, ...], Run] = {}
 
     def boot(self, kernel: Kernel, vcpu: Vcpu, posted_interrupt: Path | None = None) -> None:
         """Give the guest its operating system; it begins in its main loop.
@@ -320,11 +319,10 @@ class GuestCpu:
 
     def _join(self, collected: list[Run]) -> Run:
         """Return the collected runs as one, and forget them."""
-        key = tuple(collected)
+        joined = collected[0]
+        for run in collected[1:]:
+            joined = joined.then(run)
         collected.clear()
-        joined = self._joined_runs.get(key)
-        if joined is None:
-            joined = self._joined_runs[key] = Run.joined(key)
         return joined
 
     def _halt(self, halt: Halt, vcpu: Vcpu) -> Steps[tuple[bool, Exit | None]]:

@@ -65,10 +65,12 @@ def same_as_words(keys: Hint | None, key: Hint | None) -> bool:
     """Tell whether a key equals one of a table's *keys* only if both are the same word."""
     if keys is not None and key is not None and keys.kind in ("int", "bool"):
         return key.kind in ("int", "bool")
-    return any(
-        each is not None and each.info is not None and not any(one.is_named_tuple for one in each.info.family())
-        for each in (keys, key)
-    )
+    return any(each is not None and is_only_itself(each) for each in (keys, key))
+
+
+def is_only_itself(hint: Hint) -> bool:
+    """Tell whether a value is an object that equals nothing but itself."""
+    return hint.info is not None and not any(each.is_named_tuple for each in hint.info.family())
 
 
 def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World") -> Hint | None:

@@ -5,7 +5,7 @@ import ast
 from llvmlite import ir
 
 from iosim.compiled.compiler.emitter import Emitter
-from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, Hint, join
+from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, Hint, is_only_itself, join
 from iosim.compiled.compiler.values import DOUBLE, I1, I64, CompileError, Val
 
 ARITHMETIC = {
@@ -272,6 +272,10 @@ class Operators(Emitter):
                     if one.kind == "I" and other.hint is None:
                         continue
                     return b.icmp_signed("==", x, y)
+        if any(one.hint is not None and is_only_itself(one.hint) for one in (left, right)):
+            return b.icmp_signed("==", x, y)
+        if all(one.hint is not None and one.hint.kind == "str" and not one.hint.optional for one in (left, right)):
+            return b.trunc(self.call_runtime("rt_str_eq", x, y), I1)
         return b.trunc(self.call_runtime("rt_eq", x, y), I1)
 
     def contains(self, left: Val, node: ast.expr) -> tuple[ir.Value, Val]:

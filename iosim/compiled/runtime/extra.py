@@ -12,7 +12,7 @@ from iosim.compiled.layout import (
     TUPLE,
 )
 from iosim.compiled.raw import ld, st, trap
-from iosim.compiled.runtime.compare import rt_eq
+from iosim.compiled.runtime.compare import rt_same
 from iosim.compiled.runtime.dicts import (
     rt_dict_new,
     rt_dict_set,
@@ -83,7 +83,7 @@ def rt_tuple_index(items: int, word: int) -> int:
     """tuple.index."""
     n = rt_size(items) - 1
     for position in range(n):
-        if rt_eq(ld(items + PAYLOAD + position * 8), word):
+        if rt_same(ld(items + PAYLOAD + position * 8), word):
             return position * 2 + 1
     return trap(TRAP_VALUE)
 
