@@ -12,7 +12,6 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
@@ -67,7 +66,7 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
 
 
 def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the log of a request with stages as such and drawn costs as arrays, and give runs plans to read them by.
+    """Return the log of a request with stages as such, and drawn costs of many accesses as arrays.
 
     A compiled run knows no difference between a stage and its number.
     """
@@ -79,8 +78,6 @@ def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(what, int):
         return (*entry[:2], Stage(what), *entry[3:])
     if isinstance(what, Run) and len(entry) > 3:
-        if not isinstance(what.plan, DrawPlan):
-            what.plan = DrawPlan(what)
         return (*entry[:3], np.array(entry[3], dtype=np.int64))
     if isinstance(what, Template) and entry[3] is not None:
         drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
