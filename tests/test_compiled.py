@@ -13,7 +13,7 @@ import pytest
 
 import iosim
 from iosim import engines
-from iosim.compiled import execution, image, sampled
+from iosim.compiled import execution, image, logs
 from iosim.compiled.twins.requests import ROWS
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
@@ -62,7 +62,7 @@ def test_logs_are_added_up_alike_when_there_is_little_room(exact: bool, monkeypa
     for held, kept, at_once in ((1, 50, 1), (40, 1 << 20, 100), (1 << 12, 300, 1 << 16)):
         monkeypatch.setattr(image, "_HELD", held)
         monkeypatch.setattr(sampling, "_KEPT", kept)
-        monkeypatch.setattr(sampled, "_AT_ONCE", at_once)
+        monkeypatch.setattr(logs, "_AT_ONCE", at_once)
         same(simulate(scenario(drives, run={**run, "engine": "compiled"}), rows), expected)
 
 
