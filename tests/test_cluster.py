@@ -143,6 +143,17 @@ def test_kept_results_come_back_from_the_cluster(dask: Dask, folder: Path, capsy
         assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
+def test_native_code_on_the_cluster_gives_the_tables_of_simpy_here(dask: Dask, folder: Path) -> None:
+    (folder / "study.toml").write_text(SMALL)
+    options = ("--engine", "compiled", "--summary-only", "--scheduler", dask.address)
+    process = sweep(folder, "--out", "there", *options)
+    here = sweep_here(folder, out="here", summary_only=True)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, "")
+    assert not {os.getpid(), process.pid} & set(pd.read_csv(folder / "there" / "store" / "journal.csv")["pid"])
+    assert tables(folder / "there") == tables(here)
+
+
 # Refused
 
 

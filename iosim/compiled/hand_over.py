@@ -103,7 +103,7 @@ def _level(original: Any) -> levels.Level:
     twin.name, twin.timeline, twin.value = original.name, original.timeline, original.value
     twin.since_ns, twin.highest, twin.area = original.since_ns, original.highest, 0
     twin._bins = [0] * MAX_BINS
-    twin._at = twin._from_ns = twin._until_ns = 0
+    twin._at = twin._from_ns = twin._until_ns = twin._here = 0
     return twin
 
 
