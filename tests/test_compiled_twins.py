@@ -25,7 +25,7 @@ from iosim.model.costs import Cost, exponential
 from iosim.model.draws import Subject
 from iosim.model.stages import N_STAGES, Stage
 from iosim.model.steps import Item, Mode, Op, Run, Segment, Template
-from iosim.results.raw import RawResult
+from iosim.results.work import by_segment
 from iosim.run import Collector
 from tests import made_twins
 from tests.support import constant_profile, drawn_profile, same, scenario, simulate
@@ -94,6 +94,7 @@ def test_levels(steps: list[Any], holds: list[tuple[int, int]], data: st.DataObj
         do(step, original.levels[step[1]], pattern, lambda values: np.array(values, dtype=np.int64))
         do(step, twin.levels[step[1]], twin_pattern, list)
     original.fold()
+    twin.fold()
     assert twin.width_ns == original.width_ns
     assert [state(level) for level in twin.levels] == [state(level) for level in original.levels]
     given_back, _ = both_timelines()
@@ -114,10 +115,13 @@ def test_an_interval_over_several_bins_is_shared_out() -> None:
     timeline = twin_levels.Timeline()
     level, other = twin_levels.Level(timeline, "level"), twin_levels.Level(timeline, "other")
     level.add(500_000, 3_200_000)
+    level.fold()
     assert (level.area, level.bins) == (2_700_000, [500_000, 1_000_000, 1_000_000, 200_000])
     other.add(0, 1_000_000_001)
+    timeline.fold()
     assert (timeline.width_ns, level.area, level.bins) == (2_000_000, 2_700_000, [1_500_000, 1_200_000])
     level.add(3_200_000, 3_300_000)
+    level.fold()
     assert level.bins == [1_500_000, 1_300_000]
 
 
@@ -251,6 +255,7 @@ def test_plans_of_drawn_costs(segments: list[Segment], identity: int) -> None:
     for found, is_userspace in ((userspace, True), (others, False)):
         expected = exits[original.userspace == is_userspace]
         assert twin.has_exits(is_userspace) == (len(expected) > 0)
+        found.finish()
         assert (found.count, found.total_ns) == (len(expected), expected.sum())
         assert (found.min_ns, found.max_ns) == ((expected.min(), expected.max()) if len(expected) else (0, 0))
     assert twin.by_segment(mine) == [flat(part) for part in original.by_segment(drawn)]
@@ -336,12 +341,33 @@ def test_places_within_accesses(template: Template, n: int, start: int, identity
 # Back from a run
 
 
+def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the log of a request with stages as such, and drawn costs of many accesses as arrays.
+
+    A compiled run knows no difference between a stage and its number.
+    """
+    return [_entry(entry) for entry in log]
+
+
+def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    what = entry[2]
+    if isinstance(what, int):
+        return (*entry[:2], Stage(what), *entry[3:])
+    if isinstance(what, Run) and len(entry) > 3:
+        return (*entry[:3], np.array(entry[3], dtype=np.int64))
+    if isinstance(what, Template) and entry[3] is not None:
+        drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
+        return (*entry[:3], drawn, *entry[4:])
+    return entry
+
+
 def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of() -> None:
     """A bool comes as 0 or 1, a stage as its number, drawn costs as a list."""
     thread: Any = Namespace()
     given_back: Any = exits.ExitAccount(thread, None, None)
     times = twin_durations.Durations()
     times.add(400, 2)
+    times.finish()
     hand_over.give_back(Namespace(times={("HLT", 1): times}, _whole_runs={}), given_back)
     ((reason, userspace),) = given_back.finish()
     assert (reason, userspace is True, given_back.times["HLT", True].total_ns) == ("HLT", True, 800)
@@ -350,15 +376,15 @@ def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of
     template = Template(items)
     run = Run([Segment(template, 2)])
     log = [(0, "vcpu0", int(Stage.CPU_WAIT), 5, ""), (5, "vcpu0", template, [1, 2], 1), (8, "vcpu0", run, [3, 4, 5, 6])]
-    wait, single, whole = hand_over.give_back_log(log)
+    wait, single, whole = give_back_log(log)
     assert wait[2] is Stage.CPU_WAIT
     assert single[3].tolist() == [[1, 2]]
-    assert [part.tolist() for part in run.plan.by_segment(whole[3])] == [[[3, 4], [5, 6]]]
+    assert [part.tolist() for part in by_segment(run, whole[3]) if part is not None] == [[[3, 4], [5, 6]]]
 
 
 # Whole runs
 
-METHODS = {"Account": account.Account, "ExitAccount": exits.ExitAccount, "Request": records.Request}
+METHODS = {"Account": account.Account, "ExitAccount": exits.ExitAccount}
 """Classes whose twins replace some methods."""
 
 
@@ -377,7 +403,7 @@ def put_twins_in(patch: pytest.MonkeyPatch) -> None:
             for module in [m for n, m in sys.modules.items() if n.startswith("iosim.") and "compiled" not in n]:
                 if vars(module).get(each) is original:
                     patch.setattr(module, each, twin)
-    finish, row, collect = exits.ExitAccount.finish, Collector._row, RawResult.collect
+    finish, row = exits.ExitAccount.finish, Collector._row
 
     def finish_with_originals(self: exits.ExitAccount) -> Any:
         finish(self)
@@ -386,21 +412,12 @@ def put_twins_in(patch: pytest.MonkeyPatch) -> None:
         return self.times
 
     def row_with_arrays(self: Collector, request: records.Request) -> None:
-        plans = {entry[2]: entry[2].plan for entry in request.log or [] if isinstance(entry[2], Run)}
         if request.log is not None:
-            request.log = hand_over.give_back_log(request.log)
+            request.log = give_back_log(request.log)
         row(self, request)
-        for run, plan in plans.items():
-            run.plan = plan
-
-    def collect_with_plans(*everything: Any) -> RawResult:
-        for log in everything[4]:
-            hand_over.give_back_log(log.entries)
-        return collect(*everything)
 
     patch.setattr(exits.ExitAccount, "finish", finish_with_originals)
     patch.setattr(Collector, "_row", row_with_arrays)
-    patch.setattr(RawResult, "collect", collect_with_plans)
 
 
 ROWS = [

@@ -42,7 +42,6 @@ _ORIGINS = {
     "environment": "host.environment",
     "exits": "kvm.exits",
     "levels": "host.levels",
-    "records": "model.records",
     "counts": "qemu.qcow2.counts",
     "cpu": "guest.cpu",
     "runs": "host.runs",

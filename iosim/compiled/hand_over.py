@@ -12,13 +12,11 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
 from iosim.model.costs import Cost
-from iosim.model.ledger import Log
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
 from iosim.model.trace import Trace
@@ -66,28 +64,6 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
         original._histogram = histogram
 
 
-def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the log of a request with stages as such and drawn costs as arrays, and give runs plans to read them by.
-
-    A compiled run knows no difference between a stage and its number.
-    """
-    return [_entry(entry) for entry in log]
-
-
-def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
-    what = entry[2]
-    if isinstance(what, int):
-        return (*entry[:2], Stage(what), *entry[3:])
-    if isinstance(what, Run) and len(entry) > 3:
-        if not isinstance(what.plan, DrawPlan):
-            what.plan = DrawPlan(what)
-        return (*entry[:3], np.array(entry[3], dtype=np.int64))
-    if isinstance(what, Template) and entry[3] is not None:
-        drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
-        return (*entry[:3], drawn, *entry[4:])
-    return entry
-
-
 # A whole machine
 
 
@@ -127,7 +103,7 @@ def _level(original: Any) -> levels.Level:
     twin.name, twin.timeline, twin.value = original.name, original.timeline, original.value
     twin.since_ns, twin.highest, twin.area = original.since_ns, original.highest, 0
     twin._bins = [0] * MAX_BINS
-    twin._at = twin._from_ns = twin._until_ns = 0
+    twin._at = twin._from_ns = twin._until_ns = twin._here = 0
     return twin
 
 
@@ -186,26 +162,10 @@ def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list
     return original
 
 
-def take_sampled(image: Image, collector: collecting.Collector) -> None:
-    """Add up the logs of sampled requests that the twin of *collector* has, which it then lets go."""
-    for vm, drive, op, entries in image.read(collector, "sampled"):
-        collector.functions.add_log(vm, drive, op, give_back_log(entries))
-    image.forget()
-
-
 def give_back_collector(image: Image, collector: collecting.Collector) -> None:
     """Give *collector* what its twin has collected beside the rows."""
-    take_sampled(image, collector)
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
-    for latency, place, log in image.read(collector, "slowest"):
-        collector.slowest.append((latency, place, _with_entries(log)))
-    for slot, log in image.read(collector, "in_window"):
-        collector.in_window.append((slot, _with_entries(log)))
-
-
-def _with_entries(log: Log) -> Log:
-    return (*log[:3], give_back_log(log[3]))
 
 
 def give_back_machine(image: Image, machine: Machine) -> None:

@@ -119,7 +119,7 @@ class Frame:
 
     def __init__(self, ops: Ops) -> None:
         self.send = ops.send
-        self.collected: list[Run] = []
+        self.collected: Run | None = None
         self.unfinished: Any = None
         self.result: Any = None
         self.request: Request | None = None
@@ -146,7 +146,6 @@ class GuestCpu:
         self.drawn_apart: Subject | None = None
         self._subject_to_restore: Subject | None = None
         self._halt_run: Run | None = None
-        self._joined_runs: dict[tuple[Run, ...], Run] = {}
 
     def boot(self, kernel: Kernel, vcpu: Vcpu, posted_interrupt: Path | None = None) -> None:
         """Give the guest its operating system; it begins in its main loop.
@@ -266,11 +265,11 @@ class GuestCpu:
                     continue
                 kind = type(step)
                 if kind is Run:
-                    if frame.collected:
-                        frame.collected.append(step)
-                        step = self._join(frame.collected)
+                    if frame.collected is not None:
+                        step = frame.collected.then(step)
+                        frame.collected = None
                 elif kind is More:
-                    frame.collected.append(step.run)
+                    frame.collected = step.run if frame.collected is None else frame.collected.then(step.run)
                     continue
                 elif kind is Submit:
                     submission = self._begin(step)
@@ -322,15 +321,6 @@ class GuestCpu:
         """The access has come to the device; return what it begins, if anything."""
         begun: Callable[[HostThread], Steps[None]] | None = submit.begin()
         return begun
-
-    def _join(self, collected: list[Run]) -> Run:
-        """Return the collected runs as one, and forget them."""
-        key = tuple(collected)
-        collected.clear()
-        joined = self._joined_runs.get(key)
-        if joined is None:
-            joined = self._joined_runs[key] = Run.joined(key)
-        return joined
 
     def _halt(self, halt: Halt, vcpu: Vcpu) -> Steps[tuple[bool, Exit | None]]:
         """Idle and HLT. Returns (True, None) if the guest goes on, else False and the exit (None: to the check).

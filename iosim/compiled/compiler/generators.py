@@ -61,7 +61,10 @@ class Generators(Loops):
             return Val(self.sent, "W")
         asking, over = self.block("ask"), self.block("over")
         taker = b.load(self.program.raw.globals.gep([I64(0), I64(G_TAKER)]))
-        b.cbranch(b.icmp_signed("==", taker, I64(0)), waiting, asking)
+        waits = b.icmp_signed("==", taker, I64(0))
+        if step.hint is not None and step.hint.optional:
+            waits = b.or_(waits, b.icmp_signed("==", word, I64(0)))
+        b.cbranch(waits, waiting, asking)
         b.position_at_end(asking)
         taken = b.call(take, [taker, word])
         b.cbranch(b.icmp_signed("==", taken, taker), waiting, over)

@@ -77,13 +77,14 @@ class GuestCpu(cpu.GuestCpu):
 
     def collect(self, run: Run) -> None:
         """Keep *run*, which another one follows."""
-        self._stack[-1].collected.append(run)
+        frame = self._stack[-1]
+        frame.collected = run if frame.collected is None else frame.collected.then(run)
 
-    def with_collected(self, run: Run) -> Run | None:
-        """Return *run* joined with those kept before it, if that has been made already."""
+    def with_collected(self, run: Run) -> Run:
+        """Return *run* joined to those kept before it."""
         collected = self._stack[-1].collected
-        return self._joined_runs.get((*collected, run)) if collected else run
+        return run if collected is None else collected.then(run)
 
     def forget_collected(self) -> None:
         """What was kept has been executed."""
-        self._stack[-1].collected.clear()
+        self._stack[-1].collected = None

@@ -58,9 +58,7 @@ class HostThread(thread.HostThread):
         if self._is_behind():
             return self
         guest = self.guest
-        joined: Run | None = run if guest is None else guest.with_collected(run)
-        if joined is None:
-            return self
+        joined = run if guest is None else guest.with_collected(run)
         total = joined.total_ns
         if total is None or self.kicked or (joined.takes_lock and not self._is_private(joined)):
             return self
@@ -154,7 +152,7 @@ class HostThread(thread.HostThread):
         request = self.request
         if request is not None and total:
             part = path.delivered() if self.delivering else path
-            request.parts.append(part)
+            request.spent = request.spent.then(part)
             request.mark_ns = start + total
             if request.log is not None:
                 request.log.append((start, self.name, part))
