@@ -79,10 +79,12 @@ class GuestCpu(cpu.GuestCpu):
         """Keep *run*, which another one follows."""
         self._stack[-1].collected.append(run)
 
-    def with_collected(self, run: Run) -> Run | None:
-        """Return *run* joined with those kept before it, if that has been made already."""
-        collected = self._stack[-1].collected
-        return self._joined_runs.get((*collected, run)) if collected else run
+    def with_collected(self, run: Run) -> Run:
+        """Return *run* joined with those kept before it."""
+        joined: Run | None = None
+        for before in self._stack[-1].collected:
+            joined = before if joined is None else joined.then(before)
+        return run if joined is None else joined.then(run)
 
     def forget_collected(self) -> None:
         """What was kept has been executed."""

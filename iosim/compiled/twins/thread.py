@@ -105,9 +105,7 @@ class HostThread(thread.HostThread):
     def _take_run(self, run: Run) -> Any:
         """Execute a run, its costs constant, if nobody notices and no event comes before its end."""
         guest = self.guest
-        joined: Run | None = run if guest is None else guest.with_collected(run)
-        if joined is None:
-            return self
+        joined = run if guest is None else guest.with_collected(run)
         total = joined.total_ns
         if total is None or self.kicked or (joined.takes_lock and not self._is_private(joined)):
             return self
