@@ -17,7 +17,7 @@ class Displays(Loops):
         words = [self.word(value) for value in values]
         if not words:
             return self.constant(())
-        obj = self.program.allocate(self.builder, layout.TUPLE, 1 + len(words))
+        obj = self.program.allocate(self.builder, layout.TUPLE, 1 + len(words), filled=True)
         for position, word in enumerate(words):
             self.store(obj, 1 + position, word)
         return Val(obj, "W", Hint("tuple", tuple(value.hint for value in values)))

@@ -153,14 +153,14 @@ class Functions(Module):
     def make_closure(self, builder: ir.IRBuilder, info: FunctionInfo, words: Sequence[ir.Value]) -> ir.Value:
         """Return a new function value with what it has captured."""
         self.values.setdefault(info)
-        obj = self.allocate(builder, CLOSURE, 2 + len(words))
+        obj = self.allocate(builder, CLOSURE, 2 + len(words), filled=True)
         for position, word in enumerate((I64(tag(info.number)), *words)):
             builder.store(word, word_pointer(builder, obj, 1 + position))
         return obj
 
     def make_partial(self, builder: ir.IRBuilder, words: Sequence[ir.Value]) -> ir.Value:
         """Return a new partial."""
-        obj = self.allocate(builder, PARTIAL, 1 + len(words))
+        obj = self.allocate(builder, PARTIAL, 1 + len(words), filled=True)
         for position, word in enumerate(words):
             builder.store(word, word_pointer(builder, obj, 1 + position))
         return obj
@@ -168,7 +168,7 @@ class Functions(Module):
     def make_bound(self, builder: ir.IRBuilder, member: FunctionInfo, word: ir.Value) -> ir.Value:
         """Return a method as a value."""
         self.values.setdefault(member)
-        obj = self.allocate(builder, BOUND, 3)
+        obj = self.allocate(builder, BOUND, 3, filled=True)
         builder.store(I64(tag(member.number)), word_pointer(builder, obj, 1))
         builder.store(word, word_pointer(builder, obj, 2))
         return obj

@@ -81,8 +81,34 @@ class Module:
 
     # Objects
 
-    def allocate(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
-        """Return a new object."""
+    def allocate(self, builder: ir.IRBuilder, number: int, size: int, filled: bool = False) -> ir.Value:
+        """Return a new object; *filled*: all its words are stored at once."""
+        if size > MAX_ALLOCATOR_WORDS:
+            return self._allocate_rarely(builder, number, size)
+        b, function = builder, builder.function
+        slow, fast, end = (function.append_basic_block(name) for name in ("slow", "fast", "allocated"))
+        bump, limit = (self.raw.globals.gep([I64(0), I64(at)]) for at in (layout.G_BUMP, layout.G_BUMP_LIMIT))
+        near = b.load(bump)
+        behind = b.add(near, I64(8 * size))
+        b.cbranch(b.icmp_signed(">", behind, b.load(limit)), slow, fast)
+        b.position_at_end(slow)
+        far = b.call(self.runtime("rt_alloc_slow"), [I64(size)])
+        b.branch(end)
+        b.position_at_end(fast)
+        b.store(behind, bump)
+        b.branch(end)
+        b.position_at_end(end)
+        obj = b.phi(I64)
+        obj.add_incoming(near, fast)
+        obj.add_incoming(far, slow)
+        b.store(I64(number | size << layout.SIZE_SHIFT), word_pointer(b, obj, 0))
+        if not filled:
+            for word in range(1, size):
+                b.store(I64(0), word_pointer(b, obj, word))
+        return obj
+
+    def _allocate_rarely(self, builder: ir.IRBuilder, number: int, size: int) -> ir.Value:
+        """Return a new object, made by a function."""
         if size > MAX_ALLOCATOR_WORDS:
             return builder.call(self.runtime("rt_alloc"), [I64(number), I64(size)])
         return builder.call(self._allocator(size), [I64(number)])
@@ -114,7 +140,7 @@ class Module:
             b.store(I64(0), word_pointer(b, first, word))
         b.branch(end)
         b.position_at_end(fresh)
-        new = self.allocate(b, number, size)
+        new = self._allocate_rarely(b, number, size)
         b.branch(end)
         b.position_at_end(end)
         frame = b.phi(I64)
