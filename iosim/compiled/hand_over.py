@@ -12,7 +12,7 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
+from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations, counts_of
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
@@ -56,9 +56,7 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
     original._histogram = None
     if twin.count:
         histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        for bucket, n in enumerate(twin.counts):
-            if n:
-                histogram.counts[bucket] = n
+        counts_of(histogram)[: len(twin.counts)] = twin.counts
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
