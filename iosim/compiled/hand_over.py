@@ -12,7 +12,7 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations, counts_of
+from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
@@ -56,7 +56,9 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
     original._histogram = None
     if twin.count:
         histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        counts_of(histogram)[: len(twin.counts)] = twin.counts
+        for number, page in enumerate(twin.pages):
+            if page is not None:
+                histogram.counts[number * len(page) : (number + 1) * len(page)] = page
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
@@ -125,7 +127,7 @@ def _collector(original: Any) -> requests.Collector:
     twin.n_slowest = original.n_slowest
     twin.window_begin_ns, twin.window_end_ns = original.window_begin_ns, original.window_end_ns
     functions = original.functions
-    twin.what, twin.merges = WHAT, functions.merges
+    twin.what = WHAT
     twin.limits = {
         place: {op: None if limit == ALL else limit for op, limit in by_op.items()}
         for place, by_op in functions.limits.items()
@@ -143,7 +145,7 @@ def remade() -> dict[type, tuple[tuple[str, ...], Callable[..., Any]]]:
         AccessKind: (AccessKind._fields, AccessKind),
         Item: (Item._fields, _item),
         costs.Cost: (("key", "ns"), Cost),
-        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "counts"), _durations),
+        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "pages"), _durations),
         PageCounts: (tuple(PageCounts.__dataclass_fields__), PageCounts),
     }
 
@@ -152,9 +154,9 @@ def _item(op: int, stage: int, function: str, cost: Cost | None, mode: int) -> I
     return Item(Op(op), Stage(stage), function, cost, Mode(mode))
 
 
-def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list[int]) -> Durations:
+def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, pages: list[list[int] | None]) -> Durations:
     twin = durations.Durations()
-    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.counts = count, total_ns, min_ns, max_ns, counts
+    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.pages = count, total_ns, min_ns, max_ns, pages
     original = Durations()
     _give_back_durations(twin, original)
     return original

@@ -148,7 +148,7 @@ class Request(Subject):
         self.issue_ns = -1
         self.done_ns = -1
         self.mark_ns = arrival_ns
-        self.waiting = Stage.GUEST_QUEUE
+        self.waiting: Stage = Stage.GUEST_QUEUE
         self.carrier = ""
         self.waits_at = ""
         self.stages: list[int] = _NO_TIME[:]
@@ -221,9 +221,12 @@ class Request(Subject):
     def follow(self, leader: "Request") -> None:
         """From this instant on the request is part of one operation with *leader*: its time goes where leader's goes.
 
-        Both have been charged up to now. Exits and interrupts are counted for the leader alone.
+        Both have been charged up to now. Exits and interrupts are counted for the leader alone. What the leader does
+        from here on is logged if this request's log is wanted.
         """
         leader.settle()
+        if self.log is not None and leader.log is None:
+            leader.log = []
         self.following = (leader, list(leader.stages), len(leader.log or ()))
 
     def part(self) -> None:

@@ -49,8 +49,7 @@ class FunctionSums:
     """Adds up the logs of sampled requests.
 
     *tables* are the numbers of the VMs' tables by name; *counts* how many requests of each of `OPS` each drive's trace
-    has. `limits`: below which hash a request is sampled, by (VM, drive) and operation. `merges`: whether requests of a
-    VM may be merged, so that one's log becomes part of another's.
+    has. `limits`: below which hash a request is sampled, by (VM, drive) and operation.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class FunctionSums:
             place: {op: _limit(max(share, least / max(1, n))) for op, n in zip(OPS, by_op, strict=True)}
             for place, by_op in counts.items()
         }
-        self.merges = {vm: any(drive.is_virtio for drive in scenario.vm[at].drive) for vm, at in tables.items()}
         self._shops: dict[frozenset[str], Workshop] = {}
         self._groups: dict[tuple[str, int, str], _Group] = {}
         self._shapes: dict[tuple[Workshop, bytes], _Shape] = {}
@@ -74,10 +72,6 @@ class FunctionSums:
         """Tell whether the request is sampled, should it be counted."""
         drive = request.drive
         return request.identity ^ WHAT < self.limits[drive.vm, drive.index][request.op]
-
-    def needs(self, request: Request) -> bool:
-        """Tell whether the request's log will be wanted: for itself, or for those that may be merged with it."""
-        return self.merges[request.drive.vm] or self.wants(request)
 
     def add(self, request: Request) -> None:
         """Add up the log of a sampled request."""

@@ -68,13 +68,8 @@ class Collector(Ledger):
         self.n_rows = 0
         self.what: Number64 = 0
         self.limits: dict[tuple[str, int], dict[str, Any]] = {}
-        self.merges: dict[str, bool] = {}
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
         self.n_entries = 0
-
-    def _may_be_sampled(self, request: Request) -> bool:
-        drive: Any = request.drive
-        return self.merges[drive.vm] or self._is_sampled(request)
 
     def _is_sampled(self, request: Request) -> bool:
         drive: Any = request.drive
