@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from iosim.machine import Machine
+from iosim.model.ata import Transfer
 from iosim.model.errors import EngineError, FaultError, IosimError
 from iosim.model.scenario import Scenario
 from iosim.model.trace import AnyTrace
@@ -23,13 +24,13 @@ Say = Callable[[str], None]
 COMPILED_FROM = 5_000
 """Requests, all VMs together, from which on `auto` is `compiled`.
 
-Reading the native code takes 0.2 s and handing over a VM and its results 0.05 s, so that it is sooner from some 1,500
-requests of one VM on. Up to 5,000 SimPy takes a second or two, which are not worth making the code, if there is none.
+Reading the native code takes 0.2 s and handing over the first VM and its results 0.05 s, so that it is sooner from some
+1,500 requests of one VM on. Up to 5,000 SimPy takes a second, which is not worth making the code, if there is none.
 """
-EACH_VM = 50
-"""So many requests more for each VM, whose hand-over takes as long as these with SimPy: about 15 ms."""
-EXACT_EXITS = 20
-"""How many times as long a request takes with `run.exact_exits`, at least."""
+EACH_VM = 30
+"""So many requests more for each VM, whose hand-over takes as long as these with SimPy: about 5 ms."""
+EXACT_PIO, EXACT_DMA = 400, 7
+"""How many times as long a request of an IDE drive takes SimPy with `run.exact_exits`; one of virtio hardly longer."""
 
 
 def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> str:
@@ -51,9 +52,13 @@ def choose(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> st
 
 
 def _is_large(scenario: Scenario, traces: Mapping[tuple[int, int], AnyTrace]) -> bool:
-    requests = sum(len(trace) * scenario.vm[at].count for (at, _), trace in traces.items())
-    if scenario.run.exact_exits:
-        requests *= EXACT_EXITS
+    requests = 0
+    for (at, index), trace in traces.items():
+        drive = scenario.vm[at].drive[index]
+        times = 1
+        if scenario.run.exact_exits and not drive.is_virtio:
+            times = EXACT_DMA if drive.mode is Transfer.DMA and drive.replay != "ports" else EXACT_PIO
+        requests += len(trace) * scenario.vm[at].count * times
     return requests >= COMPILED_FROM + EACH_VM * sum(vm.count for vm in scenario.vm)
 
 

@@ -9,7 +9,7 @@ workers of its io_urings (2048, 64 for each). The scheduler comes last.
 
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path as FilePath
 
@@ -108,6 +108,7 @@ class VirtualMachine:
         number: int,
         binder: Binder,
         recorder: TemplateRecorder,
+        access: Callable[[int], AccessBinder],
         disks: dict[str, Disk],
         placement: dict[DriveKey, str],
         files: HostFiles,
@@ -201,7 +202,7 @@ class VirtualMachine:
         boot_thread = self._stream("boot", _EVENTS + 1)
         self.life = Lifecycle(table, self.qemu, self.guest, account, self.threads, boot_thread)
         self.life.feeders.extend(self._feeders)
-        self._plug_channels(table, binder)
+        self._plug_channels(table, access)
         self._plug_replays(table, binder, recorder, traces)
         posted = binder.path("cpu.posted_interrupt", mode=Mode.ENTERING)
         for guest_cpu, kernel in zip(self.guest_cpus, self.guest.kernels, strict=True):
@@ -221,7 +222,7 @@ class VirtualMachine:
         if table.event:
             self._stream("events", _EVENTS).start(self.life.schedule())
 
-    def _plug_channels(self, table: VmTable, binder: Binder) -> None:
+    def _plug_channels(self, table: VmTable, access: Callable[[int], AccessBinder]) -> None:
         """Give each used channel its driver and its queue."""
         queues: dict[int, ChannelQueue] = {}
         for drive, config in zip(self.drives, table.drive, strict=True):
@@ -233,7 +234,7 @@ class VirtualMachine:
                 ide = [other for other in self.drives if isinstance(other, Drive)]
                 users = {table.irq_vcpu, *(other.vcpu for other in ide if other.channel == drive.channel)}
                 drivers = {
-                    k: self._driver(config, binder, drive.channel, table.kernel, guest_cpu)
+                    k: self._driver(config, access(drive.channel), drive.channel, table.kernel, guest_cpu)
                     for k, guest_cpu in enumerate(self.guest_cpus)
                     if k in users
                 }
@@ -274,9 +275,10 @@ class VirtualMachine:
             thread = self._stream(f"arrivals{index}", _ARRIVALS + index)
             thread.start(feed.steps(partial(replay.begin, thread)))
 
-    def _driver(self, config: DriveTable, binder: Binder, channel: int, kernel: str, guest_cpu: GuestCpu) -> Driver:
+    def _driver(
+        self, config: DriveTable, access: AccessBinder, channel: int, kernel: str, guest_cpu: GuestCpu
+    ) -> Driver:
         bus = self.qemu.buses[channel]
-        access = AccessBinder(binder, channel_ports(channel))
         width = config.data_width // 8
         if config.driver == "libata":
             return Libata(guest_cpu, bus, access, kernel, width, config.string)
@@ -529,6 +531,10 @@ def page_cache_config(table: PageCacheTable) -> PageCacheConfig:
     return PageCacheConfig(table.pages, background, limit, table.dirty_writeback_interval, table.dirty_expire_interval)
 
 
+def _access_binder(binder: Binder, channel: int) -> AccessBinder:
+    return AccessBinder(binder, channel_ports(channel))
+
+
 class Machine:
     """The whole host of a scenario, ready to run: clock, disks, VMs."""
 
@@ -554,11 +560,13 @@ class Machine:
         )
         self.vms: list[VirtualMachine] = []
         recorders: dict[tuple[str, str], TemplateRecorder] = {}
+        accesses: dict[tuple[str, str], Callable[[int], AccessBinder]] = {}
         images: dict[str, int] = {}
         for at, table in enumerate(scenario.vm):
             versions = (table.qemu, table.kernel)
             if versions not in recorders:
                 recorders[versions] = TemplateRecorder(binder, VERSIONS[table.qemu], table.kernel)
+                accesses[versions] = cache(partial(_access_binder, binder))
             mine = [traces[at, index] for index in range(len(table.drive))]
             for clone in range(table.count):
                 self.vms.append(
@@ -570,6 +578,7 @@ class Machine:
                         len(self.vms),
                         binder,
                         recorders[versions],
+                        accesses[versions],
                         self.disks,
                         placement,
                         self.files,

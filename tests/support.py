@@ -60,11 +60,11 @@ def scenario(
     host: dict[str, Any] | None = None,
     **vm: Any,
 ) -> Scenario:
-    """A scenario of one VM called web with *drives*, or of *vms* (tables with their drives), on *disks*."""
+    """A scenario of one VM called web with *drives*, or of *vms* (tables with their drives), on *disks*, for SimPy."""
     tables = [{"name": "web", "drive": list(drives), **vm}] if vms is None else vms
     return Scenario.model_validate(
         {
-            "run": run or {},
+            "run": {"engine": "simpy", **(run or {})},
             "host": {
                 **(host or {}),
                 "disk": [{"name": f"sd{chr(97 + n)}", **disk} for n, disk in enumerate(disks)],

@@ -80,12 +80,16 @@ def test_wear_and_page_cache_come_back() -> None:
 
 
 def test_auto_is_compiled_for_large_work() -> None:
-    """From 5,000 requests on, and 50 more for each VM: 25 VMs with 250 requests each."""
-    described = scenario(vms=[{"name": "a", "count": 25, "drive": [{}]}])
-    assert engines.choose(described, traces(described, MANY[:250])) == "compiled"
-    assert engines.choose(described, traces(described, MANY[:249])) == "simpy"
-    exact = scenario(run={"exact_exits": True})
-    assert [engines.choose(exact, traces(exact, MANY[:n])) for n in (252, 253)] == ["simpy", "compiled"]
+    """From 5,000 requests on, and 30 more for each VM: 25 VMs with 230 requests each."""
+    described = scenario(vms=[{"name": "a", "count": 25, "drive": [{}]}], run={"engine": "auto"})
+    assert engines.choose(described, traces(described, MANY[:230])) == "compiled"
+    assert engines.choose(described, traces(described, MANY[:229])) == "simpy"
+    # Exit by exit a request by DMA counts as 7, one in PIO mode as 400.
+    for drives, n in (([{"transfer": "pio"}], 13), ([{"index": 0}, {"index": 2}], 360)):
+        exact = scenario(drives, run={"engine": "auto", "exact_exits": True})
+        assert [engines.choose(exact, traces(exact, MANY[:k])) for k in (n - 1, n)] == ["simpy", "compiled"]
+    virtio = scenario([{"interface": "virtio-blk"}], run={"engine": "auto", "exact_exits": True})
+    assert engines.choose(virtio, traces(virtio, MANY)) == "simpy"
     assert engines.choose(scenario(run={"engine": "compiled"}), traces(exact, MANY[:1])) == "compiled"
 
 

@@ -154,18 +154,30 @@ class DataBlock:
 
 
 class AccessBinder:
-    """Binds specs to the ports of one channel."""
+    """Binds specs to the ports of one channel.
+
+    Drivers may share one, also those of several VMs whose QEMU and kernel are of the same versions.
+    """
 
     def __init__(self, binder: Binder, ports: dict[Reg, int]) -> None:
         self.binder = binder
         self.ports = ports
+        self._sections: dict[tuple[tuple[Spec, ...], Path | None], Section] = {}
+        self._in_sections: dict[Spec, BoundAccess] = {}
 
     def section(self, *specs: Spec, before: Path | None = None) -> Section:
-        """Return the section of *specs*, in order."""
-        return Section(tuple(self.access(spec) for spec in specs), before)
+        """Return the section of *specs*, in order; the same for all who ask for it."""
+        made = self._sections.get((specs, before))
+        if made is None:
+            for spec in specs:
+                if spec not in self._in_sections:
+                    self._in_sections[spec] = self.access(spec)
+            made = Section(tuple(self._in_sections[spec] for spec in specs), before)
+            self._sections[specs, before] = made
+        return made
 
     def access(self, spec: Spec, cost: str | None = None) -> BoundAccess:
-        """Return *spec* on this channel; *cost* overrides the cost key of its register."""
+        """Return *spec* on this channel, for its driver alone; *cost* overrides the cost key of its register."""
         width = 4 if spec.register is Reg.BM_PRD else 1
         kind = AccessKind(self.ports[spec.register], spec.write, width, 1, False)
         key = cost or cost_key(spec.register, spec.write)

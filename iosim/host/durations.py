@@ -11,6 +11,11 @@ LONGEST_NS = 1 << 50
 _FOLD_AT = 1 << 16
 
 
+def counts_of(histogram: HdrHistogram) -> npt.NDArray[np.int64]:
+    """Return the counts of a histogram's buckets as they lie in memory, not a copy."""
+    return np.ctypeslib.as_array(histogram.counts).view(np.int64)
+
+
 class Durations:
     """Durations in ns, collected as they come and folded into the sums and the histogram when there are many.
 
@@ -47,16 +52,22 @@ class Durations:
         return self
 
     def take_percentiles_ns(self, *percentiles: int) -> list[int]:
-        """Return the values at *percentiles* (0 to 100), at most one part in a thousand above the exact ones.
+        """Return the values at *percentiles* (above 0, to 100), at most one part in a thousand above the exact ones.
 
         The histogram, which is large, is given back: nothing can be added any more.
         """
         self._fold()
         if self._histogram is None:
             return [0] * len(percentiles)
-        values = self._histogram.get_percentile_to_value_dict(percentiles)
+        histogram = self._histogram
         self._histogram = None
-        return [min(max(int(values[percentile]), self.min_ns), self.max_ns) for percentile in percentiles]
+        up_to = counts_of(histogram).cumsum()
+        values = []
+        for percentile in percentiles:
+            bucket = np.searchsorted(up_to, histogram.get_target_count_at_percentile(percentile))
+            value = histogram.get_highest_equivalent_value(histogram.get_value_from_index(int(bucket)))
+            values.append(min(max(value, self.min_ns), self.max_ns))
+        return values
 
     def _fold(self) -> None:
         counts = self._loose

@@ -215,4 +215,4 @@ def _table(reader: _Reader, logs: list[KeptLog], spans: list[_Columns]) -> pd.Da
         "start_ns": begins,
         "end_ns": ends,
     }
-    return pd.DataFrame(columns, columns=COLUMNS)
+    return pd.DataFrame(columns, columns=COLUMNS, copy=False)
