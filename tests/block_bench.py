@@ -110,11 +110,7 @@ class BlockBench:
         thread.start(self._submit(thread, rows))
         self.host.run()
         for request in self.requests:
-            stages = list(request.stages)
-            for part in request.parts:
-                for stage, ns in part.by_stage:
-                    stages[stage] += ns
-            request.stages = stages
+            request.settle()
         assert sorted(number for number, _, _ in self.done) == list(range(len(rows)))
         for number, now_ns, _ in self.done:
             request = self.requests[number]

@@ -15,7 +15,6 @@ STANDS_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
     "iosim.host.account": ("iosim.compiled.twins.account", ("Account",)),
     "iosim.kvm.exits": ("iosim.compiled.twins.exits", ("ExitAccount",)),
     "iosim.model.costs": ("iosim.compiled.twins.costs", ("Cost",)),
-    "iosim.model.records": ("iosim.compiled.twins.records", ("Request",)),
 }
 """Modules of the model, and the module and names of what stands for their classes and functions."""
 

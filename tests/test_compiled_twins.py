@@ -94,6 +94,7 @@ def test_levels(steps: list[Any], holds: list[tuple[int, int]], data: st.DataObj
         do(step, original.levels[step[1]], pattern, lambda values: np.array(values, dtype=np.int64))
         do(step, twin.levels[step[1]], twin_pattern, list)
     original.fold()
+    twin.fold()
     assert twin.width_ns == original.width_ns
     assert [state(level) for level in twin.levels] == [state(level) for level in original.levels]
     given_back, _ = both_timelines()
@@ -114,10 +115,13 @@ def test_an_interval_over_several_bins_is_shared_out() -> None:
     timeline = twin_levels.Timeline()
     level, other = twin_levels.Level(timeline, "level"), twin_levels.Level(timeline, "other")
     level.add(500_000, 3_200_000)
+    level.fold()
     assert (level.area, level.bins) == (2_700_000, [500_000, 1_000_000, 1_000_000, 200_000])
     other.add(0, 1_000_000_001)
+    timeline.fold()
     assert (timeline.width_ns, level.area, level.bins) == (2_000_000, 2_700_000, [1_500_000, 1_200_000])
     level.add(3_200_000, 3_300_000)
+    level.fold()
     assert level.bins == [1_500_000, 1_300_000]
 
 
@@ -251,6 +255,7 @@ def test_plans_of_drawn_costs(segments: list[Segment], identity: int) -> None:
     for found, is_userspace in ((userspace, True), (others, False)):
         expected = exits[original.userspace == is_userspace]
         assert twin.has_exits(is_userspace) == (len(expected) > 0)
+        found.finish()
         assert (found.count, found.total_ns) == (len(expected), expected.sum())
         assert (found.min_ns, found.max_ns) == ((expected.min(), expected.max()) if len(expected) else (0, 0))
     assert twin.by_segment(mine) == [flat(part) for part in original.by_segment(drawn)]
@@ -342,6 +347,7 @@ def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of
     given_back: Any = exits.ExitAccount(thread, None, None)
     times = twin_durations.Durations()
     times.add(400, 2)
+    times.finish()
     hand_over.give_back(Namespace(times={("HLT", 1): times}, _whole_runs={}), given_back)
     ((reason, userspace),) = given_back.finish()
     assert (reason, userspace is True, given_back.times["HLT", True].total_ns) == ("HLT", True, 800)
@@ -358,7 +364,7 @@ def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of
 
 # Whole runs
 
-METHODS = {"Account": account.Account, "ExitAccount": exits.ExitAccount, "Request": records.Request}
+METHODS = {"Account": account.Account, "ExitAccount": exits.ExitAccount}
 """Classes whose twins replace some methods."""
 
 

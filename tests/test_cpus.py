@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -47,23 +46,11 @@ class Job:
         yield SYNC
         self.request.done_ns = self.thread.host.now_ns
         self.thread.request = None
-        self.request.settle(SUMS)
+        self.request.settle()
 
     @property
     def cpu_wait_ns(self) -> int:
         return self.request.stages[Stage.CPU_WAIT]
-
-
-class _Sums:
-    def of(self, parts: tuple[Any, ...]) -> tuple[list[int], int, int, int]:
-        stages = [0] * len(Stage)
-        for part in parts:
-            for stage, ns in part.by_stage:
-                stages[stage] += ns
-        return stages, 0, 0, 0
-
-
-SUMS: Any = _Sums()
 
 
 def spend(*ns: int) -> Callable[[], Steps[None]]:

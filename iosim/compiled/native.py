@@ -1,10 +1,17 @@
 """What only compiled code can do; the compiler has its own code for each of these functions."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from iosim.model.errors import FaultError
 
+T = TypeVar("T", bound=Callable[..., Any])
 _ELSEWHERE = "iosim.compiled.native: called by Python, and not by compiled code"
+
+
+def apart(function: T) -> T:
+    """Decorator: the native code of *function* is never made part of those that call it, which stay small."""
+    return function
 
 
 def is_process(callback: Any) -> bool:
@@ -18,7 +25,10 @@ def resume(process: Any) -> Any:
 
 
 def take_steps(steps: Any, taker: Any) -> None:
-    """Have *taker* asked for each step that *steps* and what they call yield: if `take(step)`, they go on at once."""
+    """Have *taker* asked for each step that *steps* and what they call yield.
+
+    They go on at once with what `take_step(step)` returns; if that is the taker itself, they wait.
+    """
     raise FaultError(_ELSEWHERE)
 
 

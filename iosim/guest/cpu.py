@@ -319,9 +319,7 @@ class GuestCpu:
 
     def _join(self, collected: list[Run]) -> Run:
         """Return the collected runs as one, and forget them."""
-        joined = collected[0]
-        for run in collected[1:]:
-            joined = joined.then(run)
+        joined = Run.joined(collected)
         collected.clear()
         return joined
 

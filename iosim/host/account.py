@@ -74,7 +74,7 @@ class Account(ABC):
             part = path.delivered() if self.delivering else path
             request.mark_ns = end_ns
             if costs is None:
-                request.parts.append(part)
+                request.spent = request.spent.then(part)
                 if request.log is not None:
                     request.log.append((start_ns, self.name, part))
             else:
@@ -128,7 +128,7 @@ class Account(ABC):
         end = begin_ns + run.total_ns
         request = self.request
         if request is not None:
-            request.parts.append(run)
+            request.spent = request.spent.then(run)
             request.mark_ns = end
             if request.log is not None:
                 request.log.append((begin_ns, self.name, run))

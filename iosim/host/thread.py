@@ -374,7 +374,7 @@ class HostThread(Account):
                             request = self.request
                             if request is not None and total:
                                 part = ahead.delivered() if self.delivering else ahead
-                                request.parts.append(part)
+                                request.spent = request.spent.then(part)
                                 request.mark_ns = start + total
                                 if request.log is not None:
                                     request.log.append((start, self.name, part))

@@ -57,14 +57,24 @@ class PortLog:
         self.rows: list[tuple[int, int, int, int, int, bool, int, int]] = []
 
 
+class Tally:
+    """How many times a vCPU has executed a run as a whole; `account` is None once that has been added up."""
+
+    __slots__ = ("account", "times")
+
+    def __init__(self, account: "ExitAccount | None") -> None:
+        self.account = account
+        self.times = 0
+
+
 class ExitAccount:
     """The tracepoints of one vCPU: counts of its requests' exits, and the time of every exit by reason.
 
     An exit's time is that of ``perf kvm stat``: from kvm_exit to the next kvm_entry. `times` is per (reason,
     userspace); exits that end in the warm-up are not in it.
 
-    `_reason` is the basic reason of the present exit, or -1 if it goes by another `_name` (`reason_name`); `_by_code`
-    are the same durations as `times`, by twice the reason, plus 1 with userspace.
+    `_exit_ns` is when the present exit began, -1 in the guest; `_reason` its basic reason, or -1 if it goes by another
+    `_name` (`reason_name`). `_by_code` are the same durations as `times`, by twice the reason, plus 1 with userspace.
     """
 
     def __init__(self, thread: HostThread, vcpu: Any, log: PortLog | None) -> None:
@@ -73,10 +83,10 @@ class ExitAccount:
         self._vcpu = vcpu
         self._log = log
         self._by_code: list[Durations | None] = [None] * _N_CODES
-        self._whole_runs: dict[Run, int] = {}
+        self._whole_runs: dict[Run, Tally] = {}
         self._reason = -1
         self._name = ""
-        self._exit_ns: int | None = None
+        self._exit_ns = -1
         self._userspace = False
 
     def kvm_exit(self, now_ns: int, kind: AccessKind | None) -> None:
@@ -114,13 +124,13 @@ class ExitAccount:
 
     def kvm_entry(self, now_ns: int) -> None:
         """The next entry into the guest."""
-        if self._exit_ns is not None:
+        if self._exit_ns >= 0:
             self._of_exit().add(now_ns - self._exit_ns, 1)
-            self._exit_ns = None
+            self._exit_ns = -1
 
     def forget(self) -> None:
         """The exit that ended the VM has no entry: it is not counted."""
-        self._exit_ns = None
+        self._exit_ns = -1
 
     def pending(self) -> bool:
         """Tell whether something waits for vcpu_enter_guest to look at it."""
@@ -140,13 +150,29 @@ class ExitAccount:
 
     def whole_run(self, run: Run, start_ns: int) -> None:
         """All round trips of a run with constant costs."""
-        self._whole_runs[run] = self._whole_runs.get(run, 0) + 1
+        tally: Tally | None = run.tally
+        if tally is None or tally.account is not self:
+            tally = self._tally(run)
+        tally.times += 1
         if self._log is not None:
             start = start_ns
             for template, n in run.segments:
                 if template.whole:
                     self._log_many(template, None, n, start)
                 start += template.const_ns * n
+
+    def _tally(self, run: Run) -> Tally:
+        """Return the tally of a run, which another vCPU's may have displaced."""
+        tally = self._whole_runs.get(run)
+        if tally is None:
+            tally = self._whole_runs[run] = Tally(self)
+        run.tally = tally
+        return tally
+
+    def _forget_runs(self) -> None:
+        for tally in self._whole_runs.values():
+            tally.account = None
+        self._whole_runs = {}
 
     def drawn_run(self, plan: DrawPlan, drawn: Int64Array) -> None:
         """All round trips of a run with the drawn costs *drawn*. Not if port accesses are logged."""
@@ -179,18 +205,18 @@ class ExitAccount:
         """The warm-up has ended: exits are counted from here."""
         self.times = {}
         self._by_code = [None] * _N_CODES
-        self._whole_runs = {}
+        self._forget_runs()
 
     def finish(self) -> dict[tuple[str, bool], Durations]:
         """Return the times of all exits that have ended."""
-        for run, runs in self._whole_runs.items():
+        for run, tally in self._whole_runs.items():
             for template, n in run.segments:
                 if not template.exits or not template.whole:
                     continue
                 left, entered = template.exit_range
                 durations = self._durations(_IO, template.userspace_exits > 0)
-                durations.add(template.between(left, entered), n * runs)
-        self._whole_runs = {}
+                durations.add(template.between(left, entered), n * tally.times)
+        self._forget_runs()
         for times in self.times.values():
             times.finish()
         return self.times
@@ -205,7 +231,7 @@ class ExitAccount:
         """Return the durations that the present exit belongs to."""
         if self._reason < 0:
             return self._durations(self._name, self._userspace)
-        code = 2 * self._reason + int(self._userspace)
+        code = 2 * self._reason + 1 if self._userspace else 2 * self._reason
         durations = self._by_code[code]
         if durations is None:
             durations = self._by_code[code] = self._durations(_NAMES[self._reason], self._userspace)

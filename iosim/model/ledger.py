@@ -5,7 +5,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from iosim.model.records import NO_ERROR, OK, UNFINISHED, PartSums, Request
+from iosim.model.records import NO_ERROR, OK, UNFINISHED, Request, Spent
 
 Log = tuple[str, int, int, list[tuple[Any, ...]]]
 """The log of a request: (VM, drive, number of the request, entries)."""
@@ -30,7 +30,7 @@ class Ledger(ABC):
         self.live: dict[Request, None] = {}
         self.stop: Callable[[], None] | None = None
         self.warmup_ns = 0
-        self.sums = PartSums()
+        self.nothing_spent = Spent()
         self.n_slowest = 0
         self.window_begin_ns = 0
         self.window_end_ns = 0
@@ -61,6 +61,7 @@ class Ledger(ABC):
         """A request has entered a guest."""
         self.arrived += 1
         self.live[request] = None
+        request.spent = self.nothing_spent
         if self.n_slowest == 0 and self.window_end_ns == 0 and not self._may_be_sampled(request):
             request.log = None
 
@@ -99,7 +100,7 @@ class Ledger(ABC):
         self._flush()
 
     def _row(self, request: Request) -> None:
-        request.settle(self.sums)
+        request.settle()
         warmup = request.arrival_ns < self.warmup_ns
         self._add_row(request, warmup)
         if request.log is not None:

@@ -37,12 +37,73 @@ WAITING_FUNCTION: dict[Stage, str] = {
 _NO_TIME = [0] * N_STAGES
 
 
+class Spent:
+    """What a request has spent with constant costs, part by part (`Path`, `Run`); requests that did the same share it.
+
+    It is a tree: each node stands for the parts on the way from the `root` to it, of which `stages` (ns per stage) and
+    the counts are the sums.
+    """
+
+    __slots__ = ("_after", "_behind", "_last", "_size", "exits", "irq_lines", "root", "stages", "userspace_exits")
+
+    _MOST = 10_000
+
+    def __init__(self, root: "Spent | None" = None) -> None:
+        self.root: Spent = self if root is None else root
+        self.stages: list[int] = _NO_TIME[:]
+        self.exits = 0
+        self.userspace_exits = 0
+        self.irq_lines = 0
+        self._last: Any = None
+        self._after: Spent = self
+        self._behind: dict[Any, Spent] = {}
+        self._size = 1
+
+    def then(self, part: Any) -> "Spent":
+        """Return this with *part* behind it: mostly the same part as last time."""
+        return self._after if part is self._last else self._find(part)
+
+    def _find(self, part: Any) -> "Spent":
+        found = self._behind.get(part)
+        if found is None:
+            found = self._add(part)
+        self._last = part
+        self._after = found
+        return found
+
+    def _add(self, part: Any) -> "Spent":
+        root = self.root
+        if root._size == self._MOST:
+            root._behind = {}
+            root._last = None
+            root._size = 1
+        root._size += 1
+        added = Spent(root)
+        add_all(added.stages, self.stages)
+        for stage, ns in part.by_stage:
+            added.stages[stage] += ns
+        added.exits = self.exits + part.exits
+        added.userspace_exits = self.userspace_exits + part.userspace_exits
+        added.irq_lines = self.irq_lines + part.irq_lines
+        self._behind[part] = added
+        return added
+
+
+def add_all(to: list[int], more: list[int]) -> None:
+    """Add *more* to the numbers in *to*, place by place; both are of the same length."""
+    to[:] = map(add, to, more)
+
+
+_NOTHING_SPENT = Spent()
+"""For requests that nobody keeps a ledger of."""
+
+
 class Request(Subject):
     """One request of a guest, from its arrival in the guest's block layer until the driver completes it.
 
     Whoever carries it charges the time since `mark_ns` to one stage and moves the mark: so the stages add up to the
     latency by construction. While no thread runs for it, `waiting` names the stage that the time will be charged to.
-    What was spent with constant costs is kept in `parts` (`Path`, `Run`) and added up at the end (`settle`). `error`
+    What was spent with constant costs is kept in `spent` and added up at the end (`settle`). `error`
     is why it failed, or why its last attempt did. `log` collects what spans are made of; None if nobody will ask.
     """
 
@@ -62,9 +123,9 @@ class Request(Subject):
         "mark_ns",
         "number",
         "op",
-        "parts",
         "sector",
         "sectors",
+        "spent",
         "stages",
         "status",
         "userspace_exits",
@@ -98,7 +159,7 @@ class Request(Subject):
         self.irqs = 0
         self.irq_line_ioctls = 0
         self.elsewhere: dict[int, Subject] | None = None
-        self.parts: list[Any] = []
+        self.spent: Spent = _NOTHING_SPENT
         self.log: list[tuple[Any, ...]] | None = []
         self.following: tuple[Request, list[int], int] | None = None
 
@@ -127,16 +188,14 @@ class Request(Subject):
             self.elsewhere[number] = Subject(identity(self.identity, number))
         return self.elsewhere[number]
 
-    def settle(self, sums: "PartSums") -> None:
-        """Add up `parts`, at the request's end."""
-        if not self.parts:
-            return
-        stages, exits, userspace_exits, irq_lines = sums.of(tuple(self.parts))
-        self.parts = []
-        self.stages = list(map(add, self.stages, stages))
-        self.exits += exits
-        self.userspace_exits += userspace_exits
-        self.irq_line_ioctls += irq_lines
+    def settle(self) -> None:
+        """Add up what was spent with constant costs, at the request's end."""
+        spent = self.spent
+        self.spent = spent.root
+        add_all(self.stages, spent.stages)
+        self.exits += spent.exits
+        self.userspace_exits += spent.userspace_exits
+        self.irq_line_ioctls += spent.irq_lines
 
     def wait_in(self, stage: Stage, carrier: str, function: str = "") -> None:
         """From here on no thread runs for the request; *carrier* has it, and the time is that of *stage*.
@@ -164,48 +223,16 @@ class Request(Subject):
 
         Both have been charged up to now. Exits and interrupts are counted for the leader alone.
         """
-        leader.settle(_SUMS)
+        leader.settle()
         self.following = (leader, list(leader.stages), len(leader.log or ()))
 
     def part(self) -> None:
         """The common operation is over: its stages, as charged to the leader by now, are those of this request."""
         assert self.following is not None
         leader, before, logged = self.following
-        leader.settle(_SUMS)
+        leader.settle()
         self.following = None
         self.stages = [own + now - then for own, now, then in zip(self.stages, leader.stages, before, strict=True)]
         self.mark_ns = leader.mark_ns
         if self.log is not None and leader.log is not None:
             self.log += leader.log[logged:]
-
-
-class PartSums:
-    """Sums over the parts of a request; requests that did the same share them."""
-
-    _MOST = 10_000
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[list[int], int, int, int]] = {}
-
-    def of(self, parts: tuple[Any, ...]) -> tuple[list[int], int, int, int]:
-        """Return (ns per stage, exits, userspace exits, IRQ-line ioctls) of *parts*."""
-        known = self._known.get(parts)
-        if known is None:
-            stages = [0] * N_STAGES
-            for part in parts:
-                for stage, ns in part.by_stage:
-                    stages[stage] += ns
-            known = (
-                stages,
-                sum(part.exits for part in parts),
-                sum(part.userspace_exits for part in parts),
-                sum(part.irq_lines for part in parts),
-            )
-            if len(self._known) == self._MOST:
-                self._known.clear()
-            self._known[parts] = known
-        return known
-
-
-_SUMS = PartSums()
-"""For the sums of requests that lead others."""

@@ -272,8 +272,8 @@ class Run:
     `total_ns` and `by_stage` as in `Path`; the counts are sums over the whole round trips, `actions` are what the
     others do without time: (op, ns from the begin, access), for constant costs. *poll* is given for a loop that reads
     a register until it changes: the run is that many reads that find nothing, and reading again (`poll`) tells what a
-    read finds that was broken off. `plan` and `pattern` are where who executes the run keeps how its drawn
-    costs lie, and when it holds the mutex.
+    read finds that was broken off. `plan`, `pattern` and `tally` are where who executes the run keeps how its drawn
+    costs lie, when it holds the mutex, and how often it has been executed.
     """
 
     __slots__ = (
@@ -291,6 +291,7 @@ class Run:
         "starts_in_root",
         "tails",
         "takes_lock",
+        "tally",
         "total_ns",
         "userspace_exits",
     )
@@ -300,6 +301,7 @@ class Run:
         self.poll = poll
         self.plan: Any = None
         self.pattern: Any = None
+        self.tally: Any = None
         self.tails: dict[int, Run] = {}
         self.followed: dict[Run, Run] = {}
         self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
@@ -345,6 +347,14 @@ class Run:
         joined = self.followed.get(other)
         if joined is None:
             joined = self.followed[other] = Run((*self.segments, *other.segments))
+        return joined
+
+    @staticmethod
+    def joined(runs: "list[Run]") -> "Run":
+        """Return the run of all accesses of *runs*, in order."""
+        joined = runs[0]
+        for run in runs[1:]:
+            joined = joined.then(run)
         return joined
 
 

@@ -236,11 +236,11 @@ class Expressions(Calls, Displays, Operators):
 
     def set_item(self, obj: Val, key: Val, value: Val) -> None:
         """Set an item of a container."""
-        if obj.hint is not None and obj.hint.kind == "dict":
-            self.call_table("rt_dict_set", obj, key, self.word(value))
-            return
         if self.has_places(obj, key):
             self.builder.store(self.word(value), self.list_item(self.word(obj), key))
+            return
+        if obj.hint is not None and obj.hint.kind == "dict":
+            self.call_table("rt_dict_set", obj, key, self.word(value))
             return
         name = "rt_list_set" if obj.hint is not None and obj.hint.kind == "list" else "rt_setitem"
         self.call_runtime(name, self.word(obj), self.word(key), self.word(value))

@@ -10,7 +10,7 @@ from iosim.compiled.layout import CLASS_MASK
 from iosim.compiled.objects import FRAME_TAKER, ITEM_GETTER
 from iosim.compiled.twins import costs
 from iosim.guest import access
-from iosim.model import draws
+from iosim.model import draws, records
 
 if TYPE_CHECKING:
     from iosim.compiled.compiler.emitter import Emitter
@@ -34,6 +34,7 @@ def intrinsics() -> "dict[Any, Callable[[Emitter, list[Val]], Val]]":
         draws.source: _source,
         costs.sample: _sample,
         access.picker: _picker,
+        records.add_all: _add_all,
     }
 
 
@@ -80,6 +81,11 @@ def _get(code: "Emitter", arguments: list[Val]) -> Val:
 def _put_all(code: "Emitter", arguments: list[Val]) -> Val:
     block, at, values = arguments
     code.call_runtime("rt_put_all", code.word(block), code.integer(at), code.word(values))
+    return Val(I64(0), "W")
+
+
+def _add_all(code: "Emitter", arguments: list[Val]) -> Val:
+    code.call_runtime("rt_add_all", *[code.word(each) for each in arguments])
     return Val(I64(0), "W")
 
 

@@ -42,11 +42,11 @@ class RawModules:
                     function.linkage = "internal"
                     if node.name in INLINED:
                         function.attributes.add("alwaysinline")
-                    if node.name in OUTLINED:
-                        function.attributes.add("noinline")
                     if node.name in RARE:
                         function.attributes.add("noinline")
                         function.attributes.add("cold")
+                    if node.name in OUTLINED:
+                        function.attributes.add("noinline")
                     self.functions[node.name] = function
                     bodies.append((node, vars(each)))
         for node, names in bodies:

@@ -41,6 +41,13 @@ class FunctionInfo:
     catches: bool = False
 
     @property
+    def is_apart(self) -> bool:
+        """Whether its native code must not become part of those that call it (`iosim.compiled.native.apart`)."""
+        return isinstance(self.node, ast.FunctionDef) and any(
+            isinstance(each, ast.Name) and each.id == "apart" for each in self.node.decorator_list
+        )
+
+    @property
     def code_key(self) -> tuple[str, int]:
         """What a live function object of it has, too: file and first line."""
         first = self.node.lineno
@@ -311,6 +318,8 @@ def _simple_hint(value: ast.expr, parameters: dict[str, Hint | None], module: Mo
     if isinstance(value, ast.Constant):
         kinds: dict[type, Hint] = {bool: BOOL, int: INT, float: FLOAT, str: STR}
         return kinds.get(type(value.value))
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+        return _simple_hint(value.operand, parameters, module, world)
     if isinstance(value, ast.Name):
         return parameters.get(value.id)
     if isinstance(value, ast.Compare) or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)):

@@ -8,6 +8,7 @@ from iosim.compiled.layout import (
     LIST_WORDS,
     PAYLOAD,
     TRAP_INDEX,
+    TRAP_OVERFLOW,
     TRAP_VALUE,
     WORD_ZERO,
 )
@@ -60,6 +61,21 @@ def rt_put_all(block: int, at: int, items: int) -> int:
     for position in range(n):
         st(target + (position << 3), ld(buffer + PAYLOAD + (position << 3)) >> 1)
     return 0
+
+
+def rt_add_all(items: int, more: int) -> int:
+    """Add the ints of *more* to those of a list, place by place; they are as many."""
+    n = ld(items + LIST_LENGTH) >> 1
+    target = ld(items + LIST_BUFFER) + PAYLOAD
+    source = ld(more + LIST_BUFFER) + PAYLOAD
+    beyond = 0
+    for position in range(n):
+        old = ld(target + (position << 3))
+        by = ld(source + (position << 3)) - 1
+        new = old + by
+        beyond = beyond | ((old ^ new) & (by ^ new))
+        st(target + (position << 3), new)
+    return trap(TRAP_OVERFLOW) if beyond < 0 else 0
 
 
 def rt_list_append(items: int, word: int) -> int:

@@ -11,7 +11,9 @@ class Timeline(AnyTimeline):
         self.levels.append(level)
 
     def fold(self) -> None:
-        """Every level is up to date."""
+        """Bring every level up to date."""
+        for level in self.levels:
+            level.fold()
 
 
 class Pattern:
@@ -27,12 +29,13 @@ class Pattern:
 
 
 class Level(AnyLevel):
-    """A level and its time integral: `area` since the warm-up, `bins` since 0.
+    """A level and its time integral: `area` since the warm-up, `bins` since 0, both up to date after `fold`.
 
     `_at` is the bin that was added to last, from `_from_ns` to `_until_ns`: where most of what comes belongs as well.
+    What has come there since is `_here`.
     """
 
-    __slots__ = ("_at", "_bins", "_from_ns", "_until_ns", "area", "timeline")
+    __slots__ = ("_at", "_bins", "_from_ns", "_here", "_until_ns", "area", "timeline")
 
     def __init__(self, timeline: Timeline, name: str) -> None:
         super().__init__(name)
@@ -42,6 +45,7 @@ class Level(AnyLevel):
         self._at = 0
         self._from_ns = 0
         self._until_ns = 0
+        self._here = 0
         timeline.add(self)
 
     @property
@@ -53,21 +57,20 @@ class Level(AnyLevel):
             used -= 1
         return bins[:used]
 
+    def fold(self) -> None:
+        """Add what has come in the present bin to it and to the total."""
+        here = self._here
+        self._here = 0
+        self.area += here
+        self._bins[self._at] += here
+
     def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
         """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
-        if not self.highest:
-            self.highest = 1
-        end = begin_ns + pattern.span_ns
-        if begin_ns < self._from_ns or end > self._until_ns:
-            self.timeline.grow_to(end)
-            self._look_at_bin(begin_ns)
-        if end <= self._until_ns:
-            self._bins[self._at] += pattern.area
-            self.area += pattern.area
-            return
-        starts, ends = pattern.starts_ns, pattern.ends_ns
-        for index in range(len(starts)):
-            self._add(begin_ns + starts[index], begin_ns + ends[index], 1)
+        if not self.add_within(begin_ns, begin_ns + pattern.span_ns, pattern.area):
+            starts, ends = pattern.starts_ns, pattern.ends_ns
+            for index in range(len(starts)):
+                self._add(begin_ns + starts[index], begin_ns + ends[index], 1)
+            self.highest = max(self.highest, 1)
 
     def add_many(self, starts_ns: list[int], ends_ns: list[int]) -> None:
         """Add 1 over each interval [start, end)."""
@@ -83,17 +86,18 @@ class Level(AnyLevel):
             self._look_at_bin(start_ns)
             if end_ns > self._until_ns:
                 return False
-        self._bins[self._at] += area
-        self.area += area
+        self._here += area
         if not self.highest:
             self.highest = 1
         return True
 
     def _restart_area(self) -> None:
+        self.fold()
         self.area = 0
 
     def merge_bins(self) -> None:
         """The timeline's width has doubled: two bins become one."""
+        self.fold()
         bins = self._bins
         half = MAX_BINS // 2
         for index in range(half):
@@ -104,26 +108,31 @@ class Level(AnyLevel):
 
     def _look_at_bin(self, at_ns: int) -> None:
         """The bin of *at_ns*, or the last one, is the one that `_at` says."""
+        self.fold()
         width = self.timeline.width_ns
-        at = min(at_ns // width, MAX_BINS - 1)
-        self._at = at
-        self._from_ns = at * width
+        next_ns = self._until_ns + width
+        if self._until_ns <= at_ns < next_ns and self._from_ns < self._until_ns and self._at < MAX_BINS - 1:
+            self._at += 1
+            self._from_ns = self._until_ns
+            self._until_ns = next_ns
+            return
+        self._at = min(at_ns // width, MAX_BINS - 1)
+        self._from_ns = self._at * width
         self._until_ns = self._from_ns + width
 
     def _add(self, start_ns: int, end_ns: int, weight: int) -> None:
-        bins = self._bins
         if start_ns >= self._from_ns and end_ns <= self._until_ns:
-            bins[self._at] += weight * (end_ns - start_ns)
-            self.area += weight * (end_ns - start_ns)
-            return
-        self.area += weight * (end_ns - start_ns)
+            self._here += weight * (end_ns - start_ns)
+        else:
+            self._add_across(start_ns, end_ns, weight)
+
+    def _add_across(self, start_ns: int, end_ns: int, weight: int) -> None:
+        """Add *weight* over [start_ns, end_ns), which lies in other bins."""
         self.timeline.grow_to(end_ns)
         self._look_at_bin(start_ns)
         start = start_ns
         while end_ns > self._until_ns:
-            bins[self._at] += weight * (self._until_ns - start)
+            self._here += weight * (self._until_ns - start)
             start = self._until_ns
-            self._at += 1
-            self._from_ns = start
-            self._until_ns = start + self.timeline.width_ns
-        bins[self._at] += weight * (end_ns - start)
+            self._look_at_bin(start)
+        self._here += weight * (end_ns - start)
