@@ -77,9 +77,6 @@ class Collector(Ledger):
         window = [log for _, log in sorted(self.in_window, key=lambda entry: entry[0])]
         return [KeptLog(*log) for log in slowest + [log for log in window if log[:3] not in chosen]]
 
-    def _may_be_sampled(self, request: Request) -> bool:
-        return self.functions.needs(request)
-
     def _is_sampled(self, request: Request) -> bool:
         return self.functions.wants(request)
 

@@ -44,7 +44,7 @@ class FunctionEntry:
 class ClassEntry:
     """A class: its class id, the words of an instance, the word of each attribute; *methods* are function numbers.
 
-    *ints* are the attributes that the compiler takes for ints of at most 63 bits.
+    *ints* are the attributes that the compiler takes for ints of at most 63 bits, *int_lists* those for lists of them.
     """
 
     number: int
@@ -56,6 +56,7 @@ class ClassEntry:
     is_named_tuple: bool
     is_enum: bool
     ints: frozenset[str] = frozenset()
+    int_lists: frozenset[str] = frozenset()
 
 
 class Constant(NamedTuple):

@@ -12,13 +12,11 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
 from iosim.model.costs import Cost
-from iosim.model.ledger import Log
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
 from iosim.model.trace import Trace
@@ -58,34 +56,12 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
     original._histogram = None
     if twin.count:
         histogram = HdrHistogram(1, LONGEST_NS, SIGNIFICANT_DIGITS)
-        for bucket, n in enumerate(twin.counts):
-            if n:
-                histogram.counts[bucket] = n
+        for number, page in enumerate(twin.pages):
+            if page is not None:
+                histogram.counts[number * len(page) : (number + 1) * len(page)] = page
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
-
-
-def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the log of a request with stages as such and drawn costs as arrays, and give runs plans to read them by.
-
-    A compiled run knows no difference between a stage and its number.
-    """
-    return [_entry(entry) for entry in log]
-
-
-def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
-    what = entry[2]
-    if isinstance(what, int):
-        return (*entry[:2], Stage(what), *entry[3:])
-    if isinstance(what, Run) and len(entry) > 3:
-        if not isinstance(what.plan, DrawPlan):
-            what.plan = DrawPlan(what)
-        return (*entry[:3], np.array(entry[3], dtype=np.int64))
-    if isinstance(what, Template) and entry[3] is not None:
-        drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
-        return (*entry[:3], drawn, *entry[4:])
-    return entry
 
 
 # A whole machine
@@ -151,7 +127,7 @@ def _collector(original: Any) -> requests.Collector:
     twin.n_slowest = original.n_slowest
     twin.window_begin_ns, twin.window_end_ns = original.window_begin_ns, original.window_end_ns
     functions = original.functions
-    twin.what, twin.merges = WHAT, functions.merges
+    twin.what = WHAT
     twin.limits = {
         place: {op: None if limit == ALL else limit for op, limit in by_op.items()}
         for place, by_op in functions.limits.items()
@@ -169,7 +145,7 @@ def remade() -> dict[type, tuple[tuple[str, ...], Callable[..., Any]]]:
         AccessKind: (AccessKind._fields, AccessKind),
         Item: (Item._fields, _item),
         costs.Cost: (("key", "ns"), Cost),
-        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "counts"), _durations),
+        durations.Durations: (("count", "total_ns", "min_ns", "max_ns", "pages"), _durations),
         PageCounts: (tuple(PageCounts.__dataclass_fields__), PageCounts),
     }
 
@@ -178,9 +154,9 @@ def _item(op: int, stage: int, function: str, cost: Cost | None, mode: int) -> I
     return Item(Op(op), Stage(stage), function, cost, Mode(mode))
 
 
-def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, counts: list[int]) -> Durations:
+def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, pages: list[list[int] | None]) -> Durations:
     twin = durations.Durations()
-    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.counts = count, total_ns, min_ns, max_ns, counts
+    twin.count, twin.total_ns, twin.min_ns, twin.max_ns, twin.pages = count, total_ns, min_ns, max_ns, pages
     original = Durations()
     _give_back_durations(twin, original)
     return original
@@ -190,14 +166,6 @@ def give_back_collector(image: Image, collector: collecting.Collector) -> None:
     """Give *collector* what its twin has collected beside the rows."""
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
-    for latency, place, log in image.read(collector, "slowest"):
-        collector.slowest.append((latency, place, _with_entries(log)))
-    for slot, log in image.read(collector, "in_window"):
-        collector.in_window.append((slot, _with_entries(log)))
-
-
-def _with_entries(log: Log) -> Log:
-    return (*log[:3], give_back_log(log[3]))
 
 
 def give_back_machine(image: Image, machine: Machine) -> None:

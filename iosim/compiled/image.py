@@ -266,14 +266,18 @@ class Image:
         """Return the word of an attribute's value. Raises ImageError for more bits than its annotation promises."""
         if type(value) is int and not -_FIRST_BIG <= value < _FIRST_BIG and name in info.ints:
             raise ImageError(f"{info.name}.{name} is {value}: more than 63 bits, and not annotated as Number64")
+        if type(value) is list and name in info.int_lists and id(value) not in self._known:
+            self._kept.append(value)
+            return self._list(value, layout.RAW)
         return self._encode(value)
 
-    def _list(self, obj: list[Any]) -> int:
+    def _list(self, obj: list[Any], buffer_class: int = layout.BUFFER) -> int:
+        """Copy a list; a buffer of ints alone, RAW, is nothing that the garbage collector has to look at."""
         at = self.allocate(layout.LIST, layout.LIST_WORDS)
         word = self._note(obj, at)
         self._view[at + 1] = tag(len(obj))
         if obj:
-            buffer = self.allocate(layout.BUFFER, 1 + len(obj))
+            buffer = self.allocate(buffer_class, 1 + len(obj))
             self._view[at + 2] = self.address(buffer)
             if len(obj) >= _MANY and set(map(type, obj)) == {int} and max(obj) < _FIRST_BIG and min(obj) >= -_FIRST_BIG:
                 self.words[buffer + 1 : buffer + 1 + len(obj)] = np.array(obj, dtype=np.int64) * 2 + 1
@@ -424,6 +428,11 @@ class Image:
         first = (self.items(word) - self.base >> 3) + 1
         found: npt.NDArray[np.int64] = self.words[first[:, np.newaxis] + np.arange(width)]
         return found
+
+    def items_of(self, word: int) -> list[int]:
+        """Return the words of the items of a tuple."""
+        at = self.at(word)
+        return self._view[at + 1 : at + (self._view[at] >> layout.SIZE_SHIFT & 0xFFFFFFFF)].tolist()
 
     def items(self, word: int) -> npt.NDArray[np.int64]:
         """Return the words of a list's items."""

@@ -272,7 +272,7 @@ class GuestCpu:
                     frame.collected.append(step.run)
                     continue
                 elif kind is Submit:
-                    submission = step.begin()
+                    submission = self._begin(step)
                     if submission is not None:
                         yield from submission(self.thread)
                     continue
@@ -317,9 +317,16 @@ class GuestCpu:
                 return self._kicked()
             self.thread.kicked = False
 
+    def _begin(self, submit: Submit) -> Callable[[HostThread], Steps[None]] | None:
+        """The access has come to the device; return what it begins, if anything."""
+        begun: Callable[[HostThread], Steps[None]] | None = submit.begin()
+        return begun
+
     def _join(self, collected: list[Run]) -> Run:
         """Return the collected runs as one, and forget them."""
-        joined = Run.joined(collected)
+        joined = collected[0]
+        for run in collected[1:]:
+            joined = joined.then(run)
         collected.clear()
         return joined
 

@@ -50,10 +50,6 @@ class Ledger(ABC):
         """Tell whether the request is sampled, should it be counted."""
 
     @abstractmethod
-    def _may_be_sampled(self, request: Request) -> bool:
-        """Tell whether the request's log will be wanted: for itself, or for those that may be merged with it."""
-
-    @abstractmethod
     def _flush(self) -> None:
         """All rows are there."""
 
@@ -62,7 +58,7 @@ class Ledger(ABC):
         self.arrived += 1
         self.live[request] = None
         request.spent = self.nothing_spent
-        if self.n_slowest == 0 and self.window_end_ns == 0 and not self._may_be_sampled(request):
+        if self.n_slowest == 0 and self.window_end_ns == 0 and not self._is_sampled(request):
             request.log = None
 
     def request_ended(self, request: Request) -> None:

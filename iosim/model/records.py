@@ -221,9 +221,12 @@ class Request(Subject):
     def follow(self, leader: "Request") -> None:
         """From this instant on the request is part of one operation with *leader*: its time goes where leader's goes.
 
-        Both have been charged up to now. Exits and interrupts are counted for the leader alone.
+        Both have been charged up to now. Exits and interrupts are counted for the leader alone. What the leader does
+        from here on is logged if this request's log is wanted.
         """
         leader.settle()
+        if self.log is not None and leader.log is None:
+            leader.log = []
         self.following = (leader, list(leader.stages), len(leader.log or ()))
 
     def part(self) -> None:

@@ -349,14 +349,6 @@ class Run:
             joined = self.followed[other] = Run((*self.segments, *other.segments))
         return joined
 
-    @staticmethod
-    def joined(runs: "list[Run]") -> "Run":
-        """Return the run of all accesses of *runs*, in order."""
-        joined = runs[0]
-        for run in runs[1:]:
-            joined = joined.then(run)
-        return joined
-
 
 class Lock:
     """Take the mutex; results in (asked_ns, got_ns, running again with a CPU, ns)."""

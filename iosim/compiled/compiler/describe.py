@@ -6,6 +6,7 @@ import types
 from typing import Any
 
 from iosim.compiled.catalogue import Catalogue, ClassEntry, Constant, FunctionEntry, find
+from iosim.compiled.compiler.hints import INT, Hint
 from iosim.compiled.compiler.program import Program
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
 from iosim.compiled.objects import BOUND
@@ -48,6 +49,7 @@ def _class(program: Program, info: ClassInfo) -> ClassEntry:
         info.is_named_tuple,
         info.is_enum,
         frozenset(name for name, hint in info.hints.items() if hint is not None and hint.kind == "int"),
+        frozenset(name for name, hint in info.hints.items() if hint == Hint("list", (INT,))),
     )
 
 

@@ -36,6 +36,7 @@ class Operators(Emitter):
     def binary(self, operator: ast.operator, left: Val, right: Val, node: ast.AST) -> Val:
         """Return the result of a binary operator."""
         b = self.builder
+        left, right = self.given_integer(left, node), self.given_integer(right, node)
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
             result = self.tagged_binary(operator, left, right)
@@ -246,6 +247,8 @@ class Operators(Emitter):
             sign = "==" if isinstance(operator, ast.Is) else "!="
             return b.icmp_signed(sign, self.word(left), self.word(right)), right
         sign = COMPARISONS[type(operator)]
+        if sign not in ("==", "!="):
+            left, right = self.given_integer(left, node), self.given_integer(right, node)
         if {left.kind, right.kind} <= {"I", "B"}:
             tagged = self.tagged(left), self.tagged(right)
             x, y = tagged if None not in tagged else (self.integer(left), self.integer(right))

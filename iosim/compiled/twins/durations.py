@@ -5,13 +5,16 @@ _SUB_BUCKETS = 2048
 """For three significant digits: twice 10^3, up to a power of 2. Values below it have buckets of their own."""
 _HALF_MAGNITUDE = 10
 """log2 of half of them."""
+_PAGE_BITS = 8
+_PAGE = 1 << _PAGE_BITS
+_PAGES = 168
 
 
 class Durations:
-    """Durations in ns: `count`, `total_ns`, `min_ns`, `max_ns`, and `counts`: how many are in each bucket.
+    """Durations in ns: `count`, `total_ns`, `min_ns`, `max_ns`, and `pages`: how many are in each bucket.
 
-    There are at most 43008 buckets. What was added last is kept as it is, `_times` times `_last_ns`, until another
-    duration comes; all is up to date after `finish`.
+    There are at most 43008 buckets; 256 in a row are a page, None if nothing has come to any of them. What was added
+    last is kept as it is, `_times` times `_last_ns`, until another duration comes; all is up to date after `finish`.
     """
 
     def __init__(self) -> None:
@@ -19,7 +22,7 @@ class Durations:
         self.total_ns = 0
         self.min_ns = 0
         self.max_ns = 0
-        self.counts: list[int] = []
+        self.pages: list[list[int] | None] = []
         self._last_ns = -1
         self._times = 0
 
@@ -43,11 +46,13 @@ class Durations:
             self.max_ns = ns
         self.count += n
         self.total_ns += ns * n
-        index = bucket_of(min(ns, LONGEST_NS))
-        counts = self.counts
-        while index >= len(counts):
-            counts.append(0)
-        counts[index] += n
+        bucket = bucket_of(min(ns, LONGEST_NS))
+        if not self.pages:
+            self.pages = [None] * _PAGES
+        page = self.pages[bucket >> _PAGE_BITS]
+        if page is None:
+            page = self.pages[bucket >> _PAGE_BITS] = [0] * _PAGE
+        page[bucket & (_PAGE - 1)] += n
         return self
 
     def add_array(self, ns: list[int]) -> None:

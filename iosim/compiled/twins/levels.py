@@ -1,5 +1,8 @@
 """Twin of `iosim.host.levels`: what is added goes into the totals and bins at once."""
 
+from bisect import bisect_right
+
+from iosim.compiled.native import apart
 from iosim.host.any_level import MAX_BINS, AnyLevel, AnyTimeline
 
 
@@ -17,15 +20,29 @@ class Timeline(AnyTimeline):
 
 
 class Pattern:
-    """Intervals at fixed places behind a begin; `span_ns` is the length of the whole, `area` the sum of theirs."""
+    """Intervals at fixed places behind a begin, none over another; here in the order of time.
 
-    __slots__ = ("area", "ends_ns", "span_ns", "starts_ns")
+    `span_ns` is the length of the whole, `area` the sum of theirs, `_before` that of those before each of them.
+    """
+
+    __slots__ = ("_before", "area", "ends_ns", "span_ns", "starts_ns")
 
     def __init__(self, starts_ns: list[int], ends_ns: list[int], span_ns: int) -> None:
-        self.starts_ns = starts_ns
-        self.ends_ns = ends_ns
+        self.starts_ns: list[int] = sorted(starts_ns)
+        self.ends_ns: list[int] = sorted(ends_ns)
         self.span_ns = span_ns
-        self.area = sum(ends_ns) - sum(starts_ns)
+        self.area = 0
+        self._before: list[int] = []
+        for index in range(len(self.starts_ns)):
+            self._before.append(self.area)
+            self.area += self.ends_ns[index] - self.starts_ns[index]
+
+    def area_until(self, ns: int) -> int:
+        """Return the sum of the intervals' lengths as far as they lie before *ns* behind the begin."""
+        index = bisect_right(self.starts_ns, ns) - 1
+        if index < 0:
+            return 0
+        return self._before[index] + min(ns, self.ends_ns[index]) - self.starts_ns[index]
 
 
 class Level(AnyLevel):
@@ -67,10 +84,19 @@ class Level(AnyLevel):
     def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
         """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
         if not self.add_within(begin_ns, begin_ns + pattern.span_ns, pattern.area):
-            starts, ends = pattern.starts_ns, pattern.ends_ns
-            for index in range(len(starts)):
-                self._add(begin_ns + starts[index], begin_ns + ends[index], 1)
-            self.highest = max(self.highest, 1)
+            self._add_pattern_slowly(pattern, begin_ns)
+
+    @apart
+    def _add_pattern_slowly(self, pattern: Pattern, begin_ns: int) -> None:
+        """Do that for one that begins in the present bin and ends behind it."""
+        added = 0
+        while begin_ns + pattern.span_ns > self._until_ns:
+            area = pattern.area_until(self._until_ns - begin_ns)
+            self._here += area - added
+            added = area
+            self._look_at_bin(self._until_ns)
+        self._here += pattern.area - added
+        self.highest = max(self.highest, 1)
 
     def add_many(self, starts_ns: list[int], ends_ns: list[int]) -> None:
         """Add 1 over each interval [start, end)."""
@@ -124,9 +150,10 @@ class Level(AnyLevel):
         if start_ns >= self._from_ns and end_ns <= self._until_ns:
             self._here += weight * (end_ns - start_ns)
         else:
-            self._add_across(start_ns, end_ns, weight)
+            self._add_slowly(start_ns, end_ns, weight)
 
-    def _add_across(self, start_ns: int, end_ns: int, weight: int) -> None:
+    @apart
+    def _add_slowly(self, start_ns: int, end_ns: int, weight: int) -> None:
         """Add *weight* over [start_ns, end_ns), which lies in other bins."""
         self.timeline.grow_to(end_ns)
         self._look_at_bin(start_ns)

@@ -15,7 +15,8 @@ TAKE_ROWS = 1
 TAKE_LOGS = 3
 """Asks Python to take the logs of sampled requests."""
 LOGS = 64
-"""So many logs are taken at once: what they have in common is copied once."""
+"""So many logs are taken at once, or fewer if they have `ENTRIES` entries."""
+ENTRIES = 1 << 16
 FILL = 2
 """Asks Python for the next requests of the trace whose number it is given, and how many they are: 0 at the end."""
 ROWS = 4096
@@ -67,12 +68,8 @@ class Collector(Ledger):
         self.n_rows = 0
         self.what: Number64 = 0
         self.limits: dict[tuple[str, int], dict[str, Any]] = {}
-        self.merges: dict[str, bool] = {}
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
-
-    def _may_be_sampled(self, request: Request) -> bool:
-        drive: Any = request.drive
-        return self.merges[drive.vm] or self._is_sampled(request)
+        self.n_entries = 0
 
     def _is_sampled(self, request: Request) -> bool:
         drive: Any = request.drive
@@ -81,7 +78,13 @@ class Collector(Ledger):
 
     def _add_sample(self, request: Request) -> None:
         drive: Any = request.drive
-        self.sampled.append((drive.vm, drive.index, request.op, request.log or []))
+        entries: list[Any] = request.log or []
+        self.sampled.append((drive.vm, drive.index, request.op, entries))
+        self.n_entries += len(entries)
+        if self.n_entries >= ENTRIES or len(self.sampled) >= LOGS:
+            ask(TAKE_LOGS, 0)
+            self.sampled = []
+            self.n_entries = 0
 
     def _add_row(self, request: Request, warmup: bool) -> None:
         drive: Any = request.drive
@@ -111,6 +114,3 @@ class Collector(Ledger):
     def _flush(self) -> None:
         ask(TAKE_ROWS, self.n_rows)
         self.n_rows = 0
-        if len(self.sampled) >= LOGS:
-            ask(TAKE_LOGS, 0)
-            self.sampled = []
