@@ -56,6 +56,8 @@ class Expressions(Calls, Displays, Operators):
         hint: Hint | None = None
         if isinstance(value, str):
             hint = STR
+        elif type(value) is dict and value and all(isinstance(key, int) for key in value):
+            hint = Hint("dict", (INT, None))
         elif type(value) in (list, dict, tuple, set):
             hint = Hint(type(value).__name__)
         else:
