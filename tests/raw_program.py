@@ -10,7 +10,7 @@ from iosim.compiled import layout, raw, raw_loader
 
 MODULES = (
     *("memory", "text", "compare", "iteration", "lists", "tuples", "dicts", "sets", "deques", "generic"),
-    *("numbers", "floats", "sorting"),
+    *("numbers", "floats", "sorting", "words"),
 )
 FUNCTIONS = raw_loader.load([importlib.import_module(f"iosim.compiled.runtime.{name}") for name in MODULES])
 
@@ -39,7 +39,11 @@ class Program:
     def __init__(self, arena_words: int = 1 << 17, n_permanent: int = 0, mark_words: int = 1 << 12) -> None:
         self.memory = raw.reset(8 * (N_CLASSES + arena_words + mark_words))
         table = raw.MEMORY_BASE
-        flags = {**layout.CLASS_FLAGS, PAIR_CLASS: layout.CLASS_FLAGS[layout.TUPLE], NODE_CLASS: layout.FLAG_SCANNED}
+        flags = {
+            **layout.CLASS_FLAGS,
+            PAIR_CLASS: layout.CLASS_FLAGS[layout.TUPLE],
+            NODE_CLASS: layout.FLAG_SCANNED | layout.FLAG_IDENTITY,
+        }
         for class_id, bits in flags.items():
             raw.st(table + 8 * class_id, bits)
         base = table + 8 * N_CLASSES

@@ -93,10 +93,10 @@ LISTS: dict[str, Callable[..., Any]] = {
     "clear": list.clear,
     "reverse": list.reverse,
 }
-RAW_RESULTS = {"contains"}
+RAW_RESULTS = {"contains", "contains_word"}
 NOTHING = {
     *("append", "insert", "set", "extend", "remove", "slice_assign", "del_slice", "clear", "reverse"),
-    *("appendleft", "del", "add", "discard", "update"),
+    *("appendleft", "set_word", "add", "discard", "update"),
 }
 
 
@@ -240,7 +240,7 @@ DICTS: dict[str, Callable[..., Any]] = {
     "get": dict.get,
     "at": dict.__getitem__,
     "set": dict.__setitem__,
-    "del": dict.__delitem__,
+    "take": lambda table, key: table.pop(key),
     "pop": dict.pop,
     "setdefault": dict.setdefault,
     "contains": dict.__contains__,
@@ -256,7 +256,7 @@ dict_cases = cases(
     get=[keys, values],
     at=[keys],
     set=[keys, values],
-    **{"del": [keys]},
+    take=[keys],
     pop=[keys, values],
     setdefault=[keys, values],
     contains=[keys],
@@ -275,6 +275,31 @@ def test_dictionaries_do_as_in_python(start: dict[Any, Any], first: list[Case], 
     mirror = dict(start)
     for case in [*first, ("clear", ()), *second] if len(first) % 2 else [*first, *second]:
         run(program, "rt_dict", address, mirror, DICTS[case[0]], case)
+
+
+words = st.sampled_from([*NODES, *range(12)]) | st.integers(-(2**62), 2**62 - 1)
+word_cases = cases(
+    get_word=[words, values],
+    at_word=[words],
+    set_word=[words, values],
+    take_word=[words],
+    pop_word=[words, values],
+    contains_word=[words],
+    set=[words, values],
+    take=[words],
+    at=[words],
+    clear=[],
+    items=[],
+)
+
+
+@given(st.dictionaries(words, values, max_size=20), word_cases)
+def test_ints_and_objects_are_found_by_their_words(start: dict[Any, Any], todo: list[Case]) -> None:
+    program = Program()
+    address = program.word(start)
+    mirror = dict(start)
+    for case in todo:
+        run(program, "rt_dict", address, mirror, DICTS[case[0].removesuffix("_word")], case)
 
 
 @settings(max_examples=FEW)
@@ -298,8 +323,8 @@ def test_a_dictionary_that_shrinks_and_grows_keeps_its_order(todo: list[tuple[bo
 def test_entries_are_gone_through_by_position() -> None:
     program = Program()
     table = program.word({"a": 1, "b": 2, "c": 3, "d": 4})
-    program.rt_dict_del(table, program.word("a"))
-    program.rt_dict_del(table, program.word("c"))
+    program.rt_dict_take(table, program.word("a"))
+    program.rt_dict_take(table, program.word("c"))
     found = []
     position = program.rt_dict_next(table, 0)
     while position >= 0:
@@ -320,6 +345,22 @@ SETS: dict[str, Callable[..., Any]] = {
 }
 
 
+def run_set(program: Program, address: int, mirror: dict[Any, None], case: Case, suffix: str = "") -> None:
+    """Do one operation on a set and on its mirror in Python; *suffix* is that of the functions of the library."""
+    name, arguments = case
+
+    def found() -> Any:
+        passed = [program.word(argument) for argument in arguments]
+        word = getattr(program, f"rt_set_{name}{suffix}")(address, *passed)
+        if name == "contains":
+            return bool(word)
+        new = name in {"union", "difference", "intersection"}
+        return program.value(program.rt_list_copy(word)) if new else None
+
+    both(lambda: SETS[name](mirror, *arguments), found)
+    assert same(program.value(program.rt_list_copy(address)), list(mirror))
+
+
 @given(
     few,
     cases(
@@ -337,17 +378,17 @@ def test_sets_hold_what_python_s_do_in_the_order_of_insertion(start: list[Any], 
     program = Program()
     address = program.rt_set_from(program.word(start))
     mirror: dict[Any, None] = dict.fromkeys(start)
-    for name, arguments in todo:
+    for case in todo:
+        run_set(program, address, mirror, case)
 
-        def found(name: str = name, arguments: tuple[Any, ...] = arguments) -> Any:
-            word = getattr(program, f"rt_set_{name}")(address, *[program.word(argument) for argument in arguments])
-            if name == "contains":
-                return bool(word)
-            new = name in {"union", "difference", "intersection"}
-            return program.value(program.rt_list_copy(word)) if new else None
 
-        both(lambda name=name, arguments=arguments: SETS[name](mirror, *arguments), found)  # type: ignore[misc]
-        assert same(program.value(program.rt_list_copy(address)), list(mirror))
+@given(st.lists(words, max_size=9), cases(add=[words], discard=[words], remove=[words], contains=[words], clear=[]))
+def test_sets_of_ints_and_objects_are_searched_by_words(start: list[Any], todo: list[Case]) -> None:
+    program = Program()
+    address = program.rt_set_from(program.word(start))
+    mirror: dict[Any, None] = dict.fromkeys(start)
+    for case in todo:
+        run_set(program, address, mirror, case, "" if case[0] == "clear" else "_word")
 
 
 @given(some_dict, few, st.text(max_size=4), st.text(max_size=2), values)

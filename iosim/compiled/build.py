@@ -43,6 +43,7 @@ _ORIGINS = {
     "exits": "kvm.exits",
     "levels": "host.levels",
     "counts": "qemu.qcow2.counts",
+    "cpu": "guest.cpu",
     "runs": "host.runs",
     "requests": "run",
     "thread": "host.thread",

@@ -111,13 +111,13 @@ class Catalogue:
 
     def class_flags(self) -> npt.NDArray[np.int64]:
         """Return the table of flags by class id."""
-        flags = np.full(self.n_class_ids + 1, layout.FLAG_SCANNED, dtype=np.int64)
+        flags = np.full(self.n_class_ids + 1, layout.FLAG_SCANNED | layout.FLAG_IDENTITY, dtype=np.int64)
         for number, value in layout.CLASS_FLAGS.items():
             flags[number] = value
-        flags[self.bound_class] |= layout.FLAG_CONTENT
+        flags[self.bound_class] = layout.FLAG_SCANNED | layout.FLAG_CONTENT
         for entry in self.classes:
             if entry.is_named_tuple:
-                flags[entry.number] |= layout.FLAG_CONTENT
+                flags[entry.number] = layout.FLAG_SCANNED | layout.FLAG_CONTENT
         return flags
 
     # Functions

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iosim.compiled import faults, layout
-from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade, take_sampled
+from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
 from iosim.compiled.image import Image
+from iosim.compiled.sampled import SampledLogs
 from iosim.compiled.twins.requests import FILL, TAKE_ROWS, WIDTH
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
@@ -105,6 +106,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     given_up = threading.Event()
     done = threading.Event()
     stopped: list[str] = []
+    sampled = SampledLogs(image, collector)
     block = image.raw(image.word_in(collector, "rows")).reshape(-1, WIDTH)
     failed: list[BaseException] = []
 
@@ -120,7 +122,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
             if what == TAKE_ROWS:
                 collector.take(block[:number])
             else:
-                take_sampled(image, collector)
+                sampled.take()
         except BaseException as error:  # It goes on in the thread that waits for the run.
             failed.append(error)
             given_up.set()
@@ -166,3 +168,4 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     worker.join()
     if failed:
         raise failed[0]
+    sampled.take()

@@ -186,16 +186,8 @@ def _durations(count: int, total_ns: int, min_ns: int, max_ns: int, pages: list[
     return original
 
 
-def take_sampled(image: Image, collector: collecting.Collector) -> None:
-    """Add up the logs of sampled requests that the twin of *collector* has, which it then lets go."""
-    for vm, drive, op, entries in image.read(collector, "sampled"):
-        collector.functions.add_log(vm, drive, op, give_back_log(entries))
-    image.forget()
-
-
 def give_back_collector(image: Image, collector: collecting.Collector) -> None:
     """Give *collector* what its twin has collected beside the rows."""
-    take_sampled(image, collector)
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
     for latency, place, log in image.read(collector, "slowest"):

@@ -27,6 +27,8 @@ _MANY = 64
 _MAP_NORESERVE = 0x4000
 """Linux: pages take memory when they are first written to."""
 _LEAST_BYTES = 1 << 26
+_HELD = 1 << 12
+"""So many objects that were made natively can be kept alive."""
 
 
 def _reserved(n_bytes: int) -> mmap.mmap:
@@ -92,6 +94,8 @@ class Image:
         self.traces: list[tuple[Iterator[npt.NDArray[np.int64]], npt.NDArray[np.int64]]] = []
         self.unknown: set[str] = set()
         self._decoded: dict[int, Any] = {}
+        self._hold = self.allocate(layout.BUFFER, 1 + _HELD)
+        self._held: set[int] = set()
 
     # Into memory
 
@@ -376,6 +380,12 @@ class Image:
         """Return the word of an object that has been copied."""
         return self._known[id(obj)]
 
+    def number_of(self, kind: type) -> int:
+        """Return the class id of objects of a class that is compiled."""
+        entry = self.catalogue.class_of(kind)
+        assert entry is not None
+        return entry.number
+
     def class_of(self, word: int) -> int:
         """Return the class id of an object."""
         return self._view[self.at(word)] & layout.CLASS_MASK
@@ -401,7 +411,7 @@ class Image:
 
     def integers(self, word: int) -> npt.NDArray[np.int64]:
         """Return a list of ints."""
-        found: npt.NDArray[np.int64] = self._items(word) >> 1
+        found: npt.NDArray[np.int64] = self.items(word) >> 1
         return found
 
     def raw(self, word: int) -> npt.NDArray[np.int64]:
@@ -411,11 +421,15 @@ class Image:
 
     def rows(self, word: int, width: int) -> npt.NDArray[np.int64]:
         """Return a list of tuples of *width* ints each."""
-        first = (self._items(word) - self.base >> 3) + 1
-        found: npt.NDArray[np.int64] = self.words[first[:, np.newaxis] + np.arange(width)] >> 1
+        return self.tuples(word, width) >> 1
+
+    def tuples(self, word: int, width: int) -> npt.NDArray[np.int64]:
+        """Return the words of a list of tuples of *width* items each."""
+        first = (self.items(word) - self.base >> 3) + 1
+        found: npt.NDArray[np.int64] = self.words[first[:, np.newaxis] + np.arange(width)]
         return found
 
-    def _items(self, word: int) -> npt.NDArray[np.int64]:
+    def items(self, word: int) -> npt.NDArray[np.int64]:
         """Return the words of a list's items."""
         at = self.at(word)
         n = self._view[at + 1] >> 1
@@ -442,7 +456,7 @@ class Image:
         if number == layout.TUPLE:
             return tuple([self.decode(item) for item in self._view[at + 1 : at + n]])
         if number == layout.LIST:
-            return self._decode_all(self._items(word))
+            return self._decode_all(self.items(word))
         if number >= layout.FIRST_USER_CLASS:
             if word not in self._decoded:
                 self._decoded[word] = self._remade(at, number)
@@ -489,9 +503,21 @@ class Image:
         values = [self.decode(word) for word in different.tolist()]
         return [values[place] for place in places.tolist()]
 
+    def hold(self, word: int) -> bool:
+        """Let a native object live on, so that it is made again once, until `forget`; return whether there is room."""
+        if word & 1 or word < self.permanent_end or word in self._held:
+            return True
+        if len(self._held) == _HELD:
+            return False
+        self._held.add(word)
+        self._view[self._hold + len(self._held)] = word
+        return True
+
     def forget(self) -> None:
-        """Forget which objects were made again: native ones may have come to an end, and others lie in their places."""
+        """Forget which objects were made again: native ones may come to an end, and others lie in their places."""
         self._decoded.clear()
+        self._held.clear()
+        self.words[self._hold + 1 : self._hold + 1 + _HELD] = 0
 
     def _entries(self, at: int) -> list[list[int]]:
         """Return the entries of a dictionary or set, deleted ones too."""

@@ -39,6 +39,8 @@ FIRST_USER_CLASS = 64
 FLAG_SCANNED = 1
 FLAG_CONTENT = 2
 """Compared, hashed and indexed by content: tuples and named tuples, whose payload words are the items."""
+FLAG_IDENTITY = 4
+"""Equal to itself only: objects that are not of a built-in class."""
 
 CLASS_FLAGS = {
     FREE: 0,

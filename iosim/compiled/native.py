@@ -18,7 +18,10 @@ def resume(process: Any) -> Any:
 
 
 def take_steps(steps: Any, taker: Any) -> None:
-    """Have *taker* asked for each step that *steps* and what they call yield: if `take(step)`, they go on at once."""
+    """Have *taker* asked for each step that *steps* and what they call yield.
+
+    They go on at once with what `take_step(step)` returns; if that is the taker itself, they wait.
+    """
     raise FaultError(_ELSEWHERE)
 
 

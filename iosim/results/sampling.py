@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from iosim.model.chains import Chains, kind_of, tags_of
 from iosim.model.costs import Int64Array
@@ -29,6 +30,8 @@ WHAT = name_hash("functions")
 """What the hash of a request's identity is made with."""
 ALL = 1 << 64
 """The limit of hashes where every request is sampled."""
+_KEPT = 1 << 20
+"""So many entries of logs are kept to recognise others that are like them."""
 _DELIVERY = int(Stage.IRQ_DELIVERY)
 
 
@@ -40,6 +43,17 @@ class SampledDrive(NamedTuple):
     op: str
     n: int
     rows: list[tuple[int, str, str, int]]
+
+
+class Step(NamedTuple):
+    """What one entry of a log says but for times: the thread, what it did, and of that what is not in itself.
+
+    *more*: of an item whether an interrupt was delivered, of a wait the function, of a template how many accesses.
+    """
+
+    thread: str
+    what: Item | Stage | Path | Run | Template
+    more: Any
 
 
 class FunctionSums:
@@ -62,6 +76,8 @@ class FunctionSums:
         }
         self._shops: dict[frozenset[str], Workshop] = {}
         self._groups: dict[tuple[str, int, str], _Group] = {}
+        self._shapes: dict[tuple[Workshop, bytes], _Shape] = {}
+        self._n_kept = 0
 
     def wants(self, request: Request) -> bool:
         """Tell whether the request is sampled, should it be counted."""
@@ -74,11 +90,38 @@ class FunctionSums:
 
     def add_log(self, vm: str, drive: int, op: str, log: list[tuple[Any, ...]]) -> None:
         """Add up the *log* of a sampled request with operation *op* on a drive."""
+        self._group(vm, drive, op).add(log)
+
+    def add_steps(
+        self, vm: str, drive: int, op: str, numbers: npt.NDArray[np.int32], ns: Int64Array, steps: Sequence[Step]
+    ) -> None:
+        """Add up a log without drawn costs: the numbers of its entries among *steps*; how long items and waits took.
+
+        Logs of the same numbers are gone through once. So the same number must mean the same until `forget_steps`.
+        """
+        group = self._group(vm, drive, op)
+        key = (group.shop, numbers.tobytes())
+        shape = self._shapes.get(key)
+        if shape is None:
+            if self._n_kept > _KEPT:
+                self.forget_steps()
+            self._n_kept += len(numbers)
+            shape = self._shapes[key] = group.shape([steps[number] for number in numbers.tolist()])
+        group.add_shape(shape, ns)
+
+    def forget_steps(self) -> None:
+        """Forget all numbers of `add_steps`."""
+        for group in self._groups.values():
+            group.fold()
+        self._shapes = {}
+        self._n_kept = 0
+
+    def _group(self, vm: str, drive: int, op: str) -> "_Group":
         key = (vm, drive, op)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._shop(*key))
-        group.add(log)
+        return group
 
     def result(self) -> list[SampledDrive]:
         """Return the sums."""
@@ -103,47 +146,24 @@ def _limit(share: float) -> int:
     return ALL if share >= 1 else int(share * ALL)
 
 
-class _Group:
-    """The sums of one operation on one drive, by cell; work of constant costs is counted, and multiplied at the end."""
+class _Sums:
+    """Sums by cell; work of constant costs is counted, and multiplied at the end."""
 
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
-        self.n = 0
-        self._kinds: dict[str, str] = {}
         self._sums: defaultdict[int, int] = defaultdict(int)
         self._pieces: defaultdict[tuple[Piece, int], int] = defaultdict(int)
         self._runs: defaultdict[RunWork, int] = defaultdict(int)
         self._drawn: dict[RunWork, Int64Array] = {}
 
-    def add(self, log: list[tuple[Any, ...]]) -> None:
-        """Add up one log (`iosim.host.thread` and `iosim.model.records` write it)."""
-        self.n += 1
-        shop, sums = self.shop, self._sums
-        states: dict[str, State] = {}
-        thread, kind = "", ""
-        state = shop.begin(kind)
-        for entry in log:
-            if entry[1] != thread:
-                states[kind] = state
-                thread = entry[1]
-                kind = self._kinds.get(thread) or self._kinds.setdefault(thread, kind_of(thread))
-                state = states.get(kind) or shop.begin(kind)
-            what = entry[2]
-            made = type(what)
-            if made is Item:
-                key = (what.function, _DELIVERY if entry[4] else what.stage)
-                cell, state = state.functions.get(key) or shop.function(state, *key)
-                sums[cell] += entry[3] - entry[0]
-            elif made is Path:
-                state = self._path(state, what, entry[3] if len(entry) > 3 else None)
-            elif made is Run:
-                state = self._run(state, what, entry[3] if len(entry) > 3 else None)
-            elif made is Template:
-                state = self._template(state, what, entry[3], entry[4])
-            else:
-                sums[shop.wait(state, what, entry[4])] += entry[3] - entry[0]
-                if what is Stage.CPU_WAIT:
-                    state = shop.resumed(state)
+    def add_sums(self, other: "_Sums", times: int) -> None:
+        """Add what *other* has, which has no drawn costs, so many *times*."""
+        for cell, ns in other._sums.items():
+            self._sums[cell] += ns * times
+        for part, n in other._pieces.items():
+            self._pieces[part] += n * times
+        for run, n in other._runs.items():
+            self._runs[run] += n * times
 
     def total(self) -> dict[int, int]:
         """Return ns by cell."""
@@ -159,6 +179,15 @@ class _Group:
             for cell, ns in zip(run.cells, values.tolist(), strict=True):
                 sums[cell] += ns
         return {cell: ns for cell, ns in sums.items() if ns}
+
+    def work(self, state: State, what: Path | Run | Template, drawn: Any, n: int) -> State:
+        """Add a path, a run, or *n* accesses of a template, with their *drawn* costs if they have some."""
+        if type(what) is Path:
+            return self._path(state, what, drawn)
+        if type(what) is Run:
+            return self._run(state, what, drawn)
+        assert isinstance(what, Template)
+        return self._template(state, what, drawn, n)
 
     def _path(self, state: State, path: Path, costs: list[int] | None) -> State:
         piece = self.shop.path(state, path)
@@ -214,3 +243,103 @@ class _Group:
                 cell, state = self.shop.function(state, item.function, int(item.stage))
                 self._sums[cell] += cost
         return state
+
+
+class _Shape(_Sums):
+    """Logs that differ in times only: the cells of their items and waits, and what the other entries spend.
+
+    `timed` are the places of the items and waits in the log.
+    """
+
+    def __init__(self, shop: Workshop) -> None:
+        super().__init__(shop)
+        self.cells: list[int] = []
+        self.timed: list[int] = []
+
+
+class _Group(_Sums):
+    """The sums of one operation on one drive."""
+
+    def __init__(self, shop: Workshop) -> None:
+        super().__init__(shop)
+        self.n = 0
+        self._kinds: dict[str, str] = {}
+        self._shapes: dict[_Shape, list[Any]] = {}
+
+    def add(self, log: list[tuple[Any, ...]]) -> None:
+        """Add up one log (`iosim.host.thread` and `iosim.model.records` write it)."""
+        self.n += 1
+        shop, sums = self.shop, self._sums
+        states: dict[str, State] = {}
+        thread, kind = "", ""
+        state = shop.begin(kind)
+        for entry in log:
+            if entry[1] != thread:
+                states[kind] = state
+                thread = entry[1]
+                kind = self._kinds.get(thread) or self._kinds.setdefault(thread, kind_of(thread))
+                state = states.get(kind) or shop.begin(kind)
+            what = entry[2]
+            made = type(what)
+            if made is Item:
+                key = (what.function, _DELIVERY if entry[4] else what.stage)
+                cell, state = state.functions.get(key) or shop.function(state, *key)
+                sums[cell] += entry[3] - entry[0]
+            elif made is Stage:
+                sums[shop.wait(state, what, entry[4])] += entry[3] - entry[0]
+                if what is Stage.CPU_WAIT:
+                    state = shop.resumed(state)
+            else:
+                state = self.work(
+                    state, what, entry[3] if len(entry) > 3 else None, entry[4] if made is Template else 1
+                )
+
+    def shape(self, steps: Sequence[Step]) -> _Shape:
+        """Return the shape of a log of *steps*."""
+        shop = self.shop
+        shape = _Shape(shop)
+        states: dict[str, State] = {}
+        thread, kind = "", ""
+        state = shop.begin(kind)
+        for place, (name, what, more) in enumerate(steps):
+            if name != thread:
+                states[kind] = state
+                thread = name
+                kind = self._kinds.get(thread) or self._kinds.setdefault(thread, kind_of(thread))
+                state = states.get(kind) or shop.begin(kind)
+            if isinstance(what, Item):
+                key = (what.function, _DELIVERY if more else what.stage)
+                cell, state = state.functions.get(key) or shop.function(state, *key)
+            elif isinstance(what, Stage):
+                cell = shop.wait(state, what, more)
+                if what is Stage.CPU_WAIT:
+                    state = shop.resumed(state)
+            else:
+                state = shape.work(state, what, None, more)
+                continue
+            shape.cells.append(cell)
+            shape.timed.append(place)
+        return shape
+
+    def add_shape(self, shape: _Shape, ns: Int64Array) -> None:
+        """Add up a log of that shape; *ns*: how long its items and waits took."""
+        self.n += 1
+        known = self._shapes.get(shape)
+        if known is None:
+            self._shapes[shape] = [1, ns.copy()]
+        else:
+            known[0] += 1
+            known[1] += ns
+
+    def fold(self) -> None:
+        """Add the logs of `add_shape` to the sums."""
+        for shape, (times, ns) in self._shapes.items():
+            self.add_sums(shape, times)
+            for cell, spent in zip(shape.cells, ns[shape.timed].tolist(), strict=True):
+                self._sums[cell] += spent
+        self._shapes = {}
+
+    def total(self) -> dict[int, int]:
+        """Return ns by cell."""
+        self.fold()
+        return super().total()

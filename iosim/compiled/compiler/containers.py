@@ -93,7 +93,9 @@ class Containers(Loops):
             return Val(self.call_runtime("rt_dict_popitem_first", word), "W", Hint("tuple", parts))
         if keywords:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: keywords of {kind}.{name}")
-        words = [self.word(self.expression(each)) for each in args]
+        values = [self.expression(each) for each in args]
+        words = [self.word(each) for each in values]
+        key = Val(words[0], "W", values[0].hint) if words else None
         if kind == "list" and name == "pop":
             result = (
                 self.call_runtime("rt_list_pop_at", word, *words) if words else self.call_runtime("rt_list_pop", word)
@@ -101,15 +103,19 @@ class Containers(Loops):
             return self.from_word(result, of)
         if kind == "dict" and name in ("get", "pop"):
             value_hint = parts[1] if len(parts) == 2 else None
+            assert key is not None
             if name == "pop" and len(words) == 1:
-                return self.from_word(self.call_runtime("rt_dict_take", word, *words), value_hint)
+                return self.from_word(self.call_table("rt_dict_take", obj, key), value_hint)
             default_hint = None if len(args) < 2 else self.infer(args[1])
             if len(words) == 1:
                 words.append(I64(0))
                 hint = None if value_hint is None else value_hint.or_none()
             else:
                 hint = join(value_hint, default_hint)
-            return self.from_word(self.call_runtime(f"rt_dict_{name}", word, *words), hint)
+            return self.from_word(self.call_table(f"rt_dict_{name}", obj, key, words[1]), hint)
+        if kind == "set" and name in ("add", "discard", "remove") and key is not None:
+            self.call_table(f"rt_set_{name}", obj, key)
+            return Val(I64(0), "W")
         runtime = BUILTIN_METHODS[kind].get(name)
         if runtime is None:
             raise CompileError(f"line {getattr(node, 'lineno', 0)}: {kind}.{name}")

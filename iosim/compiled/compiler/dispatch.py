@@ -10,11 +10,16 @@ from llvmlite import ir
 from iosim.compiled import layout
 from iosim.compiled.compiler.classes import Classes
 from iosim.compiled.compiler.containers import BUILTIN_METHODS
-from iosim.compiled.compiler.values import I64, CompileError, tag, word_pointer
+from iosim.compiled.compiler.values import I32, I64, CompileError, tag, word_pointer
 from iosim.compiled.compiler.world import ClassInfo, FunctionInfo, World
 from iosim.compiled.objects import BOUND, CLOSURE, FUNCTION, ITEM_GETTER, PARTIAL
 
 MAX_ARGUMENTS = 7
+"""Of a value that is called."""
+MAX_HELD = 4
+"""Arguments that a partial may hold."""
+MAX_VALUES = 512
+"""Functions that may be values."""
 BUILTIN_CLASSES = {
     "list": layout.LIST,
     "deque": layout.DEQUE,
@@ -35,8 +40,11 @@ class Dispatch(Classes):
         self._dispatchers: dict[tuple[str, str, int], ir.Function] = {}
         self.take = ir.Function(self.module, ir.FunctionType(I64, [I64, I64]), "take")
         self.take.linkage = "internal"
-        self.invoke = ir.Function(self.module, ir.FunctionType(I64, [I64] * (2 + MAX_ARGUMENTS)), "invoke")
-        self.invoke.linkage = "internal"
+        places = ir.ArrayType(I32, len(self.functions) + 1)
+        self._places = ir.GlobalVariable(self.module, places, "places")
+        self._places.linkage = "internal"
+        self._places.global_constant = True
+        self._tables: dict[tuple[str, int], ir.GlobalVariable] = {}
         self.type_of = ir.Function(self.module, ir.FunctionType(I64, [I64]), "type_of")
         self.type_of.linkage = "internal"
 
@@ -85,12 +93,11 @@ class Dispatch(Classes):
         function = self._dispatchers[kind, name, n]
         if function.blocks:
             return
-        code = DispatchCode(self, function)
         if kind == "value":
-            arguments = [*function.args[1:], *[I64(0)] * (MAX_ARGUMENTS - n + 1)]
-            code.builder.ret(code.builder.call(self.invoke, [function.args[0], I64(n - 1), *arguments]))
+            self._fill_value_caller(function, n - 1)
             return
-        cases: list[tuple[int, Callable[[], ir.Value]]] = []
+        code = DispatchCode(self, function)
+        cases: list[tuple[int, Callable[[], ir.Value | None]]] = []
         for info in self._occurring:
             case = self._case(code, info, kind, name)
             if case is not None:
@@ -143,11 +150,7 @@ class Dispatch(Classes):
             if kind == "get":
                 return held
 
-            def call_held() -> ir.Value:
-                rest = [*args[1:], *[I64(0)] * (MAX_ARGUMENTS - len(args) + 1)]
-                return b.call(self.invoke, [held(), I64(len(args) - 1), *rest])
-
-            return call_held
+            return lambda: self._call_held(b, held(), args[1:])
         if member is not None:
             if kind == "get":
                 if member.role == "property":
@@ -160,13 +163,7 @@ class Dispatch(Classes):
             if len(given) > len(member.parameters) or any(p.default is None for p in missing):
                 return None
             if member.role == "property":
-
-                def call_property() -> ir.Value:
-                    value = b.call(self.function(member), [args[0]])
-                    rest = [*args[1:], *[I64(0)] * (MAX_ARGUMENTS - len(args) + 1)]
-                    return b.call(self.invoke, [value, I64(len(args) - 1), *rest])
-
-                return call_property
+                return lambda: self._call_held(b, b.call(self.function(member), [args[0]]), args[1:])
 
             def call() -> ir.Value:
                 words = given + [code.default(parameter.default) for parameter in missing]
@@ -195,106 +192,108 @@ class Dispatch(Classes):
         b.ret(b.zext(b.icmp_signed("==", b.call(caller, function.args), I64(3)), I64))
 
     def _fill_take(self) -> None:
-        """take(taker, step): whether the method `take` has done the step."""
+        """take(taker, step): the result of the method `take_step`, which is the taker if it has not done the step."""
         b = ir.IRBuilder(self.take.append_basic_block("entry"))
-        b.ret(b.call(self.caller("take", 1), self.take.args))
+        b.ret(b.call(self.caller("take_step", 1), self.take.args))
 
     # Values that are called
 
-    def _declare_invoke(self) -> None:
-        """invoke(value, n arguments, arguments ...)."""
-        code = DispatchCode(self, self.invoke)
+    def _call_held(self, b: ir.IRBuilder, value: ir.Value, arguments: Sequence[ir.Value]) -> ir.Value:
+        """Return the result of calling a value with *arguments*."""
+        return b.call(self.value_caller(len(arguments)), [value, *arguments])
+
+    def _fill_value_caller(self, function: ir.Function, n: int) -> None:
+        """value.n(value, arguments ...): call what a table holds for the value's function and *n* arguments."""
+        code = DispatchCode(self, function)
         b = code.builder
-        value, n, *args = self.invoke.args
-        kind = ir.ArrayType(self.invoke.function_type.as_pointer(), len(self.functions) + 1)
-        self._stubs = stubs = ir.GlobalVariable(self.module, kind, "stubs")
-        stubs.linkage = "internal"
-        stubs.global_constant = True
+        value, *args = function.args
 
-        def call_stub(callee: ir.Value, count: ir.Value, words: Sequence[ir.Value]) -> ir.Value:
-            number = b.ashr(b.load(word_pointer(b, callee, 1)), I64(1))
-            stub = b.load(b.gep(stubs, [I64(0), number]))
-            return b.call(stub, [callee, count, *words])
+        def call(kind: str, first: ir.Value) -> ir.Value:
+            number = b.ashr(b.load(word_pointer(b, value, 1)), I64(1))
+            dense = b.sext(b.load(b.gep(self._places, [I64(0), number])), I64)
+            callee = b.load(b.gep(self._table(kind, n), [I64(0), dense]))
+            return b.call(callee, [first, *args])
 
-        def bound() -> ir.Value:
-            me = b.load(word_pointer(b, value, 2))
-            return call_stub(value, b.add(n, I64(1)), [me, *args[:-1]])
-
-        def partial() -> ir.Value:
+        def partial() -> None:
             held = b.load(word_pointer(b, value, 1))
-            n_held = b.sub(b.lshr(b.load(word_pointer(b, value, 0)), I64(32)), I64(2))
-            end = b.function.append_basic_block("called")
+            n_held = b.sub(b.lshr(b.load(word_pointer(b, value, 0)), I64(layout.SIZE_SHIFT)), I64(2))
             bad = b.function.append_basic_block("toomany")
             switch = b.switch(n_held, bad)
             b.position_at_end(bad)
             b.call(self.trap_function, [I64(self.trap(None, 0, "a partial with too many arguments"))])
             b.unreachable()
-            found = []
-            for count in range(5):
+            for count in range(min(MAX_HELD, MAX_ARGUMENTS - n) + 1):
                 block = b.function.append_basic_block(f"with{count}")
                 switch.add_case(I64(count), block)
                 b.position_at_end(block)
                 first = [b.load(word_pointer(b, value, 2 + k)) for k in range(count)]
-                words = [*first, *args][:MAX_ARGUMENTS]
-                result = b.call(self.invoke, [held, b.add(n, I64(count)), *words])
-                found.append((result, b.block))
-                b.branch(end)
-            b.position_at_end(end)
-            phi = b.phi(I64)
-            for result, block in found:
-                phi.add_incoming(result, block)
-            return phi
+                b.ret(self._call_held(b, held, [*first, *args]))
 
-        def item_getter() -> ir.Value:
-            return b.call(self.runtime("rt_pick"), [value, args[0]])
+        cases: list[tuple[int, Callable[[], ir.Value | None]]] = [
+            (FUNCTION, lambda: call("function", value)),
+            (CLOSURE, lambda: call("function", value)),
+            (BOUND, lambda: call("method", b.load(word_pointer(b, value, 2)))),
+            (PARTIAL, partial),
+        ]
+        if n == 1:
+            cases.append((ITEM_GETTER, lambda: b.call(self.runtime("rt_pick"), [value, args[0]])))
+        code.switch(cases, "call of a value")
 
-        code.switch(
-            [
-                (FUNCTION, lambda: call_stub(value, n, args)),
-                (CLOSURE, lambda: call_stub(value, n, args)),
-                (BOUND, bound),
-                (PARTIAL, partial),
-                (ITEM_GETTER, item_getter),
-            ],
-            "call of a value",
-        )
+    def _table(self, kind: str, n: int) -> ir.GlobalVariable:
+        """Return the table of what is called with *n* arguments: "function"s, given the value first, or "method"s."""
+        if (kind, n) not in self._tables:
+            entry = ir.FunctionType(I64, [I64] * (n + 1)).as_pointer()
+            table = ir.GlobalVariable(self.module, ir.ArrayType(entry, MAX_VALUES), f"{kind}s.{n}")
+            table.linkage = "internal"
+            table.global_constant = True
+            self._tables[kind, n] = table
+        return self._tables[kind, n]
 
-    def _trapping_stub(self) -> ir.Function:
-        """Return what stands for functions that are never called as values."""
-        stub = ir.Function(self.module, self.invoke.function_type, "nostub")
-        stub.linkage = "internal"
-        b = ir.IRBuilder(stub.append_basic_block("entry"))
-        b.call(self.trap_function, [I64(self.trap(None, 0, "a function that was not known to be a value"))])
+    def _fill_tables(self) -> None:
+        """The functions that are values have places in the tables, all others the last one."""
+        assert len(self.values) < MAX_VALUES
+        places = {info: place for place, info in enumerate(self.values)}
+        last = MAX_VALUES - 1
+        found = [places.get(info, last) for info in self.functions]
+        self._places.initializer = ir.Constant(self._places.value_type, [*found, last])
+        for (kind, n), table in self._tables.items():
+            bad = self._trapping(kind, n)
+            entries = [self._entry(info, kind, n, bad) for info in self.values]
+            entries += [bad] * (MAX_VALUES - len(entries))
+            table.initializer = ir.Constant(table.value_type, entries)
+
+    def _trapping(self, kind: str, n: int) -> ir.Function:
+        """Return what stands for functions that are never called so."""
+        native = ir.Function(self.module, ir.FunctionType(I64, [I64] * (n + 1)), f"no.{kind}.{n}")
+        native.linkage = "internal"
+        b = ir.IRBuilder(native.append_basic_block("entry"))
+        b.call(self.trap_function, [I64(self.trap(None, 0, f"a {kind} that was not known to be called as a value"))])
         b.unreachable()
-        return stub
+        return native
 
-    def _stub(self, info: FunctionInfo) -> ir.Function:
-        """Return what calls a function with the arguments that there are, and its defaults."""
-        stub = ir.Function(self.module, self.invoke.function_type, f"s{info.number}")
+    def _entry(self, info: FunctionInfo, kind: str, n: int, bad: ir.Function) -> ir.Function:
+        """Return what calls a function that is a value with *n* arguments and its defaults."""
+        given = n + (kind == "method")
+        missing = info.parameters[given:]
+        if given > len(info.parameters) or any(parameter.default is None for parameter in missing):
+            return bad
+        takes_first = kind == "method" or self.has_environment(info)
+        if kind == "method" and self.has_environment(info):
+            return bad
+        native = self.function(info)
+        if takes_first and not missing:
+            return native
+        stub = ir.Function(self.module, bad.function_type, f"s{info.number}.{kind}.{n}")
         stub.linkage = "internal"
         code = DispatchCode(self, stub)
-        b = code.builder
-        value, n, *args = stub.args
-        words: list[ir.Value] = [value] if self.has_environment(info) else []
-        problem = ""
-        if len(info.parameters) > MAX_ARGUMENTS:
-            problem = "is called as a value with too many arguments"
-        else:
-            for position, parameter in enumerate(info.parameters):
-                word = args[position]
-                if parameter.default is not None:
-                    try:
-                        default = code.default(parameter.default)
-                    except CompileError as error:
-                        problem = str(error)
-                        break
-                    word = b.select(b.icmp_signed(">", n, I64(position)), word, default)
-                words.append(word)
-        if problem:
-            b.call(self.trap_function, [I64(self.trap(info, 0, problem))])
-            b.unreachable()
-        else:
-            b.ret(b.call(self.function(info), words))
+        try:
+            defaults = [code.default(parameter.default) for parameter in missing]
+        except CompileError as error:
+            code.builder.call(self.trap_function, [I64(self.trap(info, 0, str(error)))])
+            code.builder.unreachable()
+            return stub
+        words = stub.args if takes_first else stub.args[1:]
+        code.builder.ret(code.builder.call(native, [*words, *defaults]))
         return stub
 
 
@@ -306,8 +305,8 @@ class DispatchCode:
         self.function = function
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
 
-    def switch(self, cases: Sequence[tuple[int, Callable[[], ir.Value]]], what: str) -> None:
-        """Generate each class's case; any other class is a trap."""
+    def switch(self, cases: Sequence[tuple[int, Callable[[], ir.Value | None]]], what: str) -> None:
+        """Generate each class's case, which gives the result or has returned; any other class is a trap."""
         b = self.builder
         word = self.function.args[0]
         bad = self.function.append_basic_block("bad")
@@ -325,7 +324,9 @@ class DispatchCode:
             block = self.function.append_basic_block(f"class{each}")
             switch.add_case(I64(each), block)
             b.position_at_end(block)
-            b.ret(case())
+            result = case()
+            if result is not None:
+                b.ret(result)
 
     def is_plain(self, value: Any) -> bool:
         """Tell whether a class attribute is a constant."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from iosim.compiled.compiler.hints import BOOL, INT, Hint
+from iosim.compiled.compiler.hints import BOOL, INT, Hint, same_as_words
 from iosim.compiled.compiler.infer import Inference
 from iosim.compiled.compiler.narrowing import Known, facts
 from iosim.compiled.compiler.values import (
@@ -190,6 +190,13 @@ class Emitter(Inference, ABC):
     def call_runtime(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call a function of the run-time library."""
         return self.builder.call(self.program.runtime(name, len(arguments)), arguments)
+
+    def call_table(self, name: str, table: Val, key: Val, *arguments: ir.Value) -> ir.Value:
+        """Call a function of the run-time library that looks a key up in a dictionary or set."""
+        keys = table.hint.of[0] if table.hint is not None and table.hint.of else None
+        if same_as_words(keys, key.hint):
+            name += "_word"
+        return self.call_runtime(name, self.word(table), self.word(key), *arguments)
 
     def call_value(self, value: Val, arguments: Sequence[Val]) -> Val:
         """Call a function that is only known as a value."""

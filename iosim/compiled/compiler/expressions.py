@@ -224,9 +224,9 @@ class Expressions(Calls, Displays, Operators):
         name, of = "rt_getitem", None
         if hint is not None:
             if hint.kind == "dict":
-                name = "rt_dict_getitem"
-                of = hint.of[1] if len(hint.of) == 2 else None
-            elif hint.kind in ("list", "deque"):
+                value = self.call_table("rt_dict_at", obj, key)
+                return self.from_word(value, hint.of[1] if len(hint.of) == 2 else None)
+            if hint.kind in ("list", "deque"):
                 name = f"rt_{hint.kind}_get"
                 of = hint.of[0] if hint.of else None
             elif hint.kind == "tuple":
@@ -239,9 +239,10 @@ class Expressions(Calls, Displays, Operators):
         if self.has_places(obj, key):
             self.builder.store(self.word(value), self.list_item(self.word(obj), key))
             return
-        name = "rt_setitem"
-        if obj.hint is not None:
-            name = {"dict": "rt_dict_set", "list": "rt_list_set"}.get(obj.hint.kind, name)
+        if obj.hint is not None and obj.hint.kind == "dict":
+            self.call_table("rt_dict_set", obj, key, self.word(value))
+            return
+        name = "rt_list_set" if obj.hint is not None and obj.hint.kind == "list" else "rt_setitem"
         self.call_runtime(name, self.word(obj), self.word(key), self.word(value))
 
     # Functions as values

@@ -106,7 +106,7 @@ class Functions(Module):
             n = len(info.parameters) + self.has_environment(info)
             native = ir.Function(self.module, ir.FunctionType(I64, [I64] * n), f"f{info.number}.{info.name}")
             native.linkage = "internal"
-            if info.name.endswith("_slowly"):
+            if info.is_apart:
                 native.attributes.add("noinline")
             self._native[info] = native
             self._waiting.append(info)

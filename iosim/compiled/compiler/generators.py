@@ -6,7 +6,6 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.loops import Loops
 from iosim.compiled.compiler.values import G_RAISED, G_TAKER, I64, RAISED, RETURNED, YIELDED, Val, Wait
-from iosim.compiled.layout import WORD_TRUE
 from iosim.compiled.objects import OWNED
 
 
@@ -50,7 +49,7 @@ class Generators(Loops):
         return Val(word, "W")
 
     def _get_Yield(self, node: ast.Yield) -> Val:
-        """Whoever takes steps may do this one without the generator being left."""
+        """Whoever takes steps may do this one, and give its result, without the generator being left."""
         word = I64(0) if node.value is None else self.word(self.expression(node.value))
         b = self.builder
         waiting, asking, over = self.block("yield"), self.block("ask"), self.block("over")
@@ -58,13 +57,13 @@ class Generators(Loops):
         b.cbranch(b.icmp_signed("==", taker, I64(0)), waiting, asking)
         b.position_at_end(asking)
         taken = b.call(self.program.take, [taker, word])
-        b.cbranch(b.icmp_signed("==", taken, I64(WORD_TRUE)), over, waiting)
+        b.cbranch(b.icmp_signed("==", taken, taker), waiting, over)
         self.resumption(waiting, word, None)
         resumed = b.block
         b.branch(over)
         b.position_at_end(over)
         result = b.phi(I64)
-        result.add_incoming(I64(0), asking)
+        result.add_incoming(taken, asking)
         result.add_incoming(self.sent, resumed)
         return Val(result, "W")
 

@@ -61,6 +61,16 @@ def join(a: Hint | None, b: Hint | None) -> Hint | None:
     return None
 
 
+def same_as_words(keys: Hint | None, key: Hint | None) -> bool:
+    """Tell whether a key equals one of a table's *keys* only if both are the same word."""
+    if keys is not None and key is not None and keys.kind in ("int", "bool"):
+        return key.kind in ("int", "bool")
+    return any(
+        each is not None and each.info is not None and not any(one.is_named_tuple for one in each.info.family())
+        for each in (keys, key)
+    )
+
+
 def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World") -> Hint | None:
     """Return the hint of an annotation in a module with the global *names*."""
     if node is None:

@@ -287,9 +287,10 @@ class Operators(Emitter):
         right = self.expression(node)
         name = "rt_contains"
         if right.hint is not None and not right.hint.optional:
-            name = {"dict": "rt_dict_contains", "set": "rt_set_contains", "list": "rt_list_contains"}.get(
-                right.hint.kind, name
-            )
+            if right.hint.kind in ("dict", "set"):
+                return b.trunc(self.call_table(f"rt_{right.hint.kind}_contains", right, left), I1), right
+            if right.hint.kind == "list":
+                name = "rt_list_contains"
         return b.trunc(self.call_runtime(name, self.word(right), self.word(left)), I1), right
 
 

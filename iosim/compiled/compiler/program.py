@@ -32,23 +32,19 @@ class Program(Dispatch, Resuming):
             self.values.setdefault(info)
         for info in generators:
             self.function(info)
-        self._declare_invoke()
         self._fill_user_lt()
         self._fill_take()
-        n_filled = n_stubs = 0
-        stubs: dict[FunctionInfo, ir.Function] = {}
-        while self._waiting or n_filled < len(self._dispatchers) or n_stubs < len(self.values):
+        n_filled = n_values = 0
+        while self._waiting or n_filled < len(self._dispatchers) or n_values < len(self.values):
             while self._waiting:
                 self._compile(self._waiting.pop())
             for kind, name, n in list(self._dispatchers)[n_filled:]:
                 self._fill(kind, name, n)
                 n_filled += 1
-            for info in list(self.values)[n_stubs:]:
-                stubs[info] = self._stub(info)
-                n_stubs += 1
-        none = self._trapping_stub()
-        found = [*(stubs.get(info, none) for info in self.functions), none]
-        self._stubs.initializer = ir.Constant(self._stubs.value_type, found)
+            for info in list(self.values)[n_values:]:
+                self.function(info)
+                n_values += 1
+        self._fill_tables()
         self._fill_send()
         self._fill_type_of()
 

@@ -21,6 +21,10 @@ QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq"}
 """Functions of which only what the first `if` does (for two ints) is inlined; the rest is called."""
 
 
+OUTLINED = {"rt_content_seed", "rt_dict_rebuild", "rt_dict_find_equal"}
+"""Functions that are seldom called, by others that are to stay small."""
+
+
 class RawModules:
     """The functions of raw modules in an LLVM module. *trap* is what ends the program."""
 
@@ -43,6 +47,8 @@ class RawModules:
                     if node.name in RARE:
                         function.attributes.add("noinline")
                         function.attributes.add("cold")
+                    if node.name in OUTLINED:
+                        function.attributes.add("noinline")
                     self.functions[node.name] = function
                     bodies.append((node, vars(each)))
         for node, names in bodies:

@@ -288,7 +288,7 @@ class FunctionCode(Expressions):
                 low, high = self.slice_bounds(target.slice)
                 self.call_runtime("rt_list_del_slice", self.word(obj), low, high)
             elif obj.hint is not None and obj.hint.kind == "dict":
-                self.call_runtime("rt_dict_del", self.word(obj), self.word(self.expression(target.slice)))
+                self.call_table("rt_dict_take", obj, self.expression(target.slice))
             elif obj.hint is not None and obj.hint.kind == "list":
                 self.call_runtime("rt_list_pop_at", self.word(obj), self.word(self.expression(target.slice)))
             else:

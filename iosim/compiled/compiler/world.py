@@ -41,6 +41,13 @@ class FunctionInfo:
     catches: bool = False
 
     @property
+    def is_apart(self) -> bool:
+        """Whether its native code must not become part of those that call it (`iosim.model.native_code.apart`)."""
+        return isinstance(self.node, ast.FunctionDef) and any(
+            isinstance(each, ast.Name) and each.id == "apart" for each in self.node.decorator_list
+        )
+
+    @property
     def code_key(self) -> tuple[str, int]:
         """What a live function object of it has, too: file and first line."""
         first = self.node.lineno

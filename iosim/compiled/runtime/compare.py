@@ -3,12 +3,14 @@
 from iosim.compiled.layout import (
     BIGINT,
     BIGINT_VALUE,
+    CLASS_MASK,
     DEQUE,
     DEQUE_BUFFER,
     DEQUE_HEAD,
     DEQUE_LENGTH,
     DICT,
     FLAG_CONTENT,
+    FLAG_IDENTITY,
     FLOAT,
     FLOAT_BITS,
     INT_CLASS,
@@ -47,16 +49,18 @@ def rt_eq(a: int, b: int) -> int:
     """Raw 1 if a == b: numbers by value, strings, tuples, lists and deques by content, others by identity."""
     if a & b & 1:
         return a == b
+    if a == 0 or b == 0:
+        return a == b
     class_a = rt_class_of(a)
     class_b = rt_class_of(b)
-    if class_a == STR:
-        return rt_str_eq(a, b) if class_b == STR else 0
     if class_a == FLOAT:
         return rt_float_eq(ld(a + FLOAT_BITS), b, class_b)
     if class_b == FLOAT:
         return rt_float_eq(ld(b + FLOAT_BITS), a, class_a)
     if a == b:
         return 1
+    if class_a == STR:
+        return rt_str_eq(a, b) if class_b == STR else 0
     if rt_class_flags(class_a) & rt_class_flags(class_b) & FLAG_CONTENT:
         size = rt_size(a)
         return rt_words_eq(a + PAYLOAD, b + PAYLOAD, size - 1) if size == rt_size(b) else 0
@@ -147,39 +151,43 @@ def rt_compare_int_float(number: int, bits: int) -> int:
 
 def rt_hash(a: int) -> int:
     """Raw hash of a value; equal values have equal ones. Traps for lists, deques, dictionaries and sets."""
-    class_id = rt_class_of(a)
-    if class_id <= NONE_CLASS:
-        return rt_mix(a)
+    return rt_mix(rt_hash_seed(a))
+
+
+def rt_hash_seed(a: int) -> int:
+    """A word that all values equal to *a* share: what the hash is made of."""
+    if a & 1 or a == 0 or rt_class_flags(ld(a) & CLASS_MASK) & FLAG_IDENTITY:
+        return a
+    return rt_content_seed(a)
+
+
+def rt_content_seed(a: int) -> int:
+    """rt_hash_seed of an object of a built-in class or of a tuple."""
+    class_id = ld(a) & CLASS_MASK
     if class_id == STR:
         return rt_str_hash(a)
     if rt_class_flags(class_id) & FLAG_CONTENT:
         return rt_tuple_hash(a)
     if class_id == FLOAT:
-        return rt_float_hash(ld(a + FLOAT_BITS))
-    if class_id == BIGINT:
-        return rt_mix(ld(a + BIGINT_VALUE))
-    if class_id == LIST or class_id == DEQUE or class_id == DICT or class_id == SET:
-        return trap(TRAP_TYPE)
-    return rt_mix(a)
+        return rt_float_seed(ld(a + FLOAT_BITS))
+    return ld(a + BIGINT_VALUE) if class_id == BIGINT else trap(TRAP_TYPE)
 
 
 def rt_tuple_hash(a: int) -> int:
     """Raw hash of a tuple or named tuple."""
     result = TUPLE_SEED
     for i in range(1, rt_size(a)):
-        result = rt_mix(result ^ rt_hash(ld(a + (i << 3))))
+        result = rt_mix(result ^ rt_hash_seed(ld(a + (i << 3))))
     return result
 
 
-def rt_float_hash(bits: int) -> int:
-    """Raw hash of a double: that of an int if it is one."""
+def rt_float_seed(bits: int) -> int:
+    """rt_hash_seed of a double: that of an int if it is one."""
     if fle(MINUS_TWO_62, bits) and flt(bits, TWO_62):
         whole = ftoi(bits)
-        if feq(itof(whole), bits):
-            return rt_mix((whole << 1) | 1)
-        return rt_mix(bits)
+        return (whole << 1) | 1 if feq(itof(whole), bits) else bits
     bigint = rt_float_bigint(bits)
-    return rt_mix(bits if bigint == 0 else bigint)
+    return bits if bigint == 0 else bigint
 
 
 def rt_lt(a: int, b: int) -> int:

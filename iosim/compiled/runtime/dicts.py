@@ -22,7 +22,7 @@ from iosim.compiled.layout import (
     WORD_ZERO,
 )
 from iosim.compiled.raw import ld, sdiv, st, trap
-from iosim.compiled.runtime.compare import rt_eq, rt_hash
+from iosim.compiled.runtime.compare import rt_hash, rt_same
 from iosim.compiled.runtime.iteration import (
     rt_dict_key_at,
     rt_dict_next,
@@ -30,6 +30,7 @@ from iosim.compiled.runtime.iteration import (
 )
 from iosim.compiled.runtime.lists import rt_list_append, rt_list_copy, rt_list_new
 from iosim.compiled.runtime.memory import rt_alloc, rt_copy_words, rt_size, rt_zero_words
+from iosim.compiled.runtime.text import rt_mix
 
 SMALLEST_CAPACITY = 4
 LINEAR_CAPACITY = 8
@@ -56,20 +57,38 @@ def rt_hash_word(key: int) -> int:
     return (rt_hash(key) << 1) | 1
 
 
-def rt_dict_find(table: int, key: int, hash_word: int) -> int:
-    """Address of the entry of *key*, whose rt_hash_word is given; 0 if there is none."""
+def rt_dict_find(table: int, key: int) -> int:
+    """Address of the entry of *key*; 0 if there is none."""
     if ld(table + DICT_LENGTH) == WORD_ZERO:
         return 0
+    if ld(table + DICT_INDEX) == 0:
+        entry = rt_dict_scan(table, key)
+        if entry != 0:
+            return entry
+    return rt_dict_find_equal(table, key, rt_hash_word(key))
+
+
+def rt_dict_scan(table: int, key: int) -> int:
+    """Address of the entry whose key is the very word *key*, 0 if there is none; all are looked at."""
+    entry = ld(table + DICT_ENTRIES) + PAYLOAD
+    end = entry + (ld(table + DICT_FILLED) >> 1) * ENTRY_BYTES
+    while entry != end:
+        if ld(entry + ENTRY_KEY) == key:
+            return entry
+        entry += ENTRY_BYTES
+    return 0
+
+
+def rt_dict_find_equal(table: int, key: int, hash_word: int) -> int:
+    """Address of the entry of *key*, whose rt_hash_word is given; 0 if there is none."""
     entry = ld(table + DICT_ENTRIES) + PAYLOAD
     index = ld(table + DICT_INDEX)
     if index != 0:
         return rt_dict_probe(index, entry, key, hash_word)
     end = entry + (ld(table + DICT_FILLED) >> 1) * ENTRY_BYTES
     while entry != end:
-        if ld(entry + ENTRY_HASH) == hash_word:
-            found = ld(entry + ENTRY_KEY)
-            if found == key or rt_eq(found, key):
-                return entry
+        if ld(entry + ENTRY_HASH) == hash_word and rt_same(ld(entry + ENTRY_KEY), key):
+            return entry
         entry += ENTRY_BYTES
     return 0
 
@@ -82,10 +101,27 @@ def rt_dict_probe(index: int, entries: int, key: int, hash_word: int) -> int:
     while slot != 0:
         if ((slot ^ hash_word) & UPPER_HASH) == 0:
             entry = entries + ((slot & ENTRY_NUMBER) - 1) * ENTRY_BYTES
-            if ld(entry + ENTRY_HASH) == hash_word:
-                found = ld(entry + ENTRY_KEY)
-                if found == key or rt_eq(found, key):
-                    return entry
+            if ld(entry + ENTRY_HASH) == hash_word and rt_same(ld(entry + ENTRY_KEY), key):
+                return entry
+        position = (position + 1) & mask
+        slot = ld(index + PAYLOAD + (position << 3))
+    return 0
+
+
+def rt_dict_find_word(table: int, key: int) -> int:
+    """rt_dict_find of a key that no other word is equal to: an int among ints, or an object that is itself only."""
+    index = ld(table + DICT_INDEX)
+    if index == 0:
+        return rt_dict_scan(table, key)
+    mask = rt_size(index) - 2
+    entries = ld(table + DICT_ENTRIES) + PAYLOAD
+    hash_word = (rt_mix(key) << 1) | 1
+    position = (hash_word >> 1) & mask
+    slot = ld(index + PAYLOAD + (position << 3))
+    while slot != 0:
+        entry = entries + ((slot & ENTRY_NUMBER) - 1) * ENTRY_BYTES
+        if ld(entry + ENTRY_KEY) == key:
+            return entry
         position = (position + 1) & mask
         slot = ld(index + PAYLOAD + (position << 3))
     return 0
@@ -153,11 +189,13 @@ def rt_dict_index(table: int, capacity: int) -> int:
 
 def rt_dict_add(table: int, key: int, hash_word: int, value: int) -> int:
     """Append an entry for a key that is not there."""
+    entries = ld(table + DICT_ENTRIES)
     number = ld(table + DICT_FILLED) >> 1
-    if number == rt_dict_capacity(table):
+    if entries == 0 or (number + 1) * ENTRY_WORDS >= rt_size(entries):
         rt_dict_rebuild(table)
+        entries = ld(table + DICT_ENTRIES)
         number = ld(table + DICT_FILLED) >> 1
-    entry = ld(table + DICT_ENTRIES) + PAYLOAD + number * ENTRY_BYTES
+    entry = entries + PAYLOAD + number * ENTRY_BYTES
     st(entry + ENTRY_HASH, hash_word)
     st(entry + ENTRY_KEY, key)
     st(entry + ENTRY_VALUE, value)
@@ -169,63 +207,62 @@ def rt_dict_add(table: int, key: int, hash_word: int, value: int) -> int:
 
 
 def rt_dict_remove(table: int, entry: int) -> int:
-    """Delete the entry at an address; the index table still leads to it, and on."""
+    """Delete the entry at an address and give its value; the index table still leads to it, and on."""
+    value = ld(entry + ENTRY_VALUE)
     st(entry + ENTRY_HASH, 0)
     st(entry + ENTRY_KEY, HOLE)
     st(entry + ENTRY_VALUE, 0)
-    return st(table + DICT_LENGTH, ld(table + DICT_LENGTH) - 2)
+    st(table + DICT_LENGTH, ld(table + DICT_LENGTH) - 2)
+    if ld(table + DICT_INDEX) == 0:
+        n_filled = ld(table + DICT_FILLED) >> 1
+        if entry == ld(table + DICT_ENTRIES) + PAYLOAD + (n_filled - 1) * ENTRY_BYTES:
+            st(entry + ENTRY_KEY, 0)
+            st(table + DICT_FILLED, ((n_filled - 1) << 1) | 1)
+    return value
 
 
 def rt_dict_get(table: int, key: int, default: int) -> int:
     """Value of *key*, *default* if it is not there."""
-    entry = rt_dict_find(table, key, rt_hash_word(key))
+    entry = rt_dict_find(table, key)
     return default if entry == 0 else ld(entry + ENTRY_VALUE)
 
 
 def rt_dict_at(table: int, key: int) -> int:
     """Value of *key*; traps if it is not there."""
-    entry = rt_dict_find(table, key, rt_hash_word(key))
+    entry = rt_dict_find(table, key)
     return trap(TRAP_KEY) if entry == 0 else ld(entry + ENTRY_VALUE)
 
 
 def rt_dict_set(table: int, key: int, value: int) -> int:
     """Set the value of *key*."""
-    hash_word = rt_hash_word(key)
-    entry = rt_dict_find(table, key, hash_word)
-    if entry == 0:
-        return rt_dict_add(table, key, hash_word, value)
-    return st(entry + ENTRY_VALUE, value)
+    entry = rt_dict_find(table, key)
+    return rt_dict_add(table, key, rt_hash_word(key), value) if entry == 0 else st(entry + ENTRY_VALUE, value)
 
 
 def rt_dict_setdefault(table: int, key: int, default: int) -> int:
     """Value of *key*, which is set to *default* if it is not there."""
-    hash_word = rt_hash_word(key)
-    entry = rt_dict_find(table, key, hash_word)
+    entry = rt_dict_find(table, key)
     if entry != 0:
         return ld(entry + ENTRY_VALUE)
-    rt_dict_add(table, key, hash_word, default)
+    rt_dict_add(table, key, rt_hash_word(key), default)
     return default
 
 
-def rt_dict_del(table: int, key: int) -> int:
-    """Delete *key*; traps if it is not there."""
-    entry = rt_dict_find(table, key, rt_hash_word(key))
+def rt_dict_take(table: int, key: int) -> int:
+    """Delete *key* and give its value; traps if it is not there."""
+    entry = rt_dict_find(table, key)
     return trap(TRAP_KEY) if entry == 0 else rt_dict_remove(table, entry)
 
 
 def rt_dict_pop(table: int, key: int, default: int) -> int:
     """Delete *key* and give its value, *default* if it is not there."""
-    entry = rt_dict_find(table, key, rt_hash_word(key))
-    if entry == 0:
-        return default
-    value = ld(entry + ENTRY_VALUE)
-    rt_dict_remove(table, entry)
-    return value
+    entry = rt_dict_find(table, key)
+    return default if entry == 0 else rt_dict_remove(table, entry)
 
 
 def rt_dict_contains(table: int, key: int) -> int:
     """Raw 1 if *key* is there."""
-    return rt_dict_find(table, key, rt_hash_word(key)) != 0
+    return rt_dict_find(table, key) != 0
 
 
 def rt_dict_clear(table: int) -> int:

@@ -14,12 +14,9 @@ from iosim.compiled.layout import (
 from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_eq
 from iosim.compiled.runtime.dicts import (
-    rt_dict_contains,
-    rt_dict_del,
-    rt_dict_get,
     rt_dict_new,
-    rt_dict_pop,
     rt_dict_set,
+    rt_dict_take,
 )
 from iosim.compiled.runtime.generic import rt_getitem, rt_len
 from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next, rt_dict_value_at
@@ -37,19 +34,6 @@ def rt_iterable(value: int) -> int:
     if kind == DICT or kind == SET:
         return rt_list_copy(value)
     return value
-
-
-def rt_dict_take(table: int, key: int) -> int:
-    """dict.pop without a default."""
-    if rt_dict_contains(table, key) == 0:
-        return trap(TRAP_KEY)
-    return rt_dict_pop(table, key, 0)
-
-
-def rt_dict_getitem(table: int, key: int) -> int:
-    """The value of a key that must be there."""
-    value = rt_dict_get(table, key, 2)
-    return value if value != 2 else trap(TRAP_KEY)
 
 
 def rt_dict_from(pairs: int) -> int:
@@ -129,7 +113,7 @@ def rt_dict_popitem_first(table: int) -> int:
     key = rt_dict_key_at(table, position)
     st(result + PAYLOAD, key)
     st(result + PAYLOAD + 8, rt_dict_value_at(table, position))
-    rt_dict_del(table, key)
+    rt_dict_take(table, key)
     return result
 
 

@@ -224,7 +224,7 @@ def rt_clear_free_lists() -> int:
 
 
 def rt_maybe_gc() -> int:
-    """Collect if more than G_GC_MINIMUM and than twice the bytes then alive was allocated since; raw 1 if it did."""
+    """Collect if more than G_GC_MINIMUM and than twice the bytes gone through was allocated since; raw 1 if it did."""
     taken = ld(gaddr(G_ALLOCATED)) - (ld(gaddr(G_BUMP_LIMIT)) - ld(gaddr(G_BUMP)))
     if taken <= ld(gaddr(G_THRESHOLD)):
         return 0
@@ -237,9 +237,9 @@ def rt_gc() -> int:
     rt_retire_run()
     rt_mark()
     rt_sweep()
-    live = ld(gaddr(G_LIVE))
+    marked = ld(gaddr(G_LIVE)) + ld(gaddr(G_PERMANENT_END)) - ld(gaddr(G_BASE))
     least = ld(gaddr(G_GC_MINIMUM))
-    st(gaddr(G_THRESHOLD), 2 * live if 2 * live > least and least >= 0 else least)
+    st(gaddr(G_THRESHOLD), 2 * marked if 2 * marked > least and least >= 0 else least)
     st(gaddr(G_ALLOCATED), 0)
     st(gaddr(G_COLLECTIONS), ld(gaddr(G_COLLECTIONS)) + 1)
     return 0

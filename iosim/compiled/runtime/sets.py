@@ -6,9 +6,9 @@ from iosim.compiled.runtime.dicts import (
     rt_dict_clear,
     rt_dict_contains,
     rt_dict_copy,
-    rt_dict_del,
     rt_dict_pop,
     rt_dict_set,
+    rt_dict_take,
     rt_table_new,
 )
 from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next
@@ -33,7 +33,7 @@ def rt_set_discard(items: int, word: int) -> int:
 
 def rt_set_remove(items: int, word: int) -> int:
     """Take a value out; traps if it is not there."""
-    return rt_dict_del(items, word)
+    return rt_dict_take(items, word)
 
 
 def rt_set_contains(items: int, word: int) -> int:
