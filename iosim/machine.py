@@ -83,8 +83,8 @@ class ChannelLevels:
     """How many requests wait for each channel of a VM, and whether the channel is busy."""
 
     def __init__(self, host: Host, vm: str) -> None:
-        self._busy = {n: Level(host.timeline, f"{vm}/channel{n}:busy") for n in (0, 1)}
-        self._queue = {n: Level(host.timeline, f"{vm}/channel{n}:queue") for n in (0, 1)}
+        self._busy: list[Level] = [Level(host.timeline, f"{vm}/channel{n}:busy") for n in (0, 1)]
+        self._queue: list[Level] = [Level(host.timeline, f"{vm}/channel{n}:queue") for n in (0, 1)]
 
     def busy(self, channel: int) -> Level:
         """Return the level that is 1 while the channel works on a command."""
