@@ -1,17 +1,12 @@
 """What only compiled code can do; the compiler has its own code for each of these functions."""
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from iosim.model.errors import FaultError
 
-T = TypeVar("T", bound=Callable[..., Any])
+T = TypeVar("T")
+
 _ELSEWHERE = "iosim.compiled.native: called by Python, and not by compiled code"
-
-
-def apart(function: T) -> T:
-    """Decorator: the native code of *function* is never made part of those that call it, which stay small."""
-    return function
 
 
 def takes(function: T) -> T:

@@ -82,7 +82,7 @@ class TaskFileLoad:
         for register, field in writes:
             fields.setdefault(register, []).append(field)
         registers = sorted(fields)
-        self.registers = (registers[0], registers[-1] + 1)
+        self.registers: tuple[int, int] = (registers[0], registers[-1] + 1)
         twice = [register for register in registers if len(fields[register]) == 2]
         self.n_before = len(twice)
         in_a_row = len(registers) > 1 and registers == list(range(registers[0], registers[-1] + 1))

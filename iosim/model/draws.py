@@ -56,6 +56,8 @@ def place(what: Number64) -> int:
 _PLACES: dict[Number64, int] = {}
 _NOTHING_DRAWN: list[int] = []
 """The counts of a subject that has drawn nothing: as many as there are places."""
+_NO_COUNTS: list[int] = []
+"""Those of one that has never been asked to draw; others take its place."""
 
 
 def draw(identity_hash: Number64, what: Number64, k: int) -> Number64:
@@ -87,13 +89,13 @@ class Subject:
 
     def __init__(self, identity_hash: Number64) -> None:
         self.identity = identity_hash
-        self.counts: list[int] = []
+        self.counts: list[int] = _NO_COUNTS
 
     def take(self, place: int, n: int = 1) -> int:
         """Return the count from which the next *n* draws for what has this `place` are numbered."""
         counts = self.counts
         if place >= len(counts):
-            counts.extend(_NOTHING_DRAWN[len(counts) :])
+            counts = self.counts = counts + _NOTHING_DRAWN[len(counts) :] if counts else _NOTHING_DRAWN[:]
             while place >= len(counts):
                 counts.append(0)
         first = counts[place]

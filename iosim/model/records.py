@@ -4,6 +4,7 @@ from operator import add
 from typing import Any
 
 from iosim.model.draws import Number64, Subject, identity
+from iosim.model.native_code import apart
 from iosim.model.stages import N_STAGES, Stage
 
 READ, WRITE, FLUSH = "R", "W", "F"
@@ -63,6 +64,7 @@ class Spent:
         """Return this with *part* behind it: mostly the same part as last time."""
         return self._after if part is self._last else self._find(part)
 
+    @apart
     def _find(self, part: Any) -> "Spent":
         found = self._behind.get(part)
         if found is None:

@@ -42,7 +42,7 @@ class FunctionInfo:
 
     @property
     def is_apart(self) -> bool:
-        """Whether its native code must not become part of those that call it (`iosim.compiled.native.apart`)."""
+        """Whether its native code must not become part of those that call it (`iosim.model.native_code.apart`)."""
         return self._is_decorated("apart")
 
     @property

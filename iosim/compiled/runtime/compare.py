@@ -18,6 +18,7 @@ from iosim.compiled.layout import (
     LIST_BUFFER,
     LIST_LENGTH,
     PAYLOAD,
+    PERMANENT,
     SET,
     STR,
     STR_LENGTH,
@@ -38,6 +39,10 @@ SIGNIFICAND_MASK = 0xFFFFFFFFFFFFF
 HIDDEN_BIT = 0x10000000000000
 TUPLE_SEED = 3141592653589793239
 
+_KIND = CLASS_MASK | PERMANENT
+_PERMANENT_STR = STR | PERMANENT
+"""A string of the image, of which there is no other with the same content."""
+
 LESS = -1
 EQUAL = 0
 GREATER = 1
@@ -47,6 +52,8 @@ UNORDERED = 2
 def rt_eq(a: int, b: int) -> int:
     """Raw 1 if a == b: numbers by value, strings, tuples, lists and deques by content, others by identity."""
     if a & b & 1 or a == 0 or b == 0:
+        return a == b
+    if ((a | b) & 1) == 0 and ld(a) & _KIND == _PERMANENT_STR and ld(b) & _KIND == _PERMANENT_STR:
         return a == b
     class_a = rt_class_of(a)
     class_b = rt_class_of(b)

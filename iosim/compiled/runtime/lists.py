@@ -239,11 +239,17 @@ def rt_list_concat(a: int, b: int) -> int:
 def rt_list_repeat(items: int, times: int) -> int:
     """A list repeated *times* times as a new one."""
     n_times = times >> 1
+    n_items = rt_list_count(items)
     if n_times <= 0:
         return rt_list_new(0)
-    result = rt_list_new(rt_list_count(items) * n_times)
+    result = rt_list_new(n_items * n_times)
+    source = rt_list_first(items)
+    target = rt_list_first(result)
     for _ in range(n_times):
-        rt_list_extend(result, items)
+        for i in range(n_items):
+            st(target, ld(source + (i << 3)))
+            target += 8
+    st(result + LIST_LENGTH, ((n_items * n_times) << 1) | 1)
     return result
 
 

@@ -2,8 +2,8 @@
 
 from bisect import bisect_right
 
-from iosim.compiled.native import apart
 from iosim.host.any_level import MAX_BINS, AnyLevel, AnyTimeline
+from iosim.model.native_code import apart
 
 
 class Timeline(AnyTimeline):
@@ -84,10 +84,10 @@ class Level(AnyLevel):
     def add_pattern(self, pattern: Pattern, begin_ns: int) -> None:
         """Add 1 over each interval of *pattern*, begun at *begin_ns*."""
         if not self.add_within(begin_ns, begin_ns + pattern.span_ns, pattern.area):
-            self._add_pattern_slowly(pattern, begin_ns)
+            self._add_pattern_across(pattern, begin_ns)
 
     @apart
-    def _add_pattern_slowly(self, pattern: Pattern, begin_ns: int) -> None:
+    def _add_pattern_across(self, pattern: Pattern, begin_ns: int) -> None:
         """Do that for one that begins in the present bin and ends behind it."""
         added = 0
         while begin_ns + pattern.span_ns > self._until_ns:
@@ -150,10 +150,10 @@ class Level(AnyLevel):
         if start_ns >= self._from_ns and end_ns <= self._until_ns:
             self._here += weight * (end_ns - start_ns)
         else:
-            self._add_slowly(start_ns, end_ns, weight)
+            self._add_across(start_ns, end_ns, weight)
 
     @apart
-    def _add_slowly(self, start_ns: int, end_ns: int, weight: int) -> None:
+    def _add_across(self, start_ns: int, end_ns: int, weight: int) -> None:
         """Add *weight* over [start_ns, end_ns), which lies in other bins."""
         self.timeline.grow_to(end_ns)
         self._look_at_bin(start_ns)

@@ -6,6 +6,7 @@ from typing import Any
 from iosim.compiled.native import ask, get, is_below, put, put_all
 from iosim.model.draws import Number64
 from iosim.model.ledger import Ledger
+from iosim.model.native_code import apart
 from iosim.model.records import ERRORS, STATUSES, Request
 from iosim.model.trace import OPS
 from iosim.results.raw import INT_COLUMNS
@@ -55,6 +56,17 @@ class Trace:
         return OPS[self.ops[number]], self.sectors_first[number], self.sectors_count[number]
 
 
+class KnownDrive:
+    """A drive in rows: the number of its VM, its own, and the limits of what is sampled, in the order of `OPS`."""
+
+    __slots__ = ("index", "limits", "vm")
+
+    def __init__(self, vm: int, index: int, limits: list[Any]) -> None:
+        self.vm = vm
+        self.index = index
+        self.limits = limits
+
+
 class Collector(Ledger):
     """One row of integers per request, in the order in which they end, and the logs that are wanted.
 
@@ -68,12 +80,28 @@ class Collector(Ledger):
         self.n_rows = 0
         self.what: Number64 = 0
         self.limits: dict[tuple[str, int], dict[str, Any]] = {}
+        self._known: dict[Any, KnownDrive] = {}
+        self._drive: Any = None
+        self._place = KnownDrive(-1, -1, [])
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
         self.n_entries = 0
 
+    def _place_of(self, drive: Any) -> KnownDrive:
+        return self._place if drive is self._drive else self._look_at(drive)
+
+    @apart
+    def _look_at(self, drive: Any) -> KnownDrive:
+        place = self._known.get(drive)
+        if place is None:
+            limits = self.limits[drive.vm, drive.index]
+            place = KnownDrive(self.vm_number[drive.vm], drive.index, [limits[op] for op in OPS])
+            self._known[drive] = place
+        self._drive = drive
+        self._place = place
+        return place
+
     def _is_sampled(self, request: Request) -> bool:
-        drive: Any = request.drive
-        limit: Any = self.limits[drive.vm, drive.index][request.op]
+        limit: Any = self._place_of(request.drive).limits[OPS.index(request.op)]
         return limit is None or is_below(request.identity, self.what, limit)
 
     def _add_sample(self, request: Request) -> None:
@@ -87,11 +115,11 @@ class Collector(Ledger):
             self.n_entries = 0
 
     def _add_row(self, request: Request, warmup: bool) -> None:
-        drive: Any = request.drive
+        place = self._place_of(request.drive)
         rows = self.rows
         at = self.n_rows * WIDTH
-        put(rows, at, self.vm_number[drive.vm])
-        put(rows, at + 1, drive.index)
+        put(rows, at, place.vm)
+        put(rows, at + 1, place.index)
         put(rows, at + 2, request.number)
         put(rows, at + 3, OPS.index(request.op))
         put(rows, at + 4, request.sector)

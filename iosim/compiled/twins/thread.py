@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from iosim.compiled.native import apart, is_process, take_steps, takes
+from iosim.compiled.native import is_process, take_steps, takes
 from iosim.guest.cpu import More, Submit
 from iosim.host import thread
 from iosim.host.mutex import Mutex
+from iosim.model.native_code import apart
 from iosim.model.steps import Call, Check, Leave, Lock, Path, Run, Steps, Sync, Unlock
 
 if TYPE_CHECKING:
