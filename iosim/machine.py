@@ -25,6 +25,7 @@ from iosim.guest.replayed_access import AccessCosts
 from iosim.guest.virtio_blk import PAGE_SECTORS, HwQueues, Transport, VirtioBlk, VirtioDrive
 from iosim.host import Cpus, Host, HostThread, Level
 from iosim.kvm import EXIT_TABLE, Exit, ExitReason, KvmExit, PortLog, Vcpu
+from iosim.kvm.irqchip import N_LINES
 from iosim.kvm.irqfd import IntxLine, IrqFd
 from iosim.lifecycle import Lifecycle, RequestAccount
 from iosim.model import draws
@@ -65,7 +66,7 @@ _THREADS_PER_VM = 4096
 _ARRIVALS, _EVENTS, _BACKGROUND, _VCPU, _MAIN, _IOTHREADS = 0, 32, 64, 128, 192, 193
 _WORKERS, _LOAD, _IO_WQ = 256, 1400, 2048
 
-_MSI_GSI, _INTX_GSI = 64, 32
+_MSI_GSI, _INTX_GSI = N_LINES, 32
 """GSIs of the virtio devices' interrupts, by the number of the drive; what real machines assign makes no difference."""
 _LEGACY_BAR, _MODERN_BAR = (0xC000, 16, 19), (0xFE00_0000, 0x300, 0x100)
 """A virtio device's registers: base of the drives' BARs, doorbell and ISR status in it. Legacy ones are ports

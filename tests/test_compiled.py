@@ -13,10 +13,11 @@ import pytest
 
 import iosim
 from iosim import engines
-from iosim.compiled import execution
+from iosim.compiled import execution, image, logs
 from iosim.compiled.twins.requests import ROWS
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
+from iosim.results import sampling
 from iosim.run import Collector, run_machine
 from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate, traces
 from tests.test_scenarios import FEWER_SPANS, FOLDER, SHIPPED
@@ -47,6 +48,22 @@ def test_many_requests_warmup_window_and_sampling(drive: dict[str, Any], profile
     same(*results)
     assert results[0].summary["requests"]["warmup"] > 0
     assert 20 < results[0].summary["requests"]["with_spans"] < 1200
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_logs_are_added_up_alike_when_there_is_little_room(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What logs have in common is forgotten often, memory is collected often, and logs are looked at one by one."""
+    monkeypatch.setattr(engines.compiled(), "least_garbage", 1 << 15)
+    run = {"exact_exits": exact, "slowest": 3}
+    drives: list[dict[str, Any]] = [{"index": 0}, {"index": 2, "cache": "writethrough"}, {"interface": "virtio-blk"}]
+    rows = MANY[:72]
+    expected = simulate(scenario(drives, run={**run, "engine": "simpy"}), rows)
+    assert set(expected.functions["sampled"]) == {24, 48}
+    for held, kept, at_once in ((1, 50, 1), (40, 1 << 20, 100), (1 << 12, 300, 1 << 16)):
+        monkeypatch.setattr(image, "_HELD", held)
+        monkeypatch.setattr(sampling, "_KEPT", kept)
+        monkeypatch.setattr(logs, "_AT_ONCE", at_once)
+        same(simulate(scenario(drives, run={**run, "engine": "compiled"}), rows), expected)
 
 
 def test_wear_and_page_cache_come_back() -> None:

@@ -25,7 +25,7 @@ from iosim.model.costs import Cost, exponential
 from iosim.model.draws import Subject
 from iosim.model.stages import N_STAGES, Stage
 from iosim.model.steps import Item, Mode, Op, Run, Segment, Template
-from iosim.results.raw import RawResult
+from iosim.results.work import by_segment
 from iosim.run import Collector
 from tests import made_twins
 from tests.support import constant_profile, drawn_profile, same, scenario, simulate
@@ -341,6 +341,26 @@ def test_places_within_accesses(template: Template, n: int, start: int, identity
 # Back from a run
 
 
+def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the log of a request with stages as such, and drawn costs of many accesses as arrays.
+
+    A compiled run knows no difference between a stage and its number.
+    """
+    return [_entry(entry) for entry in log]
+
+
+def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    what = entry[2]
+    if isinstance(what, int):
+        return (*entry[:2], Stage(what), *entry[3:])
+    if isinstance(what, Run) and len(entry) > 3:
+        return (*entry[:3], np.array(entry[3], dtype=np.int64))
+    if isinstance(what, Template) and entry[3] is not None:
+        drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
+        return (*entry[:3], drawn, *entry[4:])
+    return entry
+
+
 def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of() -> None:
     """A bool comes as 0 or 1, a stage as its number, drawn costs as a list."""
     thread: Any = Namespace()
@@ -356,10 +376,10 @@ def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of
     template = Template(items)
     run = Run([Segment(template, 2)])
     log = [(0, "vcpu0", int(Stage.CPU_WAIT), 5, ""), (5, "vcpu0", template, [1, 2], 1), (8, "vcpu0", run, [3, 4, 5, 6])]
-    wait, single, whole = hand_over.give_back_log(log)
+    wait, single, whole = give_back_log(log)
     assert wait[2] is Stage.CPU_WAIT
     assert single[3].tolist() == [[1, 2]]
-    assert [part.tolist() for part in run.plan.by_segment(whole[3])] == [[[3, 4], [5, 6]]]
+    assert [part.tolist() for part in by_segment(run, whole[3]) if part is not None] == [[[3, 4], [5, 6]]]
 
 
 # Whole runs
@@ -383,7 +403,7 @@ def put_twins_in(patch: pytest.MonkeyPatch) -> None:
             for module in [m for n, m in sys.modules.items() if n.startswith("iosim.") and "compiled" not in n]:
                 if vars(module).get(each) is original:
                     patch.setattr(module, each, twin)
-    finish, row, collect = exits.ExitAccount.finish, Collector._row, RawResult.collect
+    finish, row = exits.ExitAccount.finish, Collector._row
 
     def finish_with_originals(self: exits.ExitAccount) -> Any:
         finish(self)
@@ -392,21 +412,12 @@ def put_twins_in(patch: pytest.MonkeyPatch) -> None:
         return self.times
 
     def row_with_arrays(self: Collector, request: records.Request) -> None:
-        plans = {entry[2]: entry[2].plan for entry in request.log or [] if isinstance(entry[2], Run)}
         if request.log is not None:
-            request.log = hand_over.give_back_log(request.log)
+            request.log = give_back_log(request.log)
         row(self, request)
-        for run, plan in plans.items():
-            run.plan = plan
-
-    def collect_with_plans(*everything: Any) -> RawResult:
-        for log in everything[4]:
-            hand_over.give_back_log(log.entries)
-        return collect(*everything)
 
     patch.setattr(exits.ExitAccount, "finish", finish_with_originals)
     patch.setattr(Collector, "_row", row_with_arrays)
-    patch.setattr(RawResult, "collect", collect_with_plans)
 
 
 ROWS = [

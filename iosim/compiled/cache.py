@@ -31,7 +31,7 @@ _ROOT = Path(__file__).parents[1]
 SOURCES = ("compiled", "disk", "guest", "host", "kvm", "model", "qemu", "results")
 """The packages that the native code depends on, and the modules below."""
 SOURCE_MODULES = ("cpu_vmx.py", "lifecycle.py", "machine.py", "port_feed.py", "run.py")
-_AROUND = ("builder.py", "cache.py", "engine.py", "execution.py", "hand_over.py", "image.py", "sampled.py")
+_AROUND = ("builder.py", "cache.py", "engine.py", "execution.py", "hand_over.py", "image.py", "logs.py")
 """Modules of the compiled engine that do not change the code."""
 
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ import numpy as np
 from iosim.compiled import faults, layout
 from iosim.compiled.hand_over import converters, give_back_collector, give_back_machine, remade
 from iosim.compiled.image import Image
-from iosim.compiled.sampled import SampledLogs
+from iosim.compiled.logs import Logs
 from iosim.compiled.twins.requests import FILL, TAKE_ROWS, WIDTH
 from iosim.machine import Machine
 from iosim.model.errors import EngineError, FaultError
@@ -106,7 +106,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     given_up = threading.Event()
     done = threading.Event()
     stopped: list[str] = []
-    sampled = SampledLogs(image, collector)
+    logs = Logs(image, collector)
     block = image.raw(image.word_in(collector, "rows")).reshape(-1, WIDTH)
     failed: list[BaseException] = []
 
@@ -122,7 +122,7 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
             if what == TAKE_ROWS:
                 collector.take(block[:number])
             else:
-                sampled.take()
+                logs.take_sampled()
         except BaseException as error:  # It goes on in the thread that waits for the run.
             failed.append(error)
             given_up.set()
@@ -168,4 +168,5 @@ def run_to_end(engine: "Engine", image: Image, machine: Machine, collector: Coll
     worker.join()
     if failed:
         raise failed[0]
-    sampled.take()
+    logs.take_sampled()
+    logs.give_back()

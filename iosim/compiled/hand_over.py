@@ -12,13 +12,11 @@ from iosim.compiled.twins import costs, durations, environment, levels, requests
 from iosim.disk.page_cache import PageCounts
 from iosim.host import environment as simpy_environment
 from iosim.host.any_level import MAX_BINS
-from iosim.host.drawing import DrawPlan
 from iosim.host.durations import LONGEST_NS, SIGNIFICANT_DIGITS, Durations
 from iosim.host.levels import Level, Timeline
 from iosim.kvm.exits import ExitAccount
 from iosim.machine import Machine
 from iosim.model.costs import Cost
-from iosim.model.ledger import Log
 from iosim.model.stages import Stage
 from iosim.model.steps import AccessKind, Item, Mode, Op, Path, Run, Segment, Template
 from iosim.model.trace import Trace
@@ -64,28 +62,6 @@ def _give_back_durations(twin: durations.Durations, original: Durations) -> None
         histogram.total_count = twin.count
         histogram.min_value, histogram.max_value = min(twin.min_ns, LONGEST_NS), min(twin.max_ns, LONGEST_NS)
         original._histogram = histogram
-
-
-def give_back_log(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the log of a request with stages as such and drawn costs as arrays, and give runs plans to read them by.
-
-    A compiled run knows no difference between a stage and its number.
-    """
-    return [_entry(entry) for entry in log]
-
-
-def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
-    what = entry[2]
-    if isinstance(what, int):
-        return (*entry[:2], Stage(what), *entry[3:])
-    if isinstance(what, Run) and len(entry) > 3:
-        if not isinstance(what.plan, DrawPlan):
-            what.plan = DrawPlan(what)
-        return (*entry[:3], np.array(entry[3], dtype=np.int64))
-    if isinstance(what, Template) and entry[3] is not None:
-        drawn = np.array(entry[3], dtype=np.int64).reshape(-1, len(what.variable))
-        return (*entry[:3], drawn, *entry[4:])
-    return entry
 
 
 # A whole machine
@@ -190,14 +166,6 @@ def give_back_collector(image: Image, collector: collecting.Collector) -> None:
     """Give *collector* what its twin has collected beside the rows."""
     for name in ("total", "ended", "hopeless", "arrived"):
         setattr(collector, name, image.read(collector, name))
-    for latency, place, log in image.read(collector, "slowest"):
-        collector.slowest.append((latency, place, _with_entries(log)))
-    for slot, log in image.read(collector, "in_window"):
-        collector.in_window.append((slot, _with_entries(log)))
-
-
-def _with_entries(log: Log) -> Log:
-    return (*log[:3], give_back_log(log[3]))
 
 
 def give_back_machine(image: Image, machine: Machine) -> None:

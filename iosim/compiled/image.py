@@ -429,6 +429,11 @@ class Image:
         found: npt.NDArray[np.int64] = self.words[first[:, np.newaxis] + np.arange(width)]
         return found
 
+    def items_of(self, word: int) -> list[int]:
+        """Return the words of the items of a tuple."""
+        at = self.at(word)
+        return self._view[at + 1 : at + (self._view[at] >> layout.SIZE_SHIFT & 0xFFFFFFFF)].tolist()
+
     def items(self, word: int) -> npt.NDArray[np.int64]:
         """Return the words of a list's items."""
         at = self.at(word)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from iosim.guest.command import FIELDS
 from iosim.model.ata import Reg
@@ -104,7 +104,7 @@ class Section:
 
     *before* is spent in front of the first one. A *harmless* section only reads the alternate status: nothing comes
     of it, whatever the device is doing. `effects` are its accesses as far as they change the device: (register,
-    field) of a write, (COMMAND, -1) of a status read, with task-file writes in a row grouped under FEATURE.
+    field, None) of a write, (COMMAND, -1, None) of a status read, (FEATURE, 0, load) of task-file writes in a row.
     """
 
     __slots__ = ("accesses", "before", "effects", "harmless", "run")
@@ -114,21 +114,21 @@ class Section:
         self.before = before
         self.harmless = all(access.register is Reg.CONTROL and not access.kind.write for access in accesses)
         self.run: Run | None = None
-        effects: list[tuple[Reg, Any]] = []
+        effects: list[tuple[Reg, int, TaskFileLoad | None]] = []
         task_file: list[tuple[Reg, int]] = []
         for access in accesses:
             if access.kind.write and access.register <= Reg.DEVICE:
                 task_file.append((access.register, access.field))
                 continue
             if task_file:
-                effects.append((Reg.FEATURE, TaskFileLoad(task_file)))
+                effects.append((Reg.FEATURE, 0, TaskFileLoad(task_file)))
                 task_file = []
             if access.kind.write:
-                effects.append((access.register, access.field))
+                effects.append((access.register, access.field, None))
             elif access.register is Reg.COMMAND:
-                effects.append((Reg.COMMAND, -1))
+                effects.append((Reg.COMMAND, -1, None))
         if task_file:
-            effects.append((Reg.FEATURE, TaskFileLoad(task_file)))
+            effects.append((Reg.FEATURE, 0, TaskFileLoad(task_file)))
         self.effects = tuple(effects)
 
 

@@ -146,7 +146,6 @@ class GuestCpu:
         self.drawn_apart: Subject | None = None
         self._subject_to_restore: Subject | None = None
         self._halt_run: Run | None = None
-        self._joined_runs: dict[tuple[Run, ...], Run] = {}
 
     def boot(self, kernel: Kernel, vcpu: Vcpu, posted_interrupt: Path | None = None) -> None:
         """Give the guest its operating system; it begins in its main loop.
@@ -273,7 +272,7 @@ class GuestCpu:
                     frame.collected.append(step.run)
                     continue
                 elif kind is Submit:
-                    submission = step.begin()
+                    submission = self._begin(step)
                     if submission is not None:
                         yield from submission(self.thread)
                     continue
@@ -318,13 +317,17 @@ class GuestCpu:
                 return self._kicked()
             self.thread.kicked = False
 
+    def _begin(self, submit: Submit) -> Callable[[HostThread], Steps[None]] | None:
+        """The access has come to the device; return what it begins, if anything."""
+        begun: Callable[[HostThread], Steps[None]] | None = submit.begin()
+        return begun
+
     def _join(self, collected: list[Run]) -> Run:
         """Return the collected runs as one, and forget them."""
-        key = tuple(collected)
+        joined = collected[0]
+        for run in collected[1:]:
+            joined = joined.then(run)
         collected.clear()
-        joined = self._joined_runs.get(key)
-        if joined is None:
-            joined = self._joined_runs[key] = Run.joined(key)
         return joined
 
     def _halt(self, halt: Halt, vcpu: Vcpu) -> Steps[tuple[bool, Exit | None]]:

@@ -205,7 +205,7 @@ class GuestKernel:
     def __init__(self, cpu: GuestCpu, binder: Binder, eoi: str, guest: Guest, locks: bool = False) -> None:
         self._cpu = cpu
         self._guest = guest
-        self._number = len(guest.kernels)
+        self._number: int = len(guest.kernels)
         guest.kernels.append(self)
         self._eoi_reason = EOI_EXIT[eoi]
         self._levels = guest.levels

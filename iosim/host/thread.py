@@ -60,7 +60,8 @@ class HostThread(Account):
     hand, or was woken for.
 
     Unless exits are exact, paths are collected in `_ahead` and spent together at the next step that is not a path:
-    between two such steps nobody can tell.
+    between two such steps nobody can tell. `_first` is the first step of the steps of a `Call`, if they have been
+    begun already.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class HostThread(Account):
         self._got_ns = 0
         self._then: Callable[[], Path | None] | None = None
         self._ahead: Path | None = None
+        self._first: Any = None
 
     def start(self, steps: Steps[None]) -> None:
         """Create the thread; it takes its first turn at the present instant."""
@@ -363,7 +365,9 @@ class HostThread(Account):
                     elif kind is Call:
                         callers.append(send)
                         send = self._sender(step.steps)
-                        step = send(None)
+                        step, self._first = self._first, None
+                        if step is None:
+                            step = send(None)
                         continue
                     if ahead is not None:
                         total = ahead.total_ns
@@ -414,7 +418,8 @@ class HostThread(Account):
                         continue
                 result = yield from self._go_on(Progress(step, self.subject))
             elif kind is Block:
-                self._ahead = yield from self._block(step)
+                yield self._fall_asleep(step)
+                self._ahead = (yield from self._time_out()) if self.blocked else self._wake_up()
             elif kind is Check:
                 result = step.vcpu.pending()
             elif kind is Lock:
@@ -467,7 +472,8 @@ class HostThread(Account):
             if kind is Path:
                 result = yield from self._spend_items(step)
             elif kind is Block:
-                woken = yield from self._block(step)
+                yield self._fall_asleep(step)
+                woken = (yield from self._time_out()) if self.blocked else self._wake_up()
                 if woken is not None:
                     yield from self._spend_items(woken)
             elif kind is Check:
@@ -613,26 +619,29 @@ class HostThread(Account):
         if self._item is not None and self._item[0] is SPINNING and not self.kicked:
             self._set_alarm(self.host.now_ns)
 
-    def _block(self, step: Block) -> Process:
-        """Sleep until woken. Result: the path of the wake-up, if it is still to be spent."""
-        host = self.host
+    def _fall_asleep(self, step: Block) -> Alarm:
+        """Return the alarm to sleep on until woken. If the thread is `blocked` behind that, its time is up."""
         self.blocked = True
         self._then = step.then
         self._leave_cpu(step.poll_ns)
-        yield self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
-        woken = self._path
-        if woken is not None:
-            path, costs, start = woken
+        return self._sleep() if step.until_ns is None else self._sleep_until(step.until_ns)
+
+    def _wake_up(self) -> Path | None:
+        """Another thread has woken this one; return the path of the wake-up, if it is still to be spent."""
+        if self._path is not None:
+            path, costs, start = self._path
             self._path = None
             self.mode = Mode.ROOT
-            self._charge_path(path, costs, start, host.now_ns)
+            self._charge_path(path, costs, start, self.host.now_ns)
             return None
-        if self.blocked:
-            self.blocked = False
-            waking = None if self._then is None else self._then()
-            yield from self._take_cpu()
-            return waking
         waking, self._waking = self._waking, None
+        return waking
+
+    def _time_out(self) -> Process:
+        """Nobody has woken the thread in time. Result: the path of the wake-up."""
+        self.blocked = False
+        waking = None if self._then is None else self._then()
+        yield from self._take_cpu()
         return waking
 
     # Runs

@@ -11,6 +11,9 @@ from iosim.model.records import Request
 from iosim.model.stages import Stage
 from iosim.model.steps import SYNC, Binder, Op, Steps
 
+N_LINES = 64
+"""GSIs below this are lines, from it on messages."""
+
 
 class Irq:
     """A raised interrupt on its way to the guest: its GSI, and the request that waits for it."""
@@ -31,7 +34,7 @@ class IrqChip:
         self.vcpu: Any = None
         self.masked: set[int] = set()
         """Lines whose interrupts the guest does not want."""
-        self._level: dict[int, int] = {}
+        self._level = [0] * N_LINES
         self._lower_path = binder.path(Op.IRQ_LINE, "kvm.irq_line", stage=Stage.QEMU_DISPATCH)
         self._raise_path = binder.path(Op.IRQ_LINE, "kvm.irq_line")
         self._again_path = binder.path("kvm.irq_line")
@@ -39,13 +42,14 @@ class IrqChip:
 
     def kvm_set_irq(self, gsi: int, level: int) -> bool:
         """Set the line and tell whether that is an edge."""
-        edge = level == 1 and self._level.get(gsi, 0) == 0 and gsi not in self.masked
+        edge = level == 1 and self._level[gsi] == 0 and gsi not in self.masked
         self._level[gsi] = level
         return edge
 
     def reset(self) -> None:
         """All lines are low."""
-        self._level.clear()
+        for gsi in range(N_LINES):
+            self._level[gsi] = 0
 
     def lower(self) -> Steps[None]:
         """The ioctls of qemu_irq_lower, made by a vCPU within a register access; the level is set by the device."""

@@ -150,7 +150,7 @@ class Request(Subject):
         self.issue_ns = -1
         self.done_ns = -1
         self.mark_ns = arrival_ns
-        self.waiting = Stage.GUEST_QUEUE
+        self.waiting: Stage = Stage.GUEST_QUEUE
         self.carrier = ""
         self.waits_at = ""
         self.stages: list[int] = _NO_TIME[:]

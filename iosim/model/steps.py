@@ -210,7 +210,7 @@ class Template:
     def __init__(self, items: Sequence[Item], kind: "AccessKind | None" = None) -> None:
         self.items: tuple[Item, ...] = tuple(items)
         self.kind = kind
-        self._stretches: dict[int, tuple[int, Path]] = {}
+        self._stretches: list[tuple[int, Path] | None] = [None] * len(self.items)
         self.total_ns, self.by_stage = sum_of(self.items)
         self.variable = tuple(i for i, item in enumerate(self.items) if item.cost is not None and item.cost.ns is None)
         self.const_ns = sum(item.cost.ns or 0 for item in self.items if item.cost is not None)
@@ -231,12 +231,13 @@ class Template:
 
     def stretch(self, first: int) -> "tuple[int, Path]":
         """Return (last + 1, path) of the items from *first* on that are spent in root mode without a look at others."""
-        if first not in self._stretches:
+        known = self._stretches[first]
+        if known is None:
             last = first
             while last < len(self.items) and self.items[last].op in _ALONE and self.items[last].mode is not Mode.GUEST:
                 last += 1
-            self._stretches[first] = (last, Path(self.items[first:last], self.items[last - 1].mode))
-        return self._stretches[first]
+            known = self._stretches[first] = (last, Path(self.items[first:last], self.items[last - 1].mode))
+        return known
 
     def _count(self, op: Op) -> int:
         return sum(item.op is op for item in self.items)
@@ -280,6 +281,7 @@ class Run:
         "by_stage",
         "const_ns",
         "exits",
+        "followed",
         "hold_ns",
         "irq_lines",
         "pattern",
@@ -301,6 +303,7 @@ class Run:
         self.pattern: Any = None
         self.tally: Any = None
         self.tails: dict[int, Run] = {}
+        self.followed: dict[Run, Run] = {}
         self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
         stages: dict[int, int] = {}
@@ -334,14 +337,17 @@ class Run:
 
     def tail(self, segment: int) -> "Run":
         """Return the run of what remains from *segment* on. Made once."""
-        if segment not in self.tails:
-            self.tails[segment] = Run(self.segments[segment:])
-        return self.tails[segment]
+        tail = self.tails.get(segment)
+        if tail is None:
+            tail = self.tails[segment] = Run(self.segments[segment:])
+        return tail
 
-    @staticmethod
-    def joined(runs: "Sequence[Run]") -> "Run":
-        """Return the run of all accesses of *runs*, in order."""
-        return Run([segment for run in runs for segment in run.segments])
+    def then(self, other: "Run") -> "Run":
+        """Return the run of the accesses of this one and *other*. Made once."""
+        joined = self.followed.get(other)
+        if joined is None:
+            joined = self.followed[other] = Run((*self.segments, *other.segments))
+        return joined
 
 
 class Lock:

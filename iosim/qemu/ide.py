@@ -7,7 +7,7 @@ yielded by `IDEBus.access`. A coalesced run of accesses calls the same functions
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from iosim.host import HostThread
 from iosim.kvm import Access, IrqChip
@@ -491,11 +491,11 @@ class IDEBus:
             if drive is not None:
                 drive.ide_reset()
 
-    def apply(self, effects: tuple[tuple[Reg, Any], ...], values: tuple[int, ...]) -> None:
+    def apply(self, effects: tuple[tuple[Reg, int, TaskFileLoad | None], ...], values: tuple[int, ...]) -> None:
         """Do what a coalesced section does (`iosim.guest.access.Section.effects`); none of it begins a submission."""
-        for register, field in effects:
-            if register is Reg.FEATURE:
-                self._load_task_file(field, values)
+        for register, field, load in effects:
+            if load is not None:
+                self._load_task_file(load, values)
             elif field == -1:
                 self._irqchip.kvm_set_irq(self.gsi, 0)
             else:

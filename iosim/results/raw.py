@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
+from iosim.results.logs import StepLog
 from iosim.results.sampling import SampledDrive
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class KeptLog(NamedTuple):
     vm: str
     drive: int
     request: int
-    entries: list[tuple[Any, ...]]
+    entries: list[tuple[Any, ...]] | StepLog
 
 
 class ExitRowData(NamedTuple):

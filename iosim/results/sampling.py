@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from iosim.model.chains import Chains, kind_of, tags_of
 from iosim.model.costs import Int64Array
@@ -19,6 +18,7 @@ from iosim.model.scenario import Scenario
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
 from iosim.model.trace import OPS
+from iosim.results.logs import Step, StepLog
 from iosim.results.work import Piece, RunWork, State, Workshop, by_segment
 
 SAMPLE = 1000
@@ -43,17 +43,6 @@ class SampledDrive(NamedTuple):
     op: str
     n: int
     rows: list[tuple[int, str, str, int]]
-
-
-class Step(NamedTuple):
-    """What one entry of a log says but for times: the thread, what it did, and of that what is not in itself.
-
-    *more*: of an item whether an interrupt was delivered, of a wait the function, of a template how many accesses.
-    """
-
-    thread: str
-    what: Item | Stage | Path | Run | Template
-    more: Any
 
 
 class FunctionSums:
@@ -92,22 +81,20 @@ class FunctionSums:
         """Add up the *log* of a sampled request with operation *op* on a drive."""
         self._group(vm, drive, op).add(log)
 
-    def add_steps(
-        self, vm: str, drive: int, op: str, numbers: npt.NDArray[np.int32], ns: Int64Array, steps: Sequence[Step]
-    ) -> None:
-        """Add up a log without drawn costs: the numbers of its entries among *steps*; how long items and waits took.
+    def add_steps(self, vm: str, drive: int, op: str, log: StepLog) -> None:
+        """Add up a log likewise.
 
         Logs of the same numbers are gone through once. So the same number must mean the same until `forget_steps`.
         """
         group = self._group(vm, drive, op)
-        key = (group.shop, numbers.tobytes())
+        key = (group.shop, log.numbers.tobytes())
         shape = self._shapes.get(key)
         if shape is None:
             if self._n_kept > _KEPT:
                 self.forget_steps()
-            self._n_kept += len(numbers)
-            shape = self._shapes[key] = group.shape([steps[number] for number in numbers.tolist()])
-        group.add_shape(shape, ns)
+            self._n_kept += len(log.numbers)
+            shape = self._shapes[key] = group.shape([log.steps[number] for number in log.numbers.tolist()])
+        group.add_shape(shape, log.ns)
 
     def forget_steps(self) -> None:
         """Forget all numbers of `add_steps`."""

@@ -10,6 +10,7 @@ import pandas as pd
 from iosim.model.costs import Int64Array
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Run, Template
+from iosim.results.logs import StepLog
 from iosim.results.raw import KeptLog
 from iosim.results.work import by_segment
 
@@ -62,6 +63,10 @@ class _Columns(NamedTuple):
     waits: Int64Array
 
 
+_Apart: TypeAlias = tuple[Int64Array, list[_Spans], list[tuple[int, int, int]]]
+"""Spans of items and waits as the columns of `_Columns`; those of each other entry; its begin, number and thread."""
+
+
 class _Reader:
     """Makes spans of logs. What many of their entries have in common is made once."""
 
@@ -70,29 +75,9 @@ class _Reader:
         self.threads = _Names()
         self._constant: dict[Path | Run | tuple[Template, int], _Spans] = {}
 
-    def columns(self, log: list[tuple[Any, ...]]) -> _Columns:
-        """Return the spans of a log, as `iosim.host.thread` and `iosim.model.records` write it."""
-        number_of = self.functions.number
-        single = array("q")
-        several: list[_Spans] = []
-        places: list[tuple[int, int, int]] = []
-        for number, entry in enumerate(log):
-            begin, what = entry[0], entry[2]
-            thread = self.threads.number(entry[1])
-            if isinstance(what, Item):
-                _, _, _, end, delivering = entry
-                if end > begin:
-                    stage = Stage.IRQ_DELIVERY if delivering else what.stage
-                    single.extend((begin, number, end, thread, stage, number_of(what.function), 0))
-            elif isinstance(what, Stage):
-                _, _, _, end, function = entry
-                if end > begin:
-                    waits = what is not Stage.DISK_SERVICE
-                    single.extend((begin, number, end, thread, what, number_of(function), waits))
-            else:
-                several.append(self._of(entry))
-                places.append((begin, number, thread))
-        columns = np.array(single, dtype=np.int64).reshape(-1, len(_Columns._fields)).T
+    def columns(self, log: list[tuple[Any, ...]] | StepLog) -> _Columns:
+        """Return the spans of a log, as `iosim.host.thread` and `iosim.model.records` write it or by steps."""
+        columns, several, places = self._by_step(log) if isinstance(log, StepLog) else self._by_entry(log)
         if several:
             lengths = [len(spans.begins) for spans in several]
             start, numbers, threads = np.repeat(np.array(places, dtype=np.int64), lengths, axis=0).T
@@ -101,10 +86,50 @@ class _Reader:
             columns = np.concatenate((columns, many), axis=1)
         return _Columns(*columns[:, np.lexsort((columns[1], columns[0]))])
 
-    def _of(self, entry: tuple[Any, ...]) -> _Spans:
-        """Return the spans of a path, a run or accesses of a template."""
-        what = entry[2]
-        drawn = entry[3] if len(entry) > 3 else None
+    def _by_entry(self, log: list[tuple[Any, ...]]) -> _Apart:
+        single = array("q")
+        several: list[_Spans] = []
+        places: list[tuple[int, int, int]] = []
+        for number, entry in enumerate(log):
+            begin, what = entry[0], entry[2]
+            thread = self.threads.number(entry[1])
+            if isinstance(what, Item | Stage):
+                _, _, _, end, more = entry
+                if end > begin:
+                    single.extend((begin, number, end, thread, *self._single(what, more)))
+            else:
+                drawn = entry[3] if len(entry) > 3 else None
+                several.append(self._of(what, drawn, entry[4] if isinstance(what, Template) else 1))
+                places.append((begin, number, thread))
+        return np.array(single, dtype=np.int64).reshape(-1, len(_Columns._fields)).T, several, places
+
+    def _by_step(self, log: StepLog) -> _Apart:
+        known = np.zeros((len(log.steps), 5), dtype=np.int64)
+        for number in np.unique(log.numbers).tolist():
+            thread, what, more = log.steps[number]
+            if isinstance(what, Item | Stage):
+                known[number] = (1, self.threads.number(thread), *self._single(what, more))
+        is_single = known[log.numbers, 0] == 1
+        at = np.flatnonzero(is_single & (log.ns > 0))
+        begins = log.starts_ns[at]
+        columns = np.stack((begins, at, begins + log.ns[at], *known[log.numbers[at], 1:].T))
+        several: list[_Spans] = []
+        places: list[tuple[int, int, int]] = []
+        for place in np.flatnonzero(~is_single).tolist():
+            thread, what, more = log.steps[log.numbers[place]]
+            assert isinstance(what, Path | Run | Template)
+            several.append(self._of(what, None, more))
+            places.append((int(log.starts_ns[place]), place, self.threads.number(thread)))
+        return columns, several, places
+
+    def _single(self, what: Item | Stage, more: Any) -> tuple[int, int, bool]:
+        """Return the stage and the function of an item or a wait, and whether it waits."""
+        if isinstance(what, Item):
+            return Stage.IRQ_DELIVERY if more else what.stage, self.functions.number(what.function), False
+        return what, self.functions.number(more), what is not Stage.DISK_SERVICE
+
+    def _of(self, what: Path | Run | Template, drawn: Any, n: int) -> _Spans:
+        """Return the spans of a path, a run, or *n* accesses of a template; *drawn*: their costs if some are drawn."""
         if isinstance(what, Path):
             return self._known(what, [(what.items, None, 1)]) if drawn is None else self._path(what, drawn)
         if isinstance(what, Run):
@@ -112,8 +137,6 @@ class _Reader:
                 return self._known(what, [(template.items, None, n) for template, n in what.segments])
             parts = zip(what.segments, by_segment(what, drawn), strict=True)
             return self._accesses([(template.items, part, n) for (template, n), part in parts])
-        assert isinstance(what, Template)
-        n = entry[4]
         if drawn is None:
             return self._known((what, n), [(what.items, None, n)])
         return self._accesses([(what.items, drawn, n)])

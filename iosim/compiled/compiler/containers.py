@@ -217,7 +217,8 @@ class Containers(Loops):
         if not node.args:
             return self.constant(())
         value = self.materialised(node.args[0])
-        return Val(self.call_runtime("rt_tuple_from", self.word(value)), "W", Hint("tuple"))
+        of = value.hint.of[:1] if value.hint is not None and value.hint.kind in ("list", "deque", "set") else ()
+        return Val(self.call_runtime("rt_tuple_from", self.word(value)), "W", Hint("tuple", of))
 
     def _call_set(self, node: ast.Call, _: Any) -> Val:
         return self.made(node, "set", "rt_set_new", "rt_set_from")

@@ -65,6 +65,7 @@ class Emitter(Inference, ABC):
         self.frame: ir.Value | None = None
         self.n_hidden = 0
         self.local_hints: dict[str, Hint | None] = {}
+        self.loop_hints: dict[str, Hint | None] = {}
         self.captured = dict(info.captured)
         self.exceptions: set[str] = set()
         self.handlers: list[tuple[ir.Block, Slot]] = []
@@ -117,6 +118,13 @@ class Emitter(Inference, ABC):
             return self.builder.select(val.value, I64(3), I64(1))
         bits = self.builder.bitcast(val.value, I64)
         return self.call_runtime("rt_float_new", bits)
+
+    def given_integer(self, val: Val, node: ast.AST) -> Val:
+        """Return the integer of a value that is one or None, and must be one; any other value as it is."""
+        if val.kind != "W" or val.hint is None or val.hint.kind not in ("int", "bool") or not val.hint.optional:
+            return val
+        self.trap_unless(self.builder.icmp_signed("!=", val.value, I64(0)), node, "None is no number")
+        return self.whole(val.value)
 
     @staticmethod
     def tagged(val: Val) -> ir.Value | None:
@@ -183,9 +191,25 @@ class Emitter(Inference, ABC):
             return self.truth(self.call_function_virtual(info, method, [val], method.node))
         if hint is not None and hint.kind == "int":  # an optional one
             return builder.icmp_unsigned(">", val.value, I64(1))
-        if hint is not None and hint.kind in ("list", "deque", "dict", "set") and not hint.optional:
-            return builder.icmp_signed("!=", self.load(val.value, 1), I64(1))
+        if hint is not None and hint.kind in ("list", "deque", "dict", "set", "tuple"):
+            return self.has_items(val.value, hint)
         return builder.trunc(self.call_runtime("rt_truth", val.value), I1)
+
+    def has_items(self, word: ir.Value, hint: Hint) -> ir.Value:
+        """Return the truth of a container, or of None if it may be that, as a bit."""
+        b = self.builder
+        if not hint.optional:
+            return b.icmp_signed("!=", self.length(word, hint.kind), I64(tag(0)))
+        start, given, end = b.block, self.block("given"), self.block("hasitems")
+        b.cbranch(b.icmp_signed("!=", word, I64(0)), given, end)
+        b.position_at_end(given)
+        some = b.icmp_signed("!=", self.length(word, hint.kind), I64(tag(0)))
+        b.branch(end)
+        b.position_at_end(end)
+        truth = b.phi(I1)
+        truth.add_incoming(I1(0), start)
+        truth.add_incoming(some, given)
+        return truth
 
     def call_runtime(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call a function of the run-time library."""
@@ -251,8 +275,8 @@ class Emitter(Inference, ABC):
         if kind in ("list", "deque", "dict", "set"):
             return self.load(container, 1)
         if kind == "tuple":
-            b = self.builder
-            return b.sub(b.shl(b.lshr(self.load(container, 0), I64(SIZE_SHIFT)), I64(1)), I64(1))
+            doubled_size = self.builder.lshr(self.load(container, 0), I64(SIZE_SHIFT - 1))  # the bit below is 0
+            return self.builder.sub(doubled_size, I64(1))
         return self.call_runtime("rt_len", container)
 
     def item_pointer(self, container: ir.Value, kind: str, index: ir.Value) -> ir.Value:

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from iosim.compiled.compiler.calls import Calls
 from iosim.compiled.compiler.displays import Displays
-from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint
+from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, tuple_part
 from iosim.compiled.compiler.operators import Operators
 from iosim.compiled.compiler.values import DOUBLE, I1, I64, CompileError, Val, tag
 
@@ -172,8 +172,8 @@ class Expressions(Calls, Displays, Operators):
         ):
             index = node.slice.value
             hint = None
-            if obj.hint.kind == "tuple" and index < len(obj.hint.of):
-                hint = obj.hint.of[index]
+            if obj.hint.kind == "tuple":
+                hint = tuple_part(obj.hint, index)
             elif obj.hint.info is not None:
                 hint = obj.hint.info.hints.get(list(obj.hint.info.attributes)[index])
             return self.from_word(self.load(self.word(obj), 1 + index), hint)
@@ -215,6 +215,24 @@ class Expressions(Calls, Displays, Operators):
         address.add_incoming(far, outside)
         return b.inttoptr(address, I64.as_pointer())
 
+    def tuple_item(self, items: ir.Value, key: Val) -> ir.Value:
+        """Return the item of a tuple at an index."""
+        b = self.builder
+        index = self.word(key)
+        inside, outside, found = self.block("inside"), self.block("outside"), self.block("item")
+        b.cbranch(b.icmp_unsigned("<", index, self.length(items, "tuple")), inside, outside)
+        b.position_at_end(inside)
+        near = b.load(self.item_pointer(items, "tuple", index))
+        b.branch(found)
+        b.position_at_end(outside)
+        far = self.call_runtime("rt_tuple_far", items, index)
+        b.branch(found)
+        b.position_at_end(found)
+        word = b.phi(I64)
+        word.add_incoming(near, inside)
+        word.add_incoming(far, outside)
+        return word
+
     def get_item(self, obj: Val, key: Val) -> Val:
         """Return an item of a container."""
         hint = obj.hint
@@ -230,8 +248,10 @@ class Expressions(Calls, Displays, Operators):
                 name = f"rt_{hint.kind}_get"
                 of = hint.of[0] if hint.of else None
             elif hint.kind == "tuple":
-                name = "rt_tuple_get"
                 of = hint.of[0] if hint.of and len(set(hint.of)) == 1 else None
+                if key.kind == "I" and not hint.optional:
+                    return self.from_word(self.tuple_item(self.word(obj), key), of)
+                name = "rt_tuple_get"
         return self.from_word(self.call_runtime(name, self.word(obj), self.word(key)), of)
 
     def set_item(self, obj: Val, key: Val, value: Val) -> None:

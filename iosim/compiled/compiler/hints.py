@@ -41,6 +41,13 @@ class Hint:
 INT, BOOL, FLOAT, STR, NONE = Hint("int"), Hint("bool"), Hint("float"), Hint("str"), Hint("none")
 
 
+def tuple_part(hint: Hint, index: int) -> Hint | None:
+    """Return the hint of an item of a tuple; what is known of one field only is known of all of them."""
+    if len(hint.of) == 1:
+        return hint.of[0]
+    return hint.of[index] if -len(hint.of) <= index < len(hint.of) else None
+
+
 def join(a: Hint | None, b: Hint | None) -> Hint | None:
     """Return the hint of a value that is one or the other."""
     if a is None or b is None:
@@ -65,10 +72,12 @@ def same_as_words(keys: Hint | None, key: Hint | None) -> bool:
     """Tell whether a key equals one of a table's *keys* only if both are the same word."""
     if keys is not None and key is not None and keys.kind in ("int", "bool"):
         return key.kind in ("int", "bool")
-    return any(
-        each is not None and each.info is not None and not any(one.is_named_tuple for one in each.info.family())
-        for each in (keys, key)
-    )
+    return any(each is not None and is_only_itself(each) for each in (keys, key))
+
+
+def is_only_itself(hint: Hint) -> bool:
+    """Tell whether a value is an object that equals nothing but itself."""
+    return hint.info is not None and not any(each.is_named_tuple for each in hint.info.family())
 
 
 def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World") -> Hint | None:
@@ -94,7 +103,7 @@ def from_annotation(node: ast.expr | None, names: dict[str, Any], world: "World"
         if node.id in names:
             return from_object(names[node.id], world)
         info = world.by_name.get(node.id)
-        return from_object(vars(builtins).get(node.id, object), world) if info is None else of_class(info)
+        return from_object(vars(builtins).get(node.id, object), world) if info is None else of_class(info, world)
     if isinstance(node, ast.Subscript):
         base = node.value
         name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
@@ -134,7 +143,7 @@ def from_object(obj: Any, world: "World") -> Hint | None:
         if issubclass(obj, enum.IntEnum):
             return INT
         info = world.classes.get(obj)
-        return None if info is None else of_class(info)
+        return None if info is None else of_class(info, world)
     origin = typing.get_origin(obj)
     if origin in (Generator, Iterator):
         return Hint("generator")
@@ -154,6 +163,14 @@ def from_object(obj: Any, world: "World") -> Hint | None:
     return None
 
 
-def of_class(info: "ClassInfo") -> Hint | None:
-    """Return the hint of an instance of *info*; a Protocol says nothing about the class."""
-    return None if info.is_protocol else Hint("object", (), info)
+def of_value(hint: Hint | None) -> Hint | None:
+    """Return the hint of a variable that is declared by having a value of *hint* assigned."""
+    if hint is None or hint.kind in ("none", "callable", "generator"):
+        return None
+    return Hint(hint.kind, (), None, hint.optional) if NONE in hint.of else hint
+
+
+def of_class(info: "ClassInfo", world: "World") -> Hint | None:
+    """Return the hint of an instance of *info*; of a Protocol: of the class that implements it, if there is but one."""
+    known = world.implementer(info) if info.is_protocol else info
+    return None if known is None else Hint("object", (), known)

@@ -3,17 +3,16 @@
 import ast
 import enum
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, from_annotation, join
+from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, NONE, STR, Hint, from_annotation, join, tuple_part
 from iosim.compiled.compiler.narrowing import Known
 from iosim.compiled.compiler.world import FunctionInfo, World
 
 if TYPE_CHECKING:
     from iosim.compiled.compiler.emitter import Slot
     from iosim.compiled.compiler.program import Program
-    from iosim.compiled.compiler.statements import FunctionCode
 
 INT_OPERATORS = (
     ast.Add,
@@ -39,6 +38,8 @@ class Inference:
     names: dict[str, Any]
     world: World
     program: "Program"
+    loop_hints: dict[str, Hint | None]
+    """The variables of comprehensions."""
 
     def infer(self, node: ast.expr) -> Hint | None:
         """Return what is known of the value of *node*."""
@@ -63,6 +64,8 @@ class Inference:
         return hint_of_object(node.value, self.world)
 
     def _infer_Name(self, node: ast.Name) -> Hint | None:
+        if node.id in self.loop_hints:
+            return self.loop_hints[node.id]
         if node.id in self.slots:
             return self.known.hints.get(node.id, self.slots[node.id].hint)
         if node.id in self.local_hints:
@@ -141,7 +144,20 @@ class Inference:
         return Hint("list", () if of is None else (of,))
 
     def _infer_ListComp(self, node: ast.ListComp) -> Hint | None:
-        return Hint("list")
+        return Hint("list", tuple(each for each in self.within(node.generators, node.elt) if each is not None))
+
+    def _infer_DictComp(self, node: ast.DictComp) -> Hint | None:
+        return Hint("dict", tuple(self.within(node.generators, node.key, node.value)))
+
+    def within(self, generators: Sequence[ast.comprehension], *nodes: ast.expr) -> list[Hint | None]:
+        """Return the hints of *nodes* within the loops of a comprehension."""
+        around = self.loop_hints
+        for generator in generators:
+            item = loop_item(self, generator.iter)
+            self.loop_hints = {**self.loop_hints, **dict(target_hints(generator.target, item))}
+        found = [self.infer(node) for node in nodes]
+        self.loop_hints = around
+        return found
 
     def _infer_GeneratorExp(self, node: ast.GeneratorExp) -> Hint | None:
         return Hint("list")
@@ -166,7 +182,7 @@ class Inference:
             return base.of[0] if base.of else None
         if base.kind == "tuple" and base.of:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
-                return base.of[node.slice.value] if -len(base.of) <= node.slice.value < len(base.of) else None
+                return tuple_part(base, node.slice.value)
             return base.of[0] if len(set(base.of)) == 1 else None
         return None
 
@@ -215,12 +231,17 @@ class Inference:
                 if source is not None and source.kind in ("list", "deque", "set") and source.of:
                     return Hint("list", source.of)
                 return Hint("list")
+            if name in ("deque", "set", "tuple", "frozenset") and node.args:
+                item = self.item_hint(node.args[0])
+                return Hint("set" if name == "frozenset" else name, () if item is None else (item,))
             if name in ("deque", "dict", "set", "tuple"):
                 return Hint(name)
             if name in ("min", "max", "abs", "sum") and node.args:
                 hints = [self.infer(each) for each in node.args]
                 whole = all(hint is not None and hint.kind in ("int", "bool") and not hint.optional for hint in hints)
                 if whole and (len(node.args) > 1 or name == "abs"):
+                    return INT
+                if name == "sum" and len(node.args) == 1 and self.sums_integers(node.args[0]):
                     return INT
             return None
         if isinstance(node.func, ast.Attribute):
@@ -239,9 +260,16 @@ class Inference:
                     return join(base.of[1], self.infer(node.args[1]))
         return None
 
+    def sums_integers(self, source: ast.expr) -> bool:
+        """Tell whether all items of an iterable are known to be integers."""
+        item = self.item_hint(source)
+        return item is not None and item.kind in ("int", "bool") and not item.optional
+
     def item_hint(self, source: ast.expr) -> Hint | None:
         """Return what is known of the items of an iterable."""
         hint = self.infer(source)
+        if isinstance(source, ast.GeneratorExp):
+            return self.within(source.generators, source.elt)[0]
         if hint is not None and hint.kind in ("list", "deque", "set", "dict") and hint.of:
             return hint.of[0]
         if hint is not None and hint.kind == "tuple" and hint.of and len(set(hint.of)) == 1:
@@ -308,7 +336,21 @@ def assigned_names(node: ast.FunctionDef | ast.Lambda) -> list[str]:
     return list(found)
 
 
-def infer_locals(code: "FunctionCode", node: ast.FunctionDef | ast.Lambda, names: Sequence[str]) -> None:
+def target_hints(target: ast.expr, hint: Hint | None) -> Iterator[tuple[str, Hint | None]]:
+    """Yield the variables of a target to which a value of *hint* is assigned, and what they are then."""
+    if isinstance(target, ast.Name):
+        yield target.id, hint
+    elif isinstance(target, ast.Tuple):
+        parts: Sequence[Hint | None] = [None] * len(target.elts)
+        if hint is not None and hint.kind == "tuple" and len(hint.of) == len(target.elts):
+            parts = hint.of
+        elif hint is not None and hint.info is not None and hint.info.is_named_tuple:
+            parts = [hint.info.hints.get(name) for name in hint.info.attributes]
+        for each, part in zip(target.elts, parts, strict=True):
+            yield from target_hints(each, part)
+
+
+def infer_locals(code: Inference, node: ast.FunctionDef | ast.Lambda, names: Sequence[str]) -> None:
     """Find hints of local variables: those of all that is assigned to them, joined."""
     if isinstance(node, ast.Lambda):
         return
@@ -366,9 +408,8 @@ def infer_locals(code: "FunctionCode", node: ast.FunctionDef | ast.Lambda, names
             return code.infer(ast.BinOp(ast.Name(source.target.id, ast.Load()), source.op, source.value))
         inner_how, inner, position = source
         whole = hint_of(inner_how, inner)
-        if whole is not None and whole.kind == "tuple" and position < len(whole.of):
-            part: Hint | None = whole.of[position]
-            return part
+        if whole is not None and whole.kind == "tuple":
+            return tuple_part(whole, position)
         if whole is not None and whole.info is not None and whole.info.is_named_tuple:
             return whole.info.hints.get(list(whole.info.attributes)[position])
         return None
@@ -415,7 +456,7 @@ def refers(source: Any, name: str) -> bool:
     )
 
 
-def loop_item(code: "FunctionCode", source: ast.expr) -> Hint | None:
+def loop_item(code: Inference, source: ast.expr) -> Hint | None:
     """Return what is known of the items of a loop."""
     if isinstance(source, ast.Call) and isinstance(source.func, ast.Name):
         name = source.func.id

@@ -5,7 +5,7 @@ import ast
 from llvmlite import ir
 
 from iosim.compiled.compiler.emitter import Emitter
-from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, Hint, join
+from iosim.compiled.compiler.hints import BOOL, FLOAT, INT, Hint, is_only_itself, join
 from iosim.compiled.compiler.values import DOUBLE, I1, I64, CompileError, Val
 
 ARITHMETIC = {
@@ -36,6 +36,7 @@ class Operators(Emitter):
     def binary(self, operator: ast.operator, left: Val, right: Val, node: ast.AST) -> Val:
         """Return the result of a binary operator."""
         b = self.builder
+        left, right = self.given_integer(left, node), self.given_integer(right, node)
         kinds = {left.kind, right.kind}
         if kinds <= {"I", "B"}:
             result = self.tagged_binary(operator, left, right)
@@ -246,6 +247,8 @@ class Operators(Emitter):
             sign = "==" if isinstance(operator, ast.Is) else "!="
             return b.icmp_signed(sign, self.word(left), self.word(right)), right
         sign = COMPARISONS[type(operator)]
+        if sign not in ("==", "!="):
+            left, right = self.given_integer(left, node), self.given_integer(right, node)
         if {left.kind, right.kind} <= {"I", "B"}:
             tagged = self.tagged(left), self.tagged(right)
             x, y = tagged if None not in tagged else (self.integer(left), self.integer(right))
@@ -272,6 +275,10 @@ class Operators(Emitter):
                     if one.kind == "I" and other.hint is None:
                         continue
                     return b.icmp_signed("==", x, y)
+        if any(one.hint is not None and is_only_itself(one.hint) for one in (left, right)):
+            return b.icmp_signed("==", x, y)
+        if all(one.hint is not None and one.hint.kind == "str" and not one.hint.optional for one in (left, right)):
+            return b.trunc(self.call_runtime("rt_str_eq", x, y), I1)
         return b.trunc(self.call_runtime("rt_eq", x, y), I1)
 
     def contains(self, left: Val, node: ast.expr) -> tuple[ir.Value, Val]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from iosim.compiled.compiler.attributes import infer_attributes
 from iosim.compiled.compiler.dispatch import Dispatch
 from iosim.compiled.compiler.emitter import Emitter
 from iosim.compiled.compiler.intrinsics import intrinsics
@@ -19,6 +20,7 @@ class Program(Dispatch, Resuming):
     """Builds one LLVM module out of a world and the run-time library."""
 
     def __init__(self, world: World, library: Iterable[ModuleType], checks: bool = False) -> None:
+        infer_attributes(world)
         super().__init__(world, library, checks)
         self.intrinsics: dict[Any, Callable[[Emitter, list[Val]], Val]] = intrinsics()
 

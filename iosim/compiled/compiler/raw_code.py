@@ -13,11 +13,11 @@ from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INLINED = {"rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag", "rt_class_of"}
-RARE = {"rt_list_place"}
+RARE = {"rt_list_place", "rt_tuple_far", "rt_pick"}
 """Functions that are called where something has turned out to be unusual."""
 LOCAL = "dso_local"
 """The linkage of variables that Python looks up, and that native code reaches without a table of addresses."""
-QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq"}
+QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq", "rt_truth"}
 """Functions of which only what the first `if` does (for two ints) is inlined; the rest is called."""
 
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from iosim.compiled import layout
 from iosim.compiled.compiler.expressions import Expressions
-from iosim.compiled.compiler.hints import Hint, from_annotation
+from iosim.compiled.compiler.hints import Hint, from_annotation, tuple_part
 from iosim.compiled.compiler.infer import assigned_names, infer_locals
 from iosim.compiled.compiler.loops import Bind
 from iosim.compiled.compiler.suspension import Suspension
@@ -185,10 +185,27 @@ class FunctionCode(Expressions):
                 for each, value in zip(target.elts, values, strict=True):
                     self.assign(each, value)
                 return
+        if self._same_slice(node):
+            return
         value = self.expression(node.value, self.wanted(node.targets[0]))
         for target_ in node.targets:
             self.assign(target_, value)
         self._note_type(node)
+
+    def _same_slice(self, node: ast.Assign) -> bool:
+        """Generate a[low:high] = b[low:high] of two lists; tell whether it is that."""
+        target, value = node.targets[0], node.value
+        if not isinstance(target, ast.Subscript) or not isinstance(value, ast.Subscript) or len(node.targets) > 1:
+            return False
+        if not isinstance(target.slice, ast.Slice) or ast.dump(target.slice) != ast.dump(value.slice):
+            return False
+        hints = [self.infer(each) for each in (target.value, value.value)]
+        if any(hint is None or hint.kind != "list" or hint.optional for hint in hints) or calls(target):
+            return False
+        source = self.word(self.expression(value.value))
+        low, high = self.slice_bounds(target.slice)
+        self.call_runtime("rt_list_put_same", self.word(self.expression(target.value)), low, high, source)
+        return True
 
     def _note_type(self, node: ast.Assign) -> None:
         """`kind = type(step)`: tests of one say something about the other."""
@@ -249,9 +266,8 @@ class FunctionCode(Expressions):
         elif isinstance(target, ast.Subscript):
             if isinstance(target.slice, ast.Slice):
                 low, high = self.slice_bounds(target.slice)
-                self.call_runtime(
-                    "rt_list_slice_assign", self.word(self.expression(target.value)), low, high, self.word(value)
-                )
+                items = self.word(self.expression(target.value))
+                self.call_runtime("rt_list_put_range", items, low, high, self.word(value))
                 return
             self.set_item(self.expression(target.value), self.expression(target.slice), value)
         elif isinstance(target, ast.Tuple):
@@ -263,8 +279,8 @@ class FunctionCode(Expressions):
         """Assign the items of a tuple to several targets."""
         word = self.word(value)
         hints: Sequence[Hint | None] = [None] * len(target.elts)
-        if value.hint is not None and value.hint.kind == "tuple" and len(value.hint.of) == len(target.elts):
-            hints = value.hint.of
+        if value.hint is not None and value.hint.kind == "tuple":
+            hints = [tuple_part(value.hint, position) for position in range(len(target.elts))]
         elif value.hint is not None and value.hint.info is not None and value.hint.info.is_named_tuple:
             hints = [value.hint.info.hints.get(name) for name in list(value.hint.info.attributes)]
         is_tuple = value.hint is not None and (

@@ -82,6 +82,10 @@ class ClassInfo:
                 return info.methods[name]
         return None
 
+    def member_names(self) -> set[str]:
+        """Return the names of its methods and attributes, inherited ones included."""
+        return {name for info in self.mro() for name in _member_names(info.node)}
+
     def mro(self) -> "Iterator[ClassInfo]":
         """Return the class and those that it inherits from, in order."""
         yield self
@@ -140,6 +144,7 @@ class World:
         for number, info in enumerate(found):
             info.number = FIRST_USER_CLASS + number
         self.all_classes = found
+        self._implementers: dict[ClassInfo, ClassInfo | None] = {}
         for module in self.modules:
             self._add_functions(module)
         done: set[ClassInfo] = set()
@@ -163,6 +168,19 @@ class World:
         if not isinstance(obj, types.FunctionType):
             return None
         return self.functions.get(self.replaced.get(obj, obj))
+
+    def implementer(self, protocol: ClassInfo) -> ClassInfo | None:
+        """Return the class that all classes with the members of a Protocol are, if there is one."""
+        if protocol not in self._implementers:
+            wanted = protocol.member_names()
+            found: dict[ClassInfo, None] = {}
+            for info in self.all_classes:
+                if not info.is_protocol and wanted <= info.member_names():
+                    found.setdefault(self.classes[info.type])
+            tops = [info for info in found if all(other.is_a(info) for other in found)]
+            known = tops[0] if tops and "__call__" not in wanted else None
+            self._implementers[protocol] = known
+        return self._implementers[protocol]
 
     def _add_classes(self, module: ModuleInfo) -> None:
         for node in module.tree.body:
@@ -370,3 +388,17 @@ def _module(module: ModuleType) -> ModuleInfo:
     file = inspect.getsourcefile(module)
     assert file is not None
     return ModuleInfo(module.__name__, file, ast.parse(inspect.getsource(module)), vars(module))
+
+
+def _member_names(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the names that a class defines, and those of attributes that its methods assign."""
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef):
+            yield member.name
+            for each in ast.walk(member):
+                if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
+                    yield each.attr
+        elif isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+            yield member.target.id
+        elif isinstance(member, ast.Assign):
+            yield from (target.id for target in member.targets if isinstance(target, ast.Name))

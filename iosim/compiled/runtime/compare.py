@@ -17,7 +17,6 @@ from iosim.compiled.layout import (
     LIST,
     LIST_BUFFER,
     LIST_LENGTH,
-    NONE_CLASS,
     PAYLOAD,
     PERMANENT,
     SET,
@@ -26,7 +25,7 @@ from iosim.compiled.layout import (
     TRAP_TYPE,
     TUPLE,
 )
-from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap, user_lt
+from iosim.compiled.raw import feq, fle, flt, ftoi, itof, ld, trap, ult, user_lt
 from iosim.compiled.runtime.memory import rt_class_flags, rt_class_of, rt_size
 from iosim.compiled.runtime.text import rt_mix, rt_str_eq, rt_str_hash, rt_str_lt
 
@@ -52,9 +51,7 @@ UNORDERED = 2
 
 def rt_eq(a: int, b: int) -> int:
     """Raw 1 if a == b: numbers by value, strings, tuples, lists and deques by content, others by identity."""
-    if a & b & 1:
-        return a == b
-    if a == 0 or b == 0:
+    if a & b & 1 or a == 0 or b == 0:
         return a == b
     if ((a | b) & 1) == 0 and ld(a) & _KIND == _PERMANENT_STR and ld(b) & _KIND == _PERMANENT_STR:
         return a == b
@@ -237,11 +234,14 @@ def rt_words_lt(a: int, n_a: int, b: int, n_b: int) -> int:
 
 def rt_truth(a: int) -> int:
     """Raw 0 for None, zeros and empty containers, 1 for all other values."""
-    if a & 1:
-        return a != 1
-    class_id = rt_class_of(a)
-    if class_id == NONE_CLASS:
-        return 0
+    if a & 1 or a == 0:
+        return ult(1, a)
+    class_id = ld(a) & CLASS_MASK
+    return 1 if rt_class_flags(class_id) & FLAG_IDENTITY else rt_content_truth(a, class_id)
+
+
+def rt_content_truth(a: int, class_id: int) -> int:
+    """rt_truth of an object of a built-in class or of a tuple."""
     if class_id == FLOAT:
         return feq(ld(a + FLOAT_BITS), 0) ^ 1
     if class_id == STR:

@@ -3,6 +3,8 @@
 from iosim.compiled.layout import (
     DICT,
     LIST,
+    LIST_BUFFER,
+    LIST_LENGTH,
     PAYLOAD,
     SET,
     STR,
@@ -11,8 +13,8 @@ from iosim.compiled.layout import (
     TRAP_VALUE,
     TUPLE,
 )
-from iosim.compiled.raw import ld, st, trap
-from iosim.compiled.runtime.compare import rt_eq
+from iosim.compiled.raw import ld, st, trap, ult
+from iosim.compiled.runtime.compare import rt_same
 from iosim.compiled.runtime.dicts import (
     rt_dict_new,
     rt_dict_set,
@@ -20,12 +22,12 @@ from iosim.compiled.runtime.dicts import (
 )
 from iosim.compiled.runtime.generic import rt_getitem, rt_len
 from iosim.compiled.runtime.iteration import rt_dict_key_at, rt_dict_next, rt_dict_value_at
-from iosim.compiled.runtime.lists import rt_list_copy, rt_list_insert, rt_list_slice
+from iosim.compiled.runtime.lists import rt_list_copy, rt_list_insert, rt_list_slice, rt_list_slice_assign
 from iosim.compiled.runtime.memory import rt_alloc, rt_class_of, rt_copy_words, rt_size
 from iosim.compiled.runtime.sets import rt_set_discard
-from iosim.compiled.runtime.sorting import rt_bisect_right
+from iosim.compiled.runtime.sorting import rt_bisect_right, rt_lesser
 from iosim.compiled.runtime.text import rt_int_to_str
-from iosim.compiled.runtime.tuples import rt_tuple_get, rt_tuple_slice
+from iosim.compiled.runtime.tuples import rt_tuple_far, rt_tuple_get, rt_tuple_slice
 
 
 def rt_iterable(value: int) -> int:
@@ -60,9 +62,35 @@ def rt_pick(getter: int, values: int) -> int:
     if n == 1:
         return rt_tuple_get(values, ld(getter + PAYLOAD))
     result = rt_alloc(TUPLE, n + 1)
-    for position in range(n):
-        st(result + PAYLOAD + position * 8, rt_tuple_get(values, ld(getter + PAYLOAD + position * 8)))
+    n_values = (rt_size(values) - 1) * 2
+    for place in range(PAYLOAD, PAYLOAD + n * 8, 8):
+        index = ld(getter + place)
+        st(result + place, ld(values + 4 + index * 4) if ult(index, n_values) else rt_tuple_far(values, index))
     return result
+
+
+def rt_list_put_range(items: int, low: int, high: int, source: int) -> int:
+    """items[low:high] = source, of which it mostly is the length."""
+    kind = rt_class_of(source)
+    if low & high & 1 and low > 0 and low <= high and high <= ld(items + LIST_LENGTH) and source != items:
+        n_words = (high - low) >> 1
+        first = source + PAYLOAD
+        n_source = rt_size(source) - 1
+        if kind == LIST:
+            first = ld(source + LIST_BUFFER) + PAYLOAD
+            n_source = ld(source + LIST_LENGTH) >> 1
+        if (kind == LIST or kind == TUPLE) and n_source == n_words:
+            return rt_copy_words(ld(items + LIST_BUFFER) + 4 + low * 4, first, n_words)
+    return rt_list_slice_assign(items, low, high, source)
+
+
+def rt_list_put_same(items: int, low: int, high: int, source: int) -> int:
+    """items[low:high] = source[low:high], for two lists."""
+    length = rt_lesser(ld(items + LIST_LENGTH), ld(source + LIST_LENGTH))
+    if low & high & 1 and low > 0 and low <= high and high <= length:
+        first = ld(source + LIST_BUFFER) + 4 + low * 4
+        return rt_copy_words(ld(items + LIST_BUFFER) + 4 + low * 4, first, (high - low) >> 1)
+    return rt_list_slice_assign(items, low, high, rt_list_slice(source, low, high))
 
 
 def rt_to_str(value: int) -> int:
@@ -83,7 +111,7 @@ def rt_tuple_index(items: int, word: int) -> int:
     """tuple.index."""
     n = rt_size(items) - 1
     for position in range(n):
-        if rt_eq(ld(items + PAYLOAD + position * 8), word):
+        if rt_same(ld(items + PAYLOAD + position * 8), word):
             return position * 2 + 1
     return trap(TRAP_VALUE)
 

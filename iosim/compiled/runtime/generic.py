@@ -31,19 +31,16 @@ def rt_len(items: int) -> int:
 def rt_getitem(items: int, key: int) -> int:
     """The item of a sequence at an index, or the value of a key of a dictionary; traps if it is not there."""
     class_id = rt_class_of(items)
-    if class_id == DICT:
-        return rt_dict_at(items, key)
-    if (key & 1) == 0:
-        return trap(TRAP_TYPE)
-    if class_id == LIST:
-        return rt_list_get(items, key)
-    if class_id == DEQUE:
-        return rt_deque_get(items, key)
-    if class_id == INTARRAY:
-        return rt_tag(ld(rt_intarray_slot(items, key)))
-    if rt_class_flags(class_id) & FLAG_CONTENT:
-        return rt_tuple_get(items, key)
-    return trap(TRAP_TYPE)
+    if key & 1:
+        if class_id == LIST:
+            return rt_list_get(items, key)
+        if rt_class_flags(class_id) & FLAG_CONTENT:
+            return rt_tuple_get(items, key)
+        if class_id == DEQUE:
+            return rt_deque_get(items, key)
+        if class_id == INTARRAY:
+            return rt_tag(ld(rt_intarray_slot(items, key)))
+    return rt_dict_at(items, key) if class_id == DICT else trap(TRAP_TYPE)
 
 
 def rt_setitem(items: int, key: int, word: int) -> int:

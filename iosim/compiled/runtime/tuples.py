@@ -12,6 +12,11 @@ def rt_tuple_get(items: int, index: int) -> int:
     return ld(items + PAYLOAD + (rt_index(index, rt_size(items) - 1) << 3))
 
 
+def rt_tuple_far(items: int, index: int) -> int:
+    """The item at an *index* that may count from the end."""
+    return rt_tuple_get(items, index)
+
+
 def rt_tuple_slice(items: int, start: int, stop: int) -> int:
     """The items from *start* to before *stop* as a new tuple."""
     n_items = rt_size(items) - 1

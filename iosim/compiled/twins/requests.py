@@ -16,7 +16,8 @@ TAKE_ROWS = 1
 TAKE_LOGS = 3
 """Asks Python to take the logs of sampled requests."""
 LOGS = 64
-"""So many logs are taken at once: what they have in common is copied once."""
+"""So many logs are taken at once, or fewer if they have `ENTRIES` entries."""
+ENTRIES = 1 << 16
 FILL = 2
 """Asks Python for the next requests of the trace whose number it is given, and how many they are: 0 at the end."""
 ROWS = 4096
@@ -83,6 +84,7 @@ class Collector(Ledger):
         self._drive: Any = None
         self._place = KnownDrive(-1, -1, [])
         self.sampled: list[tuple[str, int, str, list[Any]]] = []
+        self.n_entries = 0
 
     def _place_of(self, drive: Any) -> KnownDrive:
         return self._place if drive is self._drive else self._look_at(drive)
@@ -104,7 +106,13 @@ class Collector(Ledger):
 
     def _add_sample(self, request: Request) -> None:
         drive: Any = request.drive
-        self.sampled.append((drive.vm, drive.index, request.op, request.log or []))
+        entries: list[Any] = request.log or []
+        self.sampled.append((drive.vm, drive.index, request.op, entries))
+        self.n_entries += len(entries)
+        if self.n_entries >= ENTRIES or len(self.sampled) >= LOGS:
+            ask(TAKE_LOGS, 0)
+            self.sampled = []
+            self.n_entries = 0
 
     def _add_row(self, request: Request, warmup: bool) -> None:
         place = self._place_of(request.drive)
@@ -134,6 +142,3 @@ class Collector(Ledger):
     def _flush(self) -> None:
         ask(TAKE_ROWS, self.n_rows)
         self.n_rows = 0
-        if len(self.sampled) >= LOGS:
-            ask(TAKE_LOGS, 0)
-            self.sampled = []

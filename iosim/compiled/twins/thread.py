@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from iosim.compiled.native import is_process, take_steps
-from iosim.guest.cpu import More
+from iosim.guest.cpu import More, Submit
 from iosim.host import thread
 from iosim.host.mutex import Mutex
 from iosim.model.native_code import apart
-from iosim.model.steps import Check, Lock, Path, Run, Steps, Sync, Unlock
+from iosim.model.steps import Call, Check, Leave, Lock, Path, Run, Steps, Sync, Unlock
 
 if TYPE_CHECKING:
     from iosim.compiled.twins.cpu import GuestCpu
@@ -20,6 +20,7 @@ class HostThread(thread.HostThread):
     """
 
     guest: "GuestCpu | None"
+    _is_calling: bool
 
     def _sender(self, steps: Steps[Any]) -> Any:
         if is_process(steps):
@@ -55,6 +56,8 @@ class HostThread(thread.HostThread):
             assert self.guest is not None
             self.guest.collect(step.run)
             return None
+        elif kind is Call:
+            return self._call(step.steps)
         if ahead is not None and not self._spend_now(ahead):
             return self
         if kind is Sync or kind is Path:
@@ -78,14 +81,32 @@ class HostThread(thread.HostThread):
             held: Mutex = step.mutex
             held.release()
             return None
+        elif kind is Submit:
+            assert self.guest is not None
+            return None if self.guest.submit(step) else self
+        return self
+
+    def _call(self, steps: Steps[Any]) -> Any:
+        """Run *steps*; if they cannot go on at once, `_run` has them called with the first step that it has to do."""
+        if self._first is not None or self._is_calling:
+            return self
+        take_steps(steps, self)
+        self._is_calling = True
+        try:
+            step: Any = steps.send(None)
+        except StopIteration as stop:
+            self._is_calling = False
+            return stop.value
+        self._is_calling = False
+        if type(step) is Leave and self._ahead is None:
+            return step
+        self._first = step
         return self
 
     def _take_run(self, run: Run) -> Any:
         """Execute a run, its costs constant, if nobody notices and no event comes before its end."""
         guest = self.guest
-        joined: Run | None = run if guest is None else guest.with_collected(run)
-        if joined is None:
-            return self
+        joined = run if guest is None else guest.with_collected(run)
         total = joined.total_ns
         if total is None or self.kicked or (joined.takes_lock and not self._is_private(joined)):
             return self

@@ -1,6 +1,7 @@
-"""Logs of sampled requests: taken out of native memory as arrays of numbers."""
+"""Logs of requests, taken out of native memory as arrays of numbers."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ from iosim.compiled import layout
 from iosim.compiled.image import Image
 from iosim.model.stages import Stage
 from iosim.model.steps import Item, Path, Template
-from iosim.results.sampling import Step
+from iosim.results.logs import Step, StepLog
 from iosim.run import Collector
 
 _Words = npt.NDArray[np.int64]
+
+_Log: TypeAlias = StepLog | list[tuple[Any, ...]]
 
 _AT_ONCE = 1 << 16
 """Entries that are looked at together, or those of one log if it has more."""
@@ -21,8 +24,8 @@ _START, _THREAD, _WHAT, _FOURTH, _FIFTH = range(1, 6)
 """Where the parts of an entry are."""
 
 
-class SampledLogs:
-    """Adds up the logs of sampled requests that the twin of a collector has.
+class Logs:
+    """Reads the logs that the twin of a collector has, and adds up those of sampled requests.
 
     What an entry says but for times is a step, and has the same number in all logs: the objects that it is made of are
     kept alive in native memory for that.
@@ -31,34 +34,53 @@ class SampledLogs:
     def __init__(self, image: Image, collector: Collector) -> None:
         self._image = image
         self._collector = collector
-        self._functions = collector.functions
         self._item = image.number_of(Item)
         self._numbers: dict[tuple[int, ...], int] = {}
         self._steps: list[Step] = []
         self._all_held = True
 
-    def take(self) -> None:
-        """Add up the logs that are there now, which the twin then lets go."""
-        image = self._image
-        logs: list[tuple[tuple[str, int, str], _Words]] = []
-        n = 0
-        for vm, drive, op, entries in image.tuples(image.word_in(self._collector, "sampled"), 4).tolist():
-            items = image.items(entries)
-            if logs and n + len(items) > _AT_ONCE:
-                self._add(logs)
-                logs, n = [], 0
-            logs.append(((image.decode(vm), image.decode(drive), image.decode(op)), items))
-            n += len(items)
-        if logs:
-            self._add(logs)
+    def take_sampled(self) -> None:
+        """Add up the logs of sampled requests that are there now, which the twin then lets go."""
+        image, functions = self._image, self._collector.functions
+        sampled = image.tuples(image.word_in(self._collector, "sampled"), 4).tolist()
+        logs = self._read([entries for _, _, _, entries in sampled])
+        for (vm, drive, op, _), log in zip(sampled, logs, strict=True):
+            place = (image.decode(vm), image.decode(drive), image.decode(op))
+            if isinstance(log, StepLog):
+                functions.add_steps(*place, log)
+            else:
+                functions.add_log(*place, log)
         if not self._all_held:
             image.forget()
-            self._functions.forget_steps()
+            functions.forget_steps()
             self._numbers, self._steps, self._all_held = {}, [], True
 
-    def _add(self, logs: list[tuple[tuple[str, int, str], _Words]]) -> None:
+    def give_back(self) -> None:
+        """Give the collector the logs that were kept."""
+        image, collector = self._image, self._collector
+        for name, width in (("slowest", 3), ("in_window", 2)):
+            kept = image.tuples(image.word_in(collector, name), width).tolist()
+            logs = [image.items_of(word) for *_, word in kept]
+            for (*key, _), log, entries in zip(kept, logs, self._read([log[3] for log in logs]), strict=True):
+                place = (*map(image.decode, key), (*map(image.decode, log[:3]), entries))
+                getattr(collector, name).append(place)
+
+    def _read(self, logs: list[int]) -> Iterator[_Log]:
+        """Yield logs, of which there are the words; those in which costs are drawn by entry."""
+        chunk: list[_Words] = []
+        n = 0
+        for items in map(self._image.items, logs):
+            if chunk and n + len(items) > _AT_ONCE:
+                yield from self._read_chunk(chunk)
+                chunk, n = [], 0
+            chunk.append(items)
+            n += len(items)
+        if chunk:
+            yield from self._read_chunk(chunk)
+
+    def _read_chunk(self, logs: list[_Words]) -> Iterator[_Log]:
         base, words = self._image.base, self._image.words
-        at = np.concatenate([items for _, items in logs]) - base >> 3
+        at = np.concatenate(logs) - base >> 3
         sizes = words[at] >> layout.SIZE_SHIFT
         thread, what = words[at + _THREAD], words[at + _WHAT]
         fourth, fifth = (np.where(sizes > k, words[at + k], 0) for k in (_FOURTH, _FIFTH))
@@ -70,22 +92,22 @@ class SampledLogs:
         ns = np.where(is_timed, (fourth >> 1) - starts, 0)
         numbers = self._numbered(thread, what, fifth)
         end = 0
-        for place, items in logs:
+        for items in logs:
             log = slice(end, end + len(items))
             end = log.stop
             if is_drawn[log].any():
                 columns = (starts[log], numbers[log], np.where(is_drawn[log], fourth[log], 0), ns[log])
-                entries = [self._entry(*entry) for entry in zip(*[column.tolist() for column in columns], strict=True)]
-                self._functions.add_log(*place, entries)
+                yield [self._entry(*entry) for entry in zip(*[column.tolist() for column in columns], strict=True)]
             else:
-                self._functions.add_steps(*place, numbers[log], ns[log], self._steps)
+                yield StepLog(self._steps, numbers[log], starts[log], ns[log])
 
     def _numbered(self, *columns: _Words) -> npt.NDArray[np.int32]:
         """Return the number of each step: its thread, what it is, and what more there is to say of it."""
-        codes = np.zeros(len(columns[0]), dtype=np.int64)
+        mixed = np.zeros(len(columns[0]), dtype=np.int64)
         for column in columns:
             code, different = pd.factorize(column)
-            codes, _ = pd.factorize(codes * len(different) + code)
+            mixed = mixed * len(different) + code
+        codes, _ = pd.factorize(mixed)
         first = np.zeros(codes.max(initial=-1) + 1, dtype=np.intp)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
         numbers = []
