@@ -113,16 +113,15 @@ class VirtioBlk:
         self._issued: set[Element] = set()
         self._dispatching = False
         self._n_waiting = self._n_in_use = 0
-        path = binder.path
         queue_rq = "do_virtblk_request" if version == "3.10" else "virtio_queue_rq"
-        self._queue_rq = path(("guest.virtio_queue_rq", queue_rq), "guest.virtqueue_add", mode=Mode.GUEST)
-        self._kick_prepare = path("guest.virtqueue_kick_prepare", mode=Mode.GUEST)
-        self._vp_notify = path("guest.vp_notify", mode=Mode.GUEST)
-        self._vp_interrupt = path("guest.vp_interrupt", mode=Mode.GUEST)
-        self._vring_interrupt = path("guest.vring_interrupt", mode=Mode.GUEST)
-        self._get_buf = path("guest.virtqueue_get_buf", mode=Mode.GUEST)
-        self._complete = path(("guest.complete", "blk_mq_end_request"), mode=Mode.GUEST)
-        self._eoi = path("guest.eoi", mode=Mode.GUEST)
+        self._queue_rq = binder.path(("guest.virtio_queue_rq", queue_rq), "guest.virtqueue_add", mode=Mode.GUEST)
+        self._kick_prepare = binder.path("guest.virtqueue_kick_prepare", mode=Mode.GUEST)
+        self._vp_notify = binder.path("guest.vp_notify", mode=Mode.GUEST)
+        self._vp_interrupt = binder.path("guest.vp_interrupt", mode=Mode.GUEST)
+        self._vring_interrupt = binder.path("guest.vring_interrupt", mode=Mode.GUEST)
+        self._get_buf = binder.path("guest.virtqueue_get_buf", mode=Mode.GUEST)
+        self._complete = binder.path(("guest.complete", "blk_mq_end_request"), mode=Mode.GUEST)
+        self._eoi = binder.path("guest.eoi", mode=Mode.GUEST)
 
     # What comes from outside
 

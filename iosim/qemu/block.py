@@ -64,8 +64,9 @@ class RawFormat:
 
     def __init__(self, binder: Binder, version: QemuVersion, file: FilePosix) -> None:
         self.file = file
-        names = ("bdrv_co_do_readv", "bdrv_co_do_writev") if version.cpu_io else NODE
-        self._read, self._write = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
+        read, write = ("bdrv_co_do_readv", "bdrv_co_do_writev") if version.cpu_io else NODE
+        self._read = binder.path(("qemu.bdrv_co_pwritev", read))
+        self._write = binder.path(("qemu.bdrv_co_pwritev", write))
         self._flush = binder.path("qemu.bdrv_co_flush")
 
     def co_pwritev(self, coroutine: Coroutine, request: Request, sector: int, sectors: int) -> Steps[int]:

@@ -44,19 +44,16 @@ class FilePosix:
         self._flush_queue = CoQueue(pool.main_loop.thread.host, Stage.AIO_WAIT, "flush_queue")
         self._version = version
         self._pool = pool
-        names = ("bdrv_co_readv_em", "bdrv_co_writev_em") if version.cpu_io else NODE
+        read, write = ("bdrv_co_readv_em", "bdrv_co_writev_em") if version.cpu_io else NODE
         old = "paio_submit" if aio is None else "raw_aio_submit"
         prepare = old if version.cpu_io else "raw_co_prw"
         resumed = "bdrv_co_io_em_complete" if version.cpu_io else "aio_co_wake"
         submit = "qemu.thread_pool_submit_aio"
-        down = ("qemu.raw_co_prw", prepare)
-        paths = [
-            binder.path(("qemu.bdrv_co_pwritev", name), down, submit)
-            if aio is None
-            else binder.path(("qemu.bdrv_co_pwritev", name), down)
-            for name in names
-        ]
-        self._read, self._write = paths
+        down: list[str | tuple[str, str]] = [("qemu.raw_co_prw", prepare)]
+        if aio is None:
+            down.append(submit)
+        self._read = binder.path(("qemu.bdrv_co_pwritev", read), *down)
+        self._write = binder.path(("qemu.bdrv_co_pwritev", write), *down)
         self._write_zeroes = binder.path(
             ("qemu.bdrv_co_pwritev", "bdrv_co_pwrite_zeroes"), ("qemu.raw_co_prw", "raw_do_pwrite_zeroes"), submit
         )

@@ -84,21 +84,20 @@ class VirtIOBlock:
         self._failed: list[Element] = []
         self._restart_path = binder.path("qemu.virtio_blk_handle_request")
         self._binder = binder
-        path = binder.path
-        self._notify_read = path("main_loop.host_notifier_read")
-        self._doorbell = path("qemu.memory_region_dispatch", "qemu.virtio_queue_notify")
+        self._notify_read = binder.path("main_loop.host_notifier_read")
+        self._doorbell = binder.path("qemu.memory_region_dispatch", "qemu.virtio_queue_notify")
         read = ("qemu.memory_region_dispatch", "memory_region_dispatch_read")
-        self._isr_read = path(read, "qemu.virtio_pci_isr_read")
+        self._isr_read = binder.path(read, "qemu.virtio_pci_isr_read")
         submit = "virtio_blk_submit_multireq" if version.virtio_merges_reads else "virtio_submit_multiwrite"
-        self._submit_path = path(("qemu.virtio_blk_submit_multireq", submit))
-        self._rw_done = path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
+        self._submit_path = binder.path(("qemu.virtio_blk_submit_multireq", submit))
+        self._rw_done = binder.path("main_loop.virtio_blk_rw_complete", "main_loop.virtqueue_push")
         flush_done = ("main_loop.virtio_blk_rw_complete", "virtio_blk_flush_complete")
-        self._flush_done = path(flush_done, "main_loop.virtqueue_push")
+        self._flush_done = binder.path(flush_done, "main_loop.virtqueue_push")
         notify = "virtio_notify_irqfd" if dataplane else "virtio_notify"
-        self._virtio_notify = path(("main_loop.virtio_notify", notify))
-        self._event_notifier_set = path("main_loop.event_notifier_set")
+        self._virtio_notify = binder.path(("main_loop.virtio_notify", notify))
+        self._event_notifier_set = binder.path("main_loop.event_notifier_set")
         read = ("main_loop.host_notifier_read", "virtio_queue_guest_notifier_read")
-        self._guest_notifier_read = path(read, stage=Stage.COMPLETION)
+        self._guest_notifier_read = binder.path(read, stage=Stage.COMPLETION)
         self._pop_paths: dict[int, Path] = {}
 
     # Who tells the device

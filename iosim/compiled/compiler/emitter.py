@@ -345,6 +345,10 @@ class Emitter(Inference, ABC):
         """Return the value of an expression; *wanted* is what it is for, if that is known."""
 
     @abstractmethod
+    def either(self, node: ast.IfExp, generate: Callable[[ast.expr], Val]) -> Val:
+        """Return what is made of the one part of *node* or of the other, each where it has been chosen."""
+
+    @abstractmethod
     def assign(self, target: ast.expr, value: Val) -> None:
         """Assign to a target of any kind."""
 

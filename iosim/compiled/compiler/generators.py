@@ -50,7 +50,11 @@ class Generators(Loops):
 
     def _get_Yield(self, node: ast.Yield) -> Val:
         """Whoever takes steps may do this one, and give its result, without the generator being left."""
-        step = Val(I64(0), "W") if node.value is None else self.expression(node.value)
+        if not isinstance(node.value, ast.IfExp):
+            return self._yielded(Val(I64(0), "W") if node.value is None else self.expression(node.value))
+        return self.either(node.value, lambda part: self._yielded(self.expression(part)))
+
+    def _yielded(self, step: Val) -> Val:
         word = self.word(step)
         take = self.program.taking(step.hint)
         b = self.builder

@@ -1,6 +1,7 @@
 """Code of operators, comparisons and conditions."""
 
 import ast
+from collections.abc import Callable
 
 from llvmlite import ir
 
@@ -188,18 +189,19 @@ class Operators(Emitter):
         return self.from_word(phi, hint)
 
     def _get_IfExp(self, node: ast.IfExp) -> Val:
+        return self.either(node, self.expression)
+
+    def either(self, node: ast.IfExp, generate: Callable[[ast.expr], Val]) -> Val:
+        """Return what is made of the one part of *node* or of the other, each where it has been chosen."""
         then, otherwise, end = self.block("ifthen"), self.block("ifelse"), self.block("ifend")
         self.condition(node.test, then, otherwise)
-        words, blocks, hints, kinds = [], [], [], []
-        values = []
+        words, blocks, hints = [], [], []
         before = self.known.copy()
         for block, part, truth in ((then, node.body, True), (otherwise, node.orelse, False)):
             self.builder.position_at_end(block)
             self.known = before.copy()
             self.learn(node.test, truth)
-            value = self.expression(part)
-            values.append(value)
-            kinds.append(value.kind)
+            value = generate(part)
             hints.append(value.hint)
             words.append(self.word(value))
             blocks.append(self.builder.block)

@@ -55,8 +55,9 @@ class Qcow2Format:
         self._host = host
         self._carrier = carrier
         old = version.cpu_io
-        names = ("bdrv_co_do_readv", "bdrv_co_do_writev") if old else NODE
-        self._read_node, self._write_node = (binder.path(("qemu.bdrv_co_pwritev", name)) for name in names)
+        read, write = ("bdrv_co_do_readv", "bdrv_co_do_writev") if old else NODE
+        self._read_node = binder.path(("qemu.bdrv_co_pwritev", read))
+        self._write_node = binder.path(("qemu.bdrv_co_pwritev", write))
         self._flush = binder.path("qemu.bdrv_co_flush")
         look_up = "qcow2_get_cluster_offset" if old else "qcow2_get_host_offset"
         allocate = "qcow2_alloc_cluster_offset" if old else "qcow2_alloc_host_offset"
