@@ -17,6 +17,7 @@ from iosim.compiled.compiler.values import (
     I1,
     I64,
     RAISED,
+    RETURNED,
     STEP,
     CompileError,
     Val,
@@ -61,6 +62,8 @@ class Emitter(Inference, ABC):
         self.environment: Any = None
         self.sent: Any = None
         self.waits: list[Wait] = []
+        self.returning: Any = None
+        self.returns: list[tuple[ir.Block, ir.Value]] = []
         self.delegated: ast.AST | None = None
         self.frame: ir.Value | None = None
         self.n_hidden = 0
@@ -334,6 +337,10 @@ class Emitter(Inference, ABC):
 
     def end_generator(self, word: ir.Value, how: int) -> None:
         """End the generator, whose frame, if it has one, must not be resumed again."""
+        if how == RETURNED:
+            self.returns.append((self.builder.block, word))
+            self.builder.branch(self.returning)
+            return
         with self.builder.if_then(self.builder.icmp_signed("!=", self.frame, I64(0))):
             self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
         self.builder.ret(self.step(word, how))

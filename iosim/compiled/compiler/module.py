@@ -148,22 +148,16 @@ class Module:
         frame.add_incoming(new, fresh)
         return frame
 
-    def _give_back_frame(self, b: ir.IRBuilder, frame: ir.Value) -> None:
-        """Let a frame be used again, if it was made for one call."""
-        function = b.function
-        whose, back, end = (function.append_basic_block(name) for name in ("whose", "back", "further"))
+    def give_back_frame(self, b: ir.IRBuilder, frame: ir.Value, size: int) -> None:
+        """Let a frame of that size in words be used again, if it was made for one call."""
+        if size >= layout.N_FRAME_LISTS:
+            return
         header = b.load(word_pointer(b, frame, 0))
-        b.cbranch(b.icmp_signed("==", b.and_(header, I64(OWNED)), I64(0)), end, whose)
-        b.position_at_end(whose)
-        size = b.lshr(header, I64(layout.SIZE_SHIFT))
-        b.cbranch(b.icmp_signed("<", size, I64(layout.N_FRAME_LISTS)), back, end)
-        b.position_at_end(back)
-        place = b.gep(self.raw.globals, [I64(0), b.add(size, I64(layout.G_FRAME_LISTS))])
-        b.store(b.or_(b.shl(size, I64(layout.SIZE_SHIFT)), I64(layout.FREE)), word_pointer(b, frame, 0))
-        b.store(b.load(place), word_pointer(b, frame, layout.FREE_NEXT // 8))
-        b.store(frame, place)
-        b.branch(end)
-        b.position_at_end(end)
+        with b.if_then(b.icmp_signed("!=", b.and_(header, I64(OWNED)), I64(0))):
+            place = self.raw.globals.gep([I64(0), I64(layout.G_FRAME_LISTS + size)])
+            b.store(I64(size << layout.SIZE_SHIFT | layout.FREE), word_pointer(b, frame, 0))
+            b.store(b.load(place), word_pointer(b, frame, layout.FREE_NEXT // 8))
+            b.store(frame, place)
 
 
 def _constant_key(value: Any) -> Any:

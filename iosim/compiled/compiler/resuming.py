@@ -63,8 +63,8 @@ class Resuming(Functions):
         """delegate(generator, OWNED or 0): run a generator that another one calls; what is none has nothing to do."""
         function = self.delegate
         frame, owned = function.args
-        names = ("entry", "run", "over", "nothing")
-        entry, run, over, nothing = (function.append_basic_block(name) for name in names)
+        names = ("entry", "run", "nothing")
+        entry, run, nothing = (function.append_basic_block(name) for name in names)
         b = ir.IRBuilder(entry)
         header = b.load(word_pointer(b, frame, 0))
         number = b.sub(b.and_(header, I64(layout.CLASS_MASK)), I64(self.first_frame_class))
@@ -72,12 +72,6 @@ class Resuming(Functions):
         b.position_at_end(run)
         b.store(b.or_(header, owned), word_pointer(b, frame, 0))
         result = b.call(b.load(b.gep(resumes, [I64(0), number])), [frame, I64(0)])
-        waits = function.append_basic_block("waits")
-        b.cbranch(b.icmp_signed("==", b.extract_value(result, 1), I64(RETURNED)), over, waits)
-        b.position_at_end(over)
-        self._give_back_frame(b, frame)
-        b.branch(waits)
-        b.position_at_end(waits)
         b.ret(result)
         b.position_at_end(nothing)
         is_tuple = b.icmp_signed("==", b.and_(header, I64(layout.CLASS_MASK)), I64(layout.TUPLE))
@@ -91,7 +85,8 @@ class Resuming(Functions):
     ) -> None:
         """send(generator, word), throw(generator, exception): resume the innermost frame.
 
-        When it returns, the one that has called it is resumed; an exception goes up to the first that may catch it.
+        When it returns (and its frame may be in use again already), the one that has called it is resumed; an exception
+        goes up to the first that may catch it.
         """
         root, sent = function.args
         names = ("entry", "resume", "waits", "returned", "raised", "unwind")
@@ -125,8 +120,6 @@ class Resuming(Functions):
         b.ret(result)
         b.position_at_end(up)
         parent = b.load(word_pointer(b, top, FRAME_PARENT))
-        self._give_back_frame(b, top)
-        up = b.block
         b.branch(loop)
         # An exception has left the frame `gone`; or (throw) it is to be raised where the frame `at` waits.
         b.position_at_end(unwind)

@@ -14,6 +14,7 @@ from iosim.compiled.compiler.loops import Bind
 from iosim.compiled.compiler.suspension import Suspension
 from iosim.compiled.compiler.values import (
     BEGIN,
+    DONE,
     FRAME_FIRST,
     FRAME_STATE,
     I64,
@@ -113,12 +114,14 @@ class FunctionCode(Expressions):
             self.builder.store(self.load(self.frame, first + position), place)
         self.builder.branch(begin)
         self.builder.position_at_end(begin)
+        self.returning = self.block("return")
         self.body(node.body)
         if not self.builder.block.is_terminated:
             self.end_generator(I64(0), RETURNED)
         for number, wait in enumerate(self.waits):
             switch.add_case(I64(tag(1 + number)), wait.resume)
         size = Suspension(self, first).generate()
+        self._fill_return(size)
         self.program.frame_sizes[self.info] = size
         make = self.program.function(self.info)
         builder = ir.IRBuilder(make.append_basic_block("entry"))
@@ -127,6 +130,21 @@ class FunctionCode(Expressions):
             builder.store(argument, word_pointer(builder, frame, FRAME_FIRST + position))
         builder.store(I64(tag(0)), word_pointer(builder, frame, FRAME_STATE))
         builder.ret(frame)
+
+    def _fill_return(self, size: int) -> None:
+        """Return from a generator: a frame of its own that was made for one call is used again, any other is done."""
+        b = self.builder
+        b.position_at_end(self.returning)
+        word = b.phi(I64)
+        for block, value in self.returns:
+            word.add_incoming(value, block)
+        if not self.returns:
+            b.unreachable()
+            return
+        with b.if_then(b.icmp_signed("!=", self.frame, I64(0))):
+            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
+            self.program.give_back_frame(b, self.frame, size)
+        b.ret(self.step(word, RETURNED))
 
     def body(self, statements: Sequence[ast.stmt]) -> None:
         """Generate statements in a row."""
