@@ -13,7 +13,7 @@ from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INLINED = {"rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag", "rt_class_of"}
-RARE = {"rt_alloc_slow", "rt_list_place", "rt_tuple_far", "rt_pick"}
+RARE = {"rt_alloc_slow", "rt_deque_grow", "rt_list_place", "rt_tuple_far", "rt_pick"}
 """Functions that are called where something has turned out to be unusual."""
 LOCAL = "dso_local"
 """The linkage of variables that Python looks up, and that native code reaches without a table of addresses."""
