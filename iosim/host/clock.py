@@ -29,7 +29,8 @@ class Clock:
         queue = self.queue
         while queue and queue[0][0] <= to_ns:
             at, before, _, event = queue[0]
-            if not event.processed:
+            processed: bool = event.processed
+            if not processed:
                 if at < to_ns or before < thread:
                     return False
                 break

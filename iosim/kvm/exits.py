@@ -1,8 +1,7 @@
 """What ends a stay in the guest, and the account of a vCPU's exits."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from iosim.cpu_vmx import LoadedVmcs
 from iosim.host.drawing import DrawPlan
 from iosim.host.durations import Durations
 from iosim.host.runs import offsets, starts
@@ -11,6 +10,9 @@ from iosim.kvm.exit_table import ExitReason, KvmExit
 from iosim.model.costs import Int64Array
 from iosim.model.records import Request
 from iosim.model.steps import AccessKind, Path, Run, Template
+
+if TYPE_CHECKING:
+    from iosim.kvm.vcpu import Vcpu
 
 _IO = ExitReason.IO_INSTRUCTION.name
 _IO_INSTRUCTION, _EPT_MISCONFIG = int(ExitReason.IO_INSTRUCTION), int(ExitReason.EPT_MISCONFIG)
@@ -77,7 +79,7 @@ class ExitAccount:
     `_name` (`reason_name`). `_by_code` are the same durations as `times`, by twice the reason, plus 1 with userspace.
     """
 
-    def __init__(self, thread: HostThread, vcpu: Any, log: PortLog | None) -> None:
+    def __init__(self, thread: HostThread, vcpu: "Vcpu", log: PortLog | None) -> None:
         self.times: dict[tuple[str, bool], Durations] = {}
         self._thread = thread
         self._vcpu = vcpu
@@ -97,7 +99,8 @@ class ExitAccount:
             self._reason = _IO_INSTRUCTION
             request = self._thread.owner
         else:
-            exit_: Exit = self._vcpu.exit
+            exit_ = self._vcpu.exit
+            assert exit_ is not None
             if exit_.failed_entry or exit_.hardware_reason is not None:
                 self._reason = -1
                 self._name = reason_name(exit_)
@@ -134,16 +137,16 @@ class ExitAccount:
 
     def pending(self) -> bool:
         """Tell whether something waits for vcpu_enter_guest to look at it."""
-        return bool(self._vcpu.pending())
+        return self._vcpu.pending()
 
     def moved(self) -> bool:
         """Tell whether the next entry has to be a VMLAUNCH."""
-        vmcs: LoadedVmcs = self._vcpu.vmcs
+        vmcs = self._vcpu.vmcs
         return vmcs.cpu != self._thread.cpu
 
     def launch(self) -> Path:
         """Return the path of that entry."""
-        vmcs: LoadedVmcs = self._vcpu.vmcs
+        vmcs = self._vcpu.vmcs
         path = vmcs.entry(self._thread.cpu)
         vmcs.launched = True
         return path

@@ -304,7 +304,7 @@ class Run:
         self.tally: Any = None
         self.tails: dict[int, Run] = {}
         self.followed: dict[Run, Run] = {}
-        self.starts_in_root = bool(segments) and segments[0].template.starts_in_root
+        self.starts_in_root: bool = bool(segments) and segments[0].template.starts_in_root
         self.total_ns: int | None = 0
         stages: dict[int, int] = {}
         for template, n in segments:
@@ -316,11 +316,11 @@ class Run:
                 stages[stage] = stages.get(stage, 0) + ns * n
         self.by_stage = () if self.total_ns is None else tuple(stages.items())
         whole = [segment for segment in segments if segment.template.whole]
-        self.exits = sum(template.exits * n for template, n in whole)
-        self.userspace_exits = sum(template.userspace_exits * n for template, n in whole)
-        self.irq_lines = sum(template.irq_lines * n for template, n in whole)
-        self.hold_ns = sum(template.hold_ns * n for template, n in whole)
-        self.takes_lock = any(template.takes_lock for template, _ in segments)
+        self.exits: int = sum(template.exits * n for template, n in whole)
+        self.userspace_exits: int = sum(template.userspace_exits * n for template, n in whole)
+        self.irq_lines: int = sum(template.irq_lines * n for template, n in whole)
+        self.hold_ns: int = sum(template.hold_ns * n for template, n in whole)
+        self.takes_lock: bool = any(template.takes_lock for template, _ in segments)
         actions: list[tuple[Op, int, AccessKind | None]] = []
         start = 0
         for template, n in segments:

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from iosim.compiled import layout
-from iosim.compiled.compiler.raw_code import LOCAL, RawModules
+from iosim.compiled.compiler.raw_code import LOCAL, SPARING, RawModules
 from iosim.compiled.compiler.values import I64, word_pointer
 from iosim.compiled.compiler.world import FunctionInfo, World
 from iosim.compiled.objects import OWNED
@@ -119,6 +119,7 @@ class Module:
             function = ir.Function(self.module, ir.FunctionType(I64, [I64]), f"alloc{size}")
             function.linkage = "internal"
             function.attributes.add("noinline")
+            function.calling_convention = SPARING
             b = ir.IRBuilder(function.append_basic_block("entry"))
             b.ret(b.call(self.runtime("rt_alloc"), [function.args[0], I64(size)], attrs=("alwaysinline",)))
             self._allocators[size] = function

@@ -13,8 +13,10 @@ from iosim.compiled.compiler.values import DOUBLE, I8, I64
 
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INLINED = {"rt_list_append", "rt_list_get", "rt_tuple_get", "rt_index", "rt_size", "rt_tag", "rt_class_of"}
-RARE = {"rt_alloc_slow", "rt_list_place", "rt_tuple_far", "rt_pick"}
+RARE = {"rt_alloc_slow", "rt_deque_grow", "rt_list_place", "rt_tuple_far", "rt_pick"}
 """Functions that are called where something has turned out to be unusual."""
+SPARING = "preserve_mostcc"
+"""The calling convention of functions seldom called: they save the registers, so that their callers need not."""
 LOCAL = "dso_local"
 """The linkage of variables that Python looks up, and that native code reaches without a table of addresses."""
 QUICK = {"rt_add", "rt_sub", "rt_lt", "rt_eq", "rt_truth"}
@@ -45,6 +47,7 @@ class RawModules:
                     if node.name in INLINED:
                         function.attributes.add("alwaysinline")
                     if node.name in RARE:
+                        function.calling_convention = SPARING
                         function.attributes.add("noinline")
                         function.attributes.add("cold")
                     if node.name in OUTLINED:
@@ -62,6 +65,7 @@ class RawModules:
         quick = self.functions[node.name]
         whole = ir.Function(self.module, quick.function_type, f"{node.name}.whole")
         whole.linkage = "internal"
+        whole.calling_convention = SPARING
         whole.attributes.add("noinline")
         RawFunction(self, whole, node, names).generate()
         quick.attributes.add("alwaysinline")

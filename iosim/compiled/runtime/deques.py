@@ -46,6 +46,11 @@ def rt_deque_reserve(deque: int, n_items: int) -> int:
     capacity = 0 if old == 0 else rt_size(old) - 1
     if n_items <= capacity:
         return 0
+    return rt_deque_grow(deque, n_items)
+
+
+def rt_deque_grow(deque: int, n_items: int) -> int:
+    """Make the smallest ring for *n_items* items and no fewer than it has."""
     capacity = SMALLEST_RING
     while capacity < n_items:
         capacity = capacity << 1

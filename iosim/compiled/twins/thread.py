@@ -11,6 +11,7 @@ from iosim.model.steps import Call, Check, Leave, Lock, Path, Run, Steps, Sync, 
 
 if TYPE_CHECKING:
     from iosim.compiled.twins.cpu import GuestCpu
+    from iosim.kvm.vcpu import Vcpu
 
 
 class HostThread(thread.HostThread):
@@ -88,7 +89,8 @@ class HostThread(thread.HostThread):
     @takes
     def take_check(self, check: Check) -> Any:
         """Look at what is pending."""
-        return self if self._is_behind() else check.vcpu.pending()
+        vcpu: Vcpu = check.vcpu
+        return self if self._is_behind() else vcpu.pending()
 
     @takes
     def take_lock(self, lock: Lock) -> Any:
