@@ -100,13 +100,16 @@ class Calls(BuiltIns, Containers):
         if keywords:
             raise CompileError(f"line {node.lineno}: keywords of {ast.unparse(node.func)}()")
         words = [self.word(self.expression(each)) for each in node.args]
+        if name in ("rt_heappush", "rt_heappop"):
+            item = self.heap_hint(node)
+            if item is not None and item.kind == "tuple" and not item.optional and item.of[:2] == (INT, INT):
+                name += "_tuple"
+            return self.from_word(self.call_runtime(name, *words), item if name.startswith("rt_heappop") else None)
         result = self.call_runtime(name, *words)
-        if name == "rt_heappop":
-            return self.from_word(result, self.pop_hint(node))
         return self.from_word(result, INT if name.startswith("rt_bisect") else None)
 
-    def pop_hint(self, node: ast.Call) -> Hint | None:
-        """Return what heappop of a list gives."""
+    def heap_hint(self, node: ast.Call) -> Hint | None:
+        """Return what the list holds that is the first argument."""
         hint = self.infer(node.args[0]) if node.args else None
         return hint.of[0] if hint is not None and hint.kind == "list" and hint.of else None
 

@@ -2,17 +2,14 @@
 
 from iosim.compiled.layout import (
     BUFFER,
-    CLASS_MASK,
     FLAG_CONTENT,
     LIST,
     PAYLOAD,
-    SIZE_SHIFT,
     TRAP_INDEX,
     TRAP_TYPE,
     TRAP_VALUE,
-    TUPLE,
 )
-from iosim.compiled.raw import ld, st, trap, ushr
+from iosim.compiled.raw import ld, st, trap
 from iosim.compiled.runtime.compare import rt_lt
 from iosim.compiled.runtime.iteration import rt_item_count
 from iosim.compiled.runtime.lists import (
@@ -123,22 +120,72 @@ def rt_heappop(heap: int) -> int:
     return least
 
 
+def rt_heappush_tuple(heap: int, word: int) -> int:
+    """As rt_heappush, for a heap of tuples that begin with two ints."""
+    rt_list_append(heap, word)
+    return rt_tuple_up(rt_list_first(heap), rt_list_count(heap) - 1)
+
+
+def rt_heappop_tuple(heap: int) -> int:
+    """As rt_heappop, for a heap of tuples that begin with two ints."""
+    if rt_list_count(heap) == 0:
+        return trap(TRAP_INDEX)
+    last = rt_list_pop(heap)
+    n_items = rt_list_count(heap)
+    if n_items == 0:
+        return last
+    first = rt_list_first(heap)
+    least = ld(first)
+    end = first + (n_items << 3)
+    place = first
+    child = first + 8
+    while child + 8 < end:
+        left = ld(child)
+        right = ld(child + 8)
+        lesser = left
+        if rt_tuple_lt(left, right) == 0:
+            lesser = right
+            child += 8
+        st(place, lesser)
+        place = child
+        child += child - first + 8
+    if child < end:
+        st(place, ld(child))
+        place = child
+    st(place, last)
+    rt_tuple_up(first, (place - first) >> 3)
+    return least
+
+
 def rt_tuple_lt(a: int, b: int) -> int:
-    """As rt_lt: at once for tuples of one length that differ in an int, and before that in nothing."""
-    if ((a | b) & 7) == 0 and a != 0 and b != 0:
-        header = ld(a)
-        if header == ld(b) and header & CLASS_MASK == TUPLE:
-            end = ushr(header, SIZE_SHIFT) << 3
-            place = PAYLOAD
-            while place != end:
-                word_a = ld(a + place)
-                word_b = ld(b + place)
-                if (word_a & word_b & 1) == 0:
-                    return rt_lt(a, b)
-                if word_a != word_b:
-                    return word_a < word_b
-                place += 8
+    """As rt_lt of two tuples that begin with two ints."""
+    first_a = ld(a + PAYLOAD)
+    first_b = ld(b + PAYLOAD)
+    if first_a != first_b:
+        return first_a < first_b
+    return rt_tuple_lt_behind(a, b)
+
+
+def rt_tuple_lt_behind(a: int, b: int) -> int:
+    """The same, if the first ints are equal."""
+    second_a = ld(a + PAYLOAD + 8)
+    second_b = ld(b + PAYLOAD + 8)
+    if second_a != second_b:
+        return second_a < second_b
     return rt_lt(a, b)
+
+
+def rt_tuple_up(first: int, place: int) -> int:
+    """As rt_heap_up to the top, for such tuples."""
+    word = ld(first + (place << 3))
+    while place > 0:
+        parent = (place - 1) >> 1
+        above = ld(first + (parent << 3))
+        if rt_tuple_lt(word, above) == 0:
+            return st(first + (place << 3), word)
+        st(first + (place << 3), above)
+        place = parent
+    return st(first, word)
 
 
 def rt_heap_up(first: int, start: int, place: int) -> int:
@@ -147,7 +194,7 @@ def rt_heap_up(first: int, start: int, place: int) -> int:
     while place > start:
         parent = (place - 1) >> 1
         above = ld(first + (parent << 3))
-        if rt_tuple_lt(word, above) == 0:
+        if rt_lt(word, above) == 0:
             return st(first + (place << 3), word)
         st(first + (place << 3), above)
         place = parent
@@ -160,7 +207,7 @@ def rt_heap_down(first: int, n_items: int) -> int:
     place = 0
     child = 1
     while child < n_items:
-        if child + 1 < n_items and rt_tuple_lt(ld(first + (child << 3)), ld(first + ((child + 1) << 3))) == 0:
+        if child + 1 < n_items and rt_lt(ld(first + (child << 3)), ld(first + ((child + 1) << 3))) == 0:
             child += 1
         st(first + (place << 3), ld(first + (child << 3)))
         place = child
