@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iosim.results.result import Result
-from tests.support import Row, same_with_both_engines, scenario, simulate
+from iosim.simulation import run_and_tabulate
+from tests.support import Row, same_with_both_engines, scenario
+from tests.support import traces as traces_of
 from tests.test_coalescing import PAGE_CACHES, profile, profiles
 
 CACHES = ["writeback", "writeback", "writeback", "writethrough", "unsafe", "none"]
@@ -58,7 +60,7 @@ def run(case: dict[str, Any], engine: str, exact: bool) -> Result:
         host=case["host"],
         **case["vm"],
     )
-    return simulate(described, case["rows"], profile(case["costs"]))
+    return run_and_tabulate(described, profile(case["costs"]), traces_of(described, case["rows"]))
 
 
 @given(cases())

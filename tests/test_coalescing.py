@@ -13,7 +13,8 @@ from iosim.model.costs import Profile
 from iosim.model.scenario import Scenario
 from iosim.results.result import Result
 from iosim.run import Collector
-from tests.support import Row, constant_profile, drawn_profile, same_with_both_engines, scenario, simulate
+from iosim.simulation import run_and_tabulate
+from tests.support import Row, constant_profile, drawn_profile, same_with_both_engines, scenario
 from tests.support import traces as traces_of
 
 REASONS = ["MSR_WRITE", "CPUID", "EPT_VIOLATION", "EPT_MISCONFIG", "EXTERNAL_INTERRUPT", "PENDING_INTERRUPT"]
@@ -310,7 +311,8 @@ def run(case: dict[str, Any], engine: str, exact: bool) -> Result:
             {**disk, "capacity": f"{n * 512}B"} if n else disk for disk, n in zip(case["disks"], used, strict=True)
         ]
         described = described_by(case, exact, sized)
-    return simulate(described, case["rows"], changed(profile(case["costs"]), described.host.cost))
+    costs = changed(profile(case["costs"]), described.host.cost)
+    return run_and_tabulate(described, costs, traces_of(described, case["rows"]))
 
 
 def described_by(case: dict[str, Any], exact: bool, disks: list[dict[str, Any]]) -> Scenario:
