@@ -127,7 +127,10 @@ def rt_heappush_tuple(heap: int, word: int) -> int:
 
 
 def rt_heappop_tuple(heap: int) -> int:
-    """As rt_heappop, for a heap of tuples that begin with two ints."""
+    """As rt_heappop, for a heap of tuples that begin with two ints.
+
+    Which child is the lesser is as good as random: no branch depends on it.
+    """
     if rt_list_count(heap) == 0:
         return trap(TRAP_INDEX)
     last = rt_list_pop(heap)
@@ -140,13 +143,13 @@ def rt_heappop_tuple(heap: int) -> int:
     place = first
     child = first + 8
     while child + 8 < end:
-        left = ld(child)
-        right = ld(child + 8)
-        lesser = left
-        if rt_tuple_lt(left, right) == 0:
-            lesser = right
-            child += 8
-        st(place, lesser)
+        left = ld(ld(child) + PAYLOAD)
+        right = ld(ld(child + 8) + PAYLOAD)
+        is_right = 1 if left >= right else 0
+        if left == right:
+            is_right = 1 - rt_tuple_lt_behind(ld(child), ld(child + 8))
+        child += is_right << 3
+        st(place, ld(child))
         place = child
         child += child - first + 8
     if child < end:
