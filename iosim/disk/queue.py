@@ -2,6 +2,7 @@
 
 from collections import deque
 from functools import partial
+from typing import Any
 
 from iosim.disk.fault import Fault, Faults
 from iosim.disk.flash import FlashUnit
@@ -180,5 +181,7 @@ class Disk:
         if self.model.draws:
             assert job.subject is not None
             number = draws.draw(job.subject.identity, self._what, job.subject.take(self._place)) >> 32
-        service_ns, self._state = self.model.service(self._state, DiskIo(job.op, job.sector, job.sectors), now, number)
+        io = DiskIo(job.op, job.sector, job.sectors)
+        served: tuple[int, Any] = self.model.service(self._state, io, now, number)
+        service_ns, self._state = served
         return now + service_ns

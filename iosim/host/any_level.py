@@ -16,7 +16,7 @@ class AnyTimeline:
     FIRST_WIDTH_NS = 1_000_000
 
     def __init__(self) -> None:
-        self.width_ns = self.FIRST_WIDTH_NS
+        self.width_ns: int = self.FIRST_WIDTH_NS
         self.levels: list[Any] = []
 
     def grow_to(self, end_ns: int) -> None:

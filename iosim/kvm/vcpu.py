@@ -65,7 +65,7 @@ class Vcpu:
         self.signal_pending = False
         self.fault: Exit | None = None
         self.complete_userspace_io: Access | None = None
-        self._halt_poll_max_ns = HALT_POLL_NS_DEFAULT[kernel]
+        self._halt_poll_max_ns: int = HALT_POLL_NS_DEFAULT[kernel]
         self._halt_poll_ns = 0
         self._ioctl = binder.path("kvm.vcpu_ioctl")
         old = kernel == "3.10"

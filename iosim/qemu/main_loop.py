@@ -158,7 +158,7 @@ class MainLoop:
     @property
     def _has_work(self) -> bool:
         """Whether a wait would end at once, timers aside."""
-        return bool(self._ready or self._readable)
+        return bool(self._ready) or bool(self._readable)
 
     def _run_ready(self) -> Steps[None]:
         """aio_dispatch: bottom halves, then handlers, then timers."""
