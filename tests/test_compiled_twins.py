@@ -364,7 +364,8 @@ def _entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
 def test_what_a_compiled_run_gives_back_is_of_the_types_that_results_are_made_of() -> None:
     """A bool comes as 0 or 1, a stage as its number, drawn costs as a list."""
     thread: Any = Namespace()
-    given_back: Any = exits.ExitAccount(thread, None, None)
+    vcpu: Any = None
+    given_back: Any = exits.ExitAccount(thread, vcpu, None)
     times = twin_durations.Durations()
     times.add(400, 2)
     times.finish()

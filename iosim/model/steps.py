@@ -72,10 +72,22 @@ class Path:
 
     `total_ns` and `by_stage` are known in advance if all costs are constant; otherwise `total_ns` is None. `mode` is
     that of its costs, of the last ones if it is joined of several. `actions` are the tracepoints and when they are
-    passed, for constant costs.
+    passed, for constant costs. `followed` are the paths that it has been joined to, `last` and `after` those of the
+    last time.
     """
 
-    __slots__ = ("_delivered", "actions", "by_stage", "followed", "in_guest", "items", "mode", "total_ns")
+    __slots__ = (
+        "_delivered",
+        "actions",
+        "after",
+        "by_stage",
+        "followed",
+        "in_guest",
+        "items",
+        "last",
+        "mode",
+        "total_ns",
+    )
 
     exits = userspace_exits = irq_lines = 0
 
@@ -86,6 +98,8 @@ class Path:
         self.in_guest = mode is Mode.GUEST
         self.actions = actions_of(self.items)
         self.followed: dict[Path, Path] = {}
+        self.last: Path | None = None
+        self.after: Path = self
         self._delivered: Path | None = None
 
     def delivered(self) -> "Path":
@@ -99,6 +113,8 @@ class Path:
         joined = self.followed.get(other)
         if joined is None:
             joined = self.followed[other] = Path((*self.items, *other.items), other.mode)
+        self.last = other
+        self.after = joined
         return joined
 
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from iosim.compiled import layout
 from iosim.compiled.compiler.raw_code import LOCAL, SPARING, RawModules
-from iosim.compiled.compiler.values import I64, word_pointer
+from iosim.compiled.compiler.values import DONE, FRAME_STATE, I64, tag, word_pointer
 from iosim.compiled.compiler.world import FunctionInfo, World
 from iosim.compiled.objects import OWNED
 
@@ -149,16 +149,20 @@ class Module:
         frame.add_incoming(new, fresh)
         return frame
 
-    def give_back_frame(self, b: ir.IRBuilder, frame: ir.Value, size: int) -> None:
-        """Let a frame of that size in words be used again, if it was made for one call."""
+    def end_frame(self, b: ir.IRBuilder, frame: ir.Value, size: int) -> None:
+        """Let a frame of that size in words be used again, if it was made for one call; any other is done."""
         if size >= layout.N_FRAME_LISTS:
+            b.store(I64(tag(DONE)), word_pointer(b, frame, FRAME_STATE))
             return
         header = b.load(word_pointer(b, frame, 0))
-        with b.if_then(b.icmp_signed("!=", b.and_(header, I64(OWNED)), I64(0))):
-            place = self.raw.globals.gep([I64(0), I64(layout.G_FRAME_LISTS + size)])
-            b.store(I64(size << layout.SIZE_SHIFT | layout.FREE), word_pointer(b, frame, 0))
-            b.store(b.load(place), word_pointer(b, frame, layout.FREE_NEXT // 8))
-            b.store(frame, place)
+        with b.if_else(b.icmp_signed("!=", b.and_(header, I64(OWNED)), I64(0))) as (again, done):
+            with again:
+                place = self.raw.globals.gep([I64(0), I64(layout.G_FRAME_LISTS + size)])
+                b.store(I64(size << layout.SIZE_SHIFT | layout.FREE), word_pointer(b, frame, 0))
+                b.store(b.load(place), word_pointer(b, frame, layout.FREE_NEXT // 8))
+                b.store(frame, place)
+            with done:
+                b.store(I64(tag(DONE)), word_pointer(b, frame, FRAME_STATE))
 
 
 def _constant_key(value: Any) -> Any:

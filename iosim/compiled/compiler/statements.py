@@ -14,7 +14,6 @@ from iosim.compiled.compiler.loops import Bind
 from iosim.compiled.compiler.suspension import Suspension
 from iosim.compiled.compiler.values import (
     BEGIN,
-    DONE,
     FRAME_FIRST,
     FRAME_STATE,
     I64,
@@ -142,8 +141,7 @@ class FunctionCode(Expressions):
             b.unreachable()
             return
         with b.if_then(b.icmp_signed("!=", self.frame, I64(0))):
-            self.store(self.frame, FRAME_STATE, I64(tag(DONE)))
-            self.program.give_back_frame(b, self.frame, size)
+            self.program.end_frame(b, self.frame, size)
         b.ret(self.step(word, RETURNED))
 
     def body(self, statements: Sequence[ast.stmt]) -> None:

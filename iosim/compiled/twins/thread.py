@@ -43,7 +43,7 @@ class HostThread(thread.HostThread):
         if path.in_guest and self.kicked:
             return self
         ahead = self._ahead
-        joined = path if ahead is None else ahead.followed.get(path) or ahead.then(path)
+        joined = path if ahead is None else ahead.after if ahead.last is path else ahead.then(path)
         if path.in_guest:
             return self._spend_now(joined)
         self._ahead = joined
