@@ -20,7 +20,7 @@ from iosim.model.errors import EngineError, FaultError
 from iosim.results import sampling
 from iosim.run import Collector, run_machine
 from tests.support import Row, constant_profile, drawn_profile, same, scenario, simulate, traces
-from tests.test_scenarios import FEWER_SPANS, FOLDER, SHIPPED
+from tests.test_scenarios import FEWER_SPANS, FOLDER, SHIPPED, run
 
 VALIDATION = ["validation/dma_w_8.toml", "validation/w30_outw_1.toml"]
 MANY: list[Row] = [(40_000 * n, "RWW"[n % 3], 64 * n % 4096, 8) for n in range(400)]
@@ -28,10 +28,11 @@ MANY: list[Row] = [(40_000 * n, "RWW"[n % 3], 64 * n % 4096, 8) for n in range(4
 
 @pytest.mark.parametrize("name", [*SHIPPED, *VALIDATION])
 def test_shipped_scenarios_are_equal(name: str) -> None:
-    described = iosim.load(FOLDER / name, FEWER_SPANS)
-    compiled = iosim.simulate(described, engine="compiled")
-    assert compiled.summary["engine"] == "compiled"
-    same(compiled, iosim.simulate(described, engine="simpy"))
+    first = run(name)
+    other = {"simpy": "compiled", "compiled": "simpy"}[first.summary["engine"]]
+    second = iosim.simulate(iosim.load(FOLDER / name, FEWER_SPANS), engine=other)
+    assert second.summary["engine"] == other
+    same(first, second)
 
 
 @pytest.mark.parametrize("profile", [constant_profile(), drawn_profile()], ids=["constant", "drawn"])
