@@ -364,7 +364,7 @@ def test_many_resources_are_drawn_as_the_busiest_few_and_all_together(mixed: Res
 def test_what_differs_from_the_defaults() -> None:
     described = scenario(
         [{"transfer": "pio", "multiple": 16}, {"throttling": {"iops_total": 5}}],
-        run={"warmup": "1ms", "seed": 1},
+        run={"warmup": "1ms", "seed": 1, "engine": "auto"},
         host={"cpus": 2},
         qemu="1.6",
         vcpus=1,
