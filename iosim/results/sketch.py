@@ -47,6 +47,12 @@ class Counts:
     least: int
     most: int
 
+    @classmethod
+    def of(cls, values: Int64Array) -> "Counts":
+        """Return the counts of *values*, at least one."""
+        buckets, times = np.unique(bucket_of(values), return_counts=True)
+        return cls(buckets, times.astype(np.int64), int(values.min()), int(values.max()))
+
     @property
     def n(self) -> int:
         """How many times in all."""

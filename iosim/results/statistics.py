@@ -1,6 +1,7 @@
 """What the summary and the terminal say of the requests: from their table, or from sums where rows are not kept."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from iosim.model.trace import OPS
 from iosim.results import sketch
 from iosim.results.row_file import Location, percentiles
 from iosim.results.sketch import Counts
-from iosim.results.sums import SUMMED, RequestSums
+from iosim.results.sums import SUMMED, Place, RequestSums
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Statistics:
 
     `errors`: numbers of those that failed, by why, most frequent first. `latency`: None for all, then each operation
     that there is; `stages` and `means` are empty without counted requests. `percentile_error`: the largest relative
-    error of an order statistic. `cells`: where rows are not kept, by number of the [[vm]] table, and operation.
+    error of an order statistic. `cells`: of sums, by number of the [[vm]] table, and operation.
     """
 
     by_status: dict[str, int]
@@ -119,7 +120,7 @@ class Statistics:
             stages={stage: Figures.of_counts(*sums.stage(stage)) for stage in Stage if n},
             means={name: total / n for name, total in totals.items() if n},
             percentile_error=sketch.ERROR,
-            cells={(table, OPS[op]): _cell(sums, table, op) for table, op in sorted(sums.latencies)},
+            cells=_cells(sums, places),
         )
 
     def _exact(self, sums: RequestSums, at: Location) -> "Statistics":
@@ -139,10 +140,17 @@ class Statistics:
         return replace(self, latency=latency, stages=stages, percentile_error=0.0)
 
 
-def _cell(sums: RequestSums, table: int, op: int) -> Cell:
-    own = [place for (vm, _, of), place in sums.places.items() if (sums.table(vm), of) == (table, op)]
-    sectors = sum(place.sums[SUMMED.index("sectors")] for place in own)
-    return Cell(sectors, sum(sum(place.stages_ns) for place in own), sums.latencies[table, op].column(0))
+def _cells(sums: RequestSums, places: Mapping[tuple[int, int, int], Place]) -> dict[tuple[int, str], Cell]:
+    sectors: Counter[tuple[int, int]] = Counter()
+    total_ns: Counter[tuple[int, int]] = Counter()
+    for (vm, _, op), place in places.items():
+        key = sums.table(vm), op
+        sectors[key] += place.sums[SUMMED.index("sectors")]
+        total_ns[key] += sum(place.stages_ns)
+    return {
+        (table, OPS[op]): Cell(sectors[table, op], total_ns[table, op], sums.latencies[table, op])
+        for table, op in sorted(sums.latencies)
+    }
 
 
 def counted(requests: pd.DataFrame) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class RequestSums:
         self.errors: Counter[str] = Counter()
         self.warmup = 0
         self.series = SeriesSums()
-        self.latencies: dict[tuple[int, int], Sketches] = {}
+        self.latencies: dict[tuple[int, int], Counts] = {}
         self._table_of = np.array(table_of, dtype=np.int64)
         self._sums: dict[tuple[int, int, int], npt.NDArray[Any]] = {}
         self._stages = Sketches(N_STAGES)
@@ -89,7 +89,7 @@ class RequestSums:
 
     def latency(self, op: int | None = None) -> tuple[Counts, int]:
         """Return latencies of counted requests, at least one, and their sum; of one operation or of all."""
-        chosen = [own.column(0) for (_, k), own in self.latencies.items() if op in (None, k)]
+        chosen = [own for (_, k), own in self.latencies.items() if op in (None, k)]
         total = sum(sum(place.stages_ns) for (_, _, k), place in self.places.items() if op in (None, k))
         return Counts.merged(chosen), total
 
@@ -133,7 +133,8 @@ class RequestSums:
             self._sums[where] = self._sums[where] + own if where in self._sums else own
         cells = (self._table_of[vm] * len(OPS) if len(self._table_of) else 0) + op
         for cell in np.unique(cells).tolist():
-            self.latencies.setdefault(divmod(cell, len(OPS)), Sketches(1)).add([latency[cells == cell]])
+            key, more = divmod(cell, len(OPS)), Counts.of(latency[cells == cell])
+            self.latencies[key] = Counts.merged([self.latencies[key], more]) if key in self.latencies else more
         self._stages.add(list(rows[:, _STAGES].T))
 
 
