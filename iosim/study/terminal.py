@@ -220,7 +220,10 @@ def cautions(figures: Figures, study: Study) -> list[str]:
         if points := [point for point in figures.points if figures.value(point, metric)]:
             found.append(f"{_names(points)}: requests {what}; the figures leave them out.")
     if study.output.summary_only:
-        found.append(f"No requests were kept: percentiles are within {100 * ERROR:.2g} %, all other figures exact.")
+        found.append(
+            f"No requests were kept: percentiles are within {100 * ERROR:.2g} %, which their intervals do not contain; "
+            "all other figures are exact."
+        )
     if points := [point for point in figures.points if figures.get(point, "latency_p99") is None]:
         found.append(f"{_names(points)}: too few requests for p99, which needs 100.")
     return found
